@@ -1,0 +1,105 @@
+/**
+ * StreamMuxer: many streams on one secured connection. Layers: Yamux. Several
+ * are combined in order of preference.
+ */
+import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import type { ByteStream } from "./ByteStream.ts"
+import type { Role, SecuredConnection } from "./ConnectionSecurity.ts"
+
+/** The remote asked for no more streams (go-away). */
+export class RemoteGoAway extends Schema.TaggedClass<RemoteGoAway>()("RemoteGoAway", { code: Schema.Number }) {}
+
+/** The connection is closing or gone. */
+export class MuxerClosed extends Schema.TaggedClass<MuxerClosed>()("MuxerClosed", { detail: Schema.String }) {}
+
+/** A limit on streams was met. */
+export class StreamLimit extends Schema.TaggedClass<StreamLimit>()("StreamLimit", {
+  scope: Schema.String,
+  limit: Schema.Number,
+  current: Schema.Number
+}) {}
+
+/** The remote broke the muxer's protocol; the connection was ended. */
+export class MuxerViolation extends Schema.TaggedClass<MuxerViolation>()("MuxerViolation", { detail: Schema.String }) {}
+
+/** The remote did not answer a keep-alive in time. */
+export class KeepAliveTimeout extends Schema.TaggedClass<KeepAliveTimeout>()("KeepAliveTimeout", {
+  afterMs: Schema.Number
+}) {}
+
+export const MuxerErrorReason = Schema.Union([RemoteGoAway, MuxerClosed, StreamLimit, MuxerViolation, KeepAliveTimeout])
+export type MuxerErrorReason = typeof MuxerErrorReason.Type
+
+export class MuxerError extends Schema.TaggedError<MuxerError>()("MuxerError", {
+  protocol: Schema.String,
+  reason: MuxerErrorReason
+}) {
+  override get message(): string {
+    const reason = this.reason
+    switch (reason._tag) {
+      case "RemoteGoAway":
+        return `${this.protocol}: the remote takes no more streams (go-away code ${reason.code})`
+      case "StreamLimit":
+        return `${this.protocol}: limit ${reason.scope} of ${reason.limit} reached (${reason.current} in use)`
+      case "KeepAliveTimeout":
+        return `${this.protocol}: no answer to a keep-alive within ${reason.afterMs} ms`
+      default:
+        return `${this.protocol}: ${reason.detail}`
+    }
+  }
+}
+
+/** A stream of a multiplexed connection. Its reads are owned by the reader. */
+export interface MuxedStream extends ByteStream {
+  readonly ownedReads: true
+  /** Unique within the connection, never reused. */
+  readonly id: number
+  /** Which end opened it. */
+  readonly direction: "inbound" | "outbound"
+  /** Stops reading: what arrives from now on is dropped, its window given back, and the remote not told. Idempotent. */
+  readonly closeRead: () => void
+  /** Completes when both directions are done or the stream failed. */
+  readonly closed: Effect.Effect<void>
+}
+
+/** A multiplexed connection. It ends with the scope that it was made in. */
+export interface MuxedConnection {
+  /** The protocol, such as `/yamux/1.0.0`. */
+  readonly protocol: string
+  /** Opens a stream without a round trip. Synchronous in effect: nothing is sent before the first write or flush. */
+  readonly openStream: Effect.Effect<MuxedStream, MuxerError>
+  /** Takes the next stream that the remote opened. A bounded backlog waits here; beyond it new streams are reset. */
+  readonly acceptStream: Effect.Effect<MuxedStream, MuxerError>
+  /** Open streams, of both directions. */
+  readonly streamCount: () => number
+  /** A round trip, in milliseconds. */
+  readonly ping: Effect.Effect<number, MuxerError>
+  /** Says goodbye (go-away), resets the streams that are left, sends what is buffered for at most `graceMs`, ends the connection. Idempotent. */
+  readonly close: Effect.Effect<void>
+  /** Waits until the connection has ended, and says why. */
+  readonly awaitClosed: Effect.Effect<MuxerErrorReason>
+}
+
+export interface MuxerOptions {
+  readonly role: Role
+}
+
+/** One way of multiplexing. */
+export interface MuxerProtocol {
+  readonly id: string
+  readonly make: (
+    connection: SecuredConnection,
+    options: MuxerOptions
+  ) => Effect.Effect<MuxedConnection, never, Scope.Scope>
+}
+
+export class StreamMuxer extends Context.Service<StreamMuxer, {
+  /** In order of preference. */
+  readonly protocols: ReadonlyArray<MuxerProtocol>
+}>()("effect-libp2p/StreamMuxer") {}
+
+/** Combines muxers, the preferred one first. */
+export const layerPrefer = <R>(
+  protocols: ReadonlyArray<Effect.Effect<MuxerProtocol, never, R>>
+): Layer.Layer<StreamMuxer, never, R> =>
+  Layer.effect(StreamMuxer, Effect.map(Effect.all(protocols), (protocols) => ({ protocols })))
