@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/interop/{go,rust,js}/**", "node_modules/**"],
+    // An unhandled rejection anywhere is a bug of the library: never ignore one.
+    dangerouslyIgnoreUnhandledErrors: false,
+    testTimeout: 30_000,
+    hookTimeout: 30_000
+  }
+})
