@@ -113,11 +113,15 @@ export interface ByteStream {
   readonly reset: (because: string) => void
 }
 
-/** Reads the next batch: bytes, or `null` at the end. Waits for as long as the stream is silent: add a deadline. */
+/**
+ * Reads the next batch: bytes, or `null` at the end. They belong to the caller: lent bytes are copied, since a
+ * fiber may be suspended between any two of its steps. Waits for as long as the stream is silent: add a deadline.
+ */
 export const read = (stream: ByteStream): Effect.Effect<Uint8Array | null, StreamError> =>
   Effect.suspend(() => {
     const bytes = stream.tryRead()
-    return bytes === undefined ? Effect.flatMap(stream.readable, () => read(stream)) : Effect.succeed(bytes)
+    if (bytes === undefined) return Effect.flatMap(stream.readable, () => read(stream))
+    return Effect.succeed(bytes === null || stream.ownedReads ? bytes : new Uint8Array(bytes))
   })
 
 /** Writes all of `bytes` and flushes, waiting while the remote does not take them. */

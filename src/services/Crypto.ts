@@ -55,7 +55,8 @@ export interface AeadKey {
 
 export class Crypto extends Context.Service<Crypto, {
   readonly sha256: (bytes: Uint8Array) => Uint8Array
-  readonly hmacSha256: (key: Uint8Array, bytes: Uint8Array) => Uint8Array
+  /** HKDF with SHA-256 (RFC 5869): `length` bytes, at most 8160. */
+  readonly hkdfSha256: (salt: Uint8Array, input: Uint8Array, info: Uint8Array, length: number) => Uint8Array
   /** An X25519 pair from 32 bytes of entropy. */
   readonly dhKeyPair: (seed: Uint8Array) => DhKeyPair
   /** A ChaCha20-Poly1305 key of 32 bytes. */

@@ -1,0 +1,209 @@
+/**
+ * A byte stream on which a protocol is agreed: the negotiation is taken out of
+ * it, and nothing that came with it is lost.
+ *
+ * With a single proposal nobody waits: the proposal goes out with the first
+ * bytes that the owner writes, and the answer is checked when the owner reads.
+ */
+import { Effect } from "effect"
+import {
+  type ByteStream,
+  ProtocolNotSupported,
+  ProtocolViolation,
+  StreamError,
+  UnexpectedEnd
+} from "../../../services/ByteStream.ts"
+import {
+  MalformedNegotiation,
+  NegotiationError,
+  type NegotiationErrorReason,
+  NegotiationInterrupted,
+  NoCommonProtocol
+} from "../../../services/Protocols.ts"
+import { Dialer, type Failure, Listener } from "./Multistream.ts"
+
+/** Its owner sees the bytes of the protocol alone. */
+export class NegotiatedStream implements ByteStream {
+  readonly ownedReads: boolean
+  private readonly inner: ByteStream
+  /** The negotiation whose answer has not come yet. */
+  private pending: Dialer | undefined
+  private readonly proposed: ReadonlyArray<string>
+  /** Bytes that came with the negotiation; they are read before what follows. */
+  private rest: Uint8Array | undefined
+  private error: StreamError | undefined
+
+  constructor(
+    inner: ByteStream,
+    options: {
+      readonly rest?: Uint8Array | undefined
+      readonly pending?: Dialer | undefined
+      readonly proposed: ReadonlyArray<string>
+    }
+  ) {
+    this.inner = inner
+    this.ownedReads = inner.ownedReads
+    this.rest = options.rest !== undefined && options.rest.length > 0 ? options.rest : undefined
+    this.pending = options.pending
+    this.proposed = options.proposed
+  }
+
+  tryRead(): Uint8Array | null | undefined {
+    const rest = this.rest
+    if (rest !== undefined) {
+      this.rest = undefined
+      return rest
+    }
+    while (this.pending !== undefined) {
+      const bytes = this.inner.tryRead()
+      if (bytes === undefined) return undefined
+      if (bytes === null) return this.fail(new StreamError({ reason: new UnexpectedEnd({ detail: `before an answer to ${this.proposed.join(", ")}` }) }))
+      const step = this.pending.receive(bytes)
+      if (step._tag === "Failed") return this.fail(toStreamError(step.failure, this.proposed))
+      if (step._tag === "Selected") {
+        this.pending = undefined
+        if (step.rest.length > 0) return step.rest
+      }
+    }
+    return this.error === undefined ? this.inner.tryRead() : undefined
+  }
+
+  get readable(): Effect.Effect<void, StreamError> {
+    return this.error !== undefined ? Effect.fail(this.error) : this.rest !== undefined ? Effect.void : this.inner.readable
+  }
+
+  tryWrite(bytes: Uint8Array): number {
+    return this.error === undefined ? this.inner.tryWrite(bytes) : 0
+  }
+
+  get writable(): Effect.Effect<void, StreamError> {
+    return this.error !== undefined ? Effect.fail(this.error) : this.inner.writable
+  }
+
+  flush(): void {
+    this.inner.flush()
+  }
+
+  get closeWrite(): Effect.Effect<void, StreamError> {
+    return this.inner.closeWrite
+  }
+
+  reset(because: string): void {
+    this.inner.reset(because)
+  }
+
+  private fail(error: StreamError): undefined {
+    this.error = error
+    this.pending = undefined
+    this.inner.reset(error.message)
+    return undefined
+  }
+}
+
+const toStreamError = (failure: Failure, proposed: ReadonlyArray<string>): StreamError =>
+  new StreamError({
+    reason: failure._tag === "NotSupported"
+      ? new ProtocolNotSupported({ protocols: proposed })
+      : new ProtocolViolation({ layer: "multistream-select", detail: failure.detail })
+  })
+
+/** A stream and the protocol that is spoken on it. */
+export interface Negotiated {
+  readonly protocol: string
+  readonly stream: ByteStream
+}
+
+const negotiationError = (proposed: ReadonlyArray<string>) => (reason: NegotiationErrorReason) =>
+  new NegotiationError({ proposed, reason })
+
+const fromFailure = (failure: Failure): NegotiationErrorReason =>
+  failure._tag === "NotSupported" ? new NoCommonProtocol({}) : new MalformedNegotiation({ detail: failure.detail })
+
+/** Takes a batch from the stream, or says how that failed. */
+const receive = (stream: ByteStream): Effect.Effect<Uint8Array, NegotiationInterrupted> =>
+  Effect.suspend((): Effect.Effect<Uint8Array, NegotiationInterrupted> => {
+    const bytes = stream.tryRead()
+    if (bytes === undefined) {
+      return Effect.matchEffect(stream.readable, {
+        onFailure: (cause) => Effect.fail(new NegotiationInterrupted({ cause })),
+        onSuccess: () => receive(stream)
+      })
+    }
+    if (bytes !== null) return Effect.succeed(bytes)
+    return Effect.fail(
+      new NegotiationInterrupted({
+        cause: new StreamError({ reason: new UnexpectedEnd({ detail: "in the middle of the negotiation" }) })
+      })
+    )
+  })
+
+/** Hands over all of `bytes`, to be sent when the turn ends or, if that is sooner, with what the owner flushes. */
+const put = (stream: ByteStream, bytes: Uint8Array): Effect.Effect<void, NegotiationInterrupted> =>
+  Effect.suspend(() => {
+    const taken = bytes.length === 0 ? 0 : stream.tryWrite(bytes)
+    if (taken === bytes.length) return Effect.void
+    return Effect.matchEffect(stream.writable, {
+      onFailure: (cause) => Effect.fail(new NegotiationInterrupted({ cause })),
+      onSuccess: () => put(stream, bytes.subarray(taken))
+    })
+  })
+
+/** Runs either end to its verdict. Bytes of a batch that was lent are copied before it is left. */
+const run = Effect.fnUntraced(function*(
+  stream: ByteStream,
+  core: Dialer | Listener,
+  proposed: ReadonlyArray<string>
+) {
+  for (;;) {
+    const output = core.takeOutput()
+    if (output.length > 0) {
+      yield* put(stream, output)
+      stream.flush()
+    }
+    const step = core.receive(yield* receive(stream))
+    if (step._tag === "More") continue
+    if (step._tag === "Failed") {
+      stream.reset("no protocol was agreed")
+      return yield* Effect.fail(fromFailure(step.failure))
+    }
+    const rest = stream.ownedReads ? step.rest : step.rest.slice()
+    yield* put(stream, core.takeOutput())
+    const negotiated: Negotiated = { protocol: step.protocol, stream: new NegotiatedStream(stream, { rest, proposed }) }
+    return negotiated
+  }
+})
+
+/**
+ * Proposes `protocols` in order. With one protocol it returns at once and
+ * failures show on the stream; with several it waits for the verdict. It has no
+ * deadline of its own.
+ */
+export const propose = (
+  stream: ByteStream,
+  protocols: ReadonlyArray<string>
+): Effect.Effect<Negotiated, NegotiationError> =>
+  Effect.suspend(() => {
+    const dialer = new Dialer(protocols)
+    const [only, ...others] = protocols
+    if (only !== undefined && others.length === 0) {
+      const negotiated: Negotiated = {
+        protocol: only,
+        stream: new NegotiatedStream(stream, { pending: dialer, proposed: protocols })
+      }
+      return put(stream, dialer.takeOutput()).pipe(
+        Effect.as(negotiated),
+        Effect.mapError(negotiationError(protocols))
+      )
+    }
+    return Effect.mapError(run(stream, dialer, protocols), negotiationError(protocols))
+  })
+
+/** Answers the dialer's proposals. The reply to the last one goes out with the owner's first bytes, or when the turn ends. */
+export const answer = (
+  stream: ByteStream,
+  supports: (protocol: string) => boolean,
+  protocols: () => ReadonlyArray<string>
+): Effect.Effect<Negotiated, NegotiationError> =>
+  Effect.suspend(() =>
+    Effect.mapError(run(stream, new Listener(supports, protocols), protocols()), negotiationError(protocols()))
+  )

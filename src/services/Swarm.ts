@@ -1,0 +1,256 @@
+/**
+ * Swarm: the connections of a node. It listens, dials, secures, multiplexes and
+ * keeps connections, and opens streams of protocols on them.
+ *
+ * Specification: connections/README.md; addressing/README.md.
+ */
+import { Context, type Effect, Schema, type Scope, type Stream } from "effect"
+import type { Multiaddr } from "../data/Multiaddr.ts"
+import type { PeerId } from "../data/PeerId.ts"
+import { ActorError } from "./Actors.ts"
+import { StreamError } from "./ByteStream.ts"
+import { SecurityError } from "./ConnectionSecurity.ts"
+import { NegotiationError } from "./Protocols.ts"
+import type { ConnectionKind, ProtocolStream } from "./ProtocolStream.ts"
+import { MuxerError } from "./StreamMuxer.ts"
+import { TransportError } from "./Transport.ts"
+
+// ---- why a connection could not be made -------------------------------------
+
+/** No transport can dial the address. */
+export class NoTransport extends Schema.TaggedClass<NoTransport>()("NoTransport", {}) {}
+/** The network refused. */
+export class TransportFailed extends Schema.TaggedClass<TransportFailed>()("TransportFailed", {
+  cause: TransportError
+}) {}
+/** The two ends agreed on no security or no muxer. */
+export class NegotiationFailed extends Schema.TaggedClass<NegotiationFailed>()("NegotiationFailed", {
+  cause: NegotiationError
+}) {}
+/** The remote did not prove the identity that it should have. */
+export class SecurityFailed extends Schema.TaggedClass<SecurityFailed>()("SecurityFailed", { cause: SecurityError }) {}
+/** The address did not answer, or did not finish the handshake, by the deadline. `stage` is how far it came. */
+export class DeadlineExceeded extends Schema.TaggedClass<DeadlineExceeded>()("DeadlineExceeded", {
+  stage: Schema.Literals(["dialing", "securing", "multiplexing"]),
+  afterMs: Schema.Number
+}) {}
+/** A name could not be resolved to addresses of the peer. */
+export class UnresolvedName extends Schema.TaggedClass<UnresolvedName>()("UnresolvedName", { detail: Schema.String }) {}
+
+export const AttemptReason = Schema.Union([
+  NoTransport,
+  TransportFailed,
+  NegotiationFailed,
+  SecurityFailed,
+  DeadlineExceeded,
+  UnresolvedName
+])
+export type AttemptReason = typeof AttemptReason.Type
+
+/** One address that was tried. */
+export const DialAttempt = Schema.Struct({ address: Schema.String, reason: AttemptReason })
+export type DialAttempt = typeof DialAttempt.Type
+
+/** The peer is this node itself. */
+export class DialSelf extends Schema.TaggedClass<DialSelf>()("DialSelf", {}) {}
+/** No address of the peer is known. */
+export class NoAddresses extends Schema.TaggedClass<NoAddresses>()("NoAddresses", {}) {}
+/** Every address failed; see the attempts. */
+export class AllFailed extends Schema.TaggedClass<AllFailed>()("AllFailed", {}) {}
+/** The swarm is stopping or too busy to answer. */
+export class SwarmUnavailable extends Schema.TaggedClass<SwarmUnavailable>()("SwarmUnavailable", {
+  cause: ActorError
+}) {}
+
+export const DialErrorReason = Schema.Union([DialSelf, NoAddresses, AllFailed, SwarmUnavailable])
+export type DialErrorReason = typeof DialErrorReason.Type
+
+const describeAttempt = (reason: AttemptReason): string => {
+  switch (reason._tag) {
+    case "NoTransport":
+      return "no transport of this node can dial it"
+    case "TransportFailed":
+      return reason.cause.reason._tag === "NetworkFailure"
+        ? reason.cause.reason.cause.message
+        : reason.cause.reason.detail
+    case "NegotiationFailed":
+    case "SecurityFailed":
+      return reason.cause.message
+    case "DeadlineExceeded":
+      return `no answer within ${reason.afterMs} ms (${reason.stage})`
+    case "UnresolvedName":
+      return reason.detail
+  }
+}
+
+/** A peer could not be dialled. `peer` is empty when only an address without an id was given. */
+export class DialError extends Schema.TaggedError<DialError>()("DialError", {
+  peer: Schema.String,
+  reason: DialErrorReason,
+  attempts: Schema.Array(DialAttempt)
+}) {
+  override get message(): string {
+    const peer = this.peer === "" ? "the address" : this.peer
+    switch (this.reason._tag) {
+      case "DialSelf":
+        return `${peer} is this node itself`
+      case "NoAddresses":
+        return `no address of ${peer} is known: give one, such as /ip4/192.0.2.1/tcp/4001/p2p/${this.peer}`
+      case "SwarmUnavailable":
+        return `cannot dial ${peer}: ${this.reason.cause.message}`
+      case "AllFailed":
+        return this.attempts.length === 1
+          ? this.attempts.map(({ address, reason }) => `${address}: ${describeAttempt(reason)}`).join("")
+          : `no address of ${peer} could be dialled: ${
+            this.attempts.map(({ address, reason }) => `${address}: ${describeAttempt(reason)}`).join("; ")
+          }`
+    }
+  }
+}
+
+/** Listening on an address failed. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  address: Schema.String,
+  reason: Schema.Union([NoTransport, TransportFailed])
+}) {
+  override get message(): string {
+    return `cannot listen on ${this.address}: ${
+      this.reason._tag === "NoTransport" ? "no transport of this node can" : describeAttempt(this.reason)
+    }`
+  }
+}
+
+// ---- why a stream could not be opened ---------------------------------------
+
+/** The muxer gave no stream. */
+export class MuxerFailed extends Schema.TaggedClass<MuxerFailed>()("MuxerFailed", { cause: MuxerError }) {}
+/** The stream failed before it could be used. */
+export class StreamFailed extends Schema.TaggedClass<StreamFailed>()("StreamFailed", { cause: StreamError }) {}
+/** The remote did not agree on a protocol by the deadline. */
+export class NegotiationTimeout extends Schema.TaggedClass<NegotiationTimeout>()("NegotiationTimeout", {
+  afterMs: Schema.Number
+}) {}
+
+export const OpenStreamErrorReason = Schema.Union([MuxerFailed, StreamFailed, NegotiationFailed, NegotiationTimeout])
+export type OpenStreamErrorReason = typeof OpenStreamErrorReason.Type
+
+/** A stream could not be opened on a connection. */
+export class OpenStreamError extends Schema.TaggedError<OpenStreamError>()("OpenStreamError", {
+  peer: Schema.String,
+  protocols: Schema.Array(Schema.String),
+  reason: OpenStreamErrorReason
+}) {
+  override get message(): string {
+    const why = this.reason._tag === "NegotiationTimeout"
+      ? `no protocol agreed within ${this.reason.afterMs} ms`
+      : this.reason.cause.message
+    return `no stream of ${this.protocols.join(" or ")} with ${this.peer}: ${why}`
+  }
+}
+
+// ---- connections ------------------------------------------------------------
+
+/** Why a connection ended, in words, and which end or layer ended it. */
+export interface ConnectionEnd {
+  readonly by: "local" | "remote" | "error"
+  readonly detail: string
+}
+
+/** A secured, multiplexed connection with a peer. */
+export interface Connection {
+  /** Counts up within a node. */
+  readonly id: number
+  readonly remotePeer: PeerId
+  readonly remoteAddress: Multiaddr
+  readonly localAddress: Multiaddr
+  readonly direction: "inbound" | "outbound"
+  readonly kind: ConnectionKind
+  /** Such as `/noise`. */
+  readonly security: string
+  /** Such as `/yamux/1.0.0`. */
+  readonly muxer: string
+  /** True when the muxer was agreed inside the security handshake. */
+  readonly earlyMuxer: boolean
+  /** When it was ready, in milliseconds of the node's clock. */
+  readonly openedAt: number
+  /** Open streams, of both directions. */
+  readonly streamCount: () => number
+  /**
+   * Opens a stream of one of `protocols`, in order of preference. With one
+   * protocol there is no round trip; a remote that does not speak it shows when
+   * the stream is read. When the scope closes, the stream is closed, or reset
+   * if the scope failed.
+   */
+  readonly openStream: (
+    protocols: string | ReadonlyArray<string>
+  ) => Effect.Effect<ProtocolStream, OpenStreamError, Scope.Scope>
+  /** A round trip of the muxer, in milliseconds. */
+  readonly ping: Effect.Effect<number, MuxerError>
+  /** Ends it, within a bounded time, whatever the remote does. */
+  readonly close: Effect.Effect<void>
+  /** Waits for its end. */
+  readonly awaitClosed: Effect.Effect<ConnectionEnd>
+}
+
+/** What happens in a swarm. */
+export type SwarmEvent =
+  | { readonly _tag: "Listening"; readonly addresses: ReadonlyArray<Multiaddr> }
+  | { readonly _tag: "Connected"; readonly connection: Connection }
+  | { readonly _tag: "Disconnected"; readonly connection: Connection; readonly end: ConnectionEnd }
+  | { readonly _tag: "InboundFailed"; readonly remoteAddress: Multiaddr; readonly reason: AttemptReason }
+  | { readonly _tag: "DialFailed"; readonly error: DialError }
+  | {
+    readonly _tag: "HandlerFailed"
+    readonly protocol: string
+    readonly remotePeer: PeerId
+    /** True for a defect, false for a typed failure of the handler. */
+    readonly died: boolean
+  }
+
+/** Whom to dial: a peer whose addresses are known, an address, or a peer at given addresses. */
+export type DialTarget =
+  | PeerId
+  | Multiaddr
+  | { readonly peer: PeerId; readonly addresses: ReadonlyArray<Multiaddr> }
+
+/** Counts since the start. */
+export interface SwarmCounters {
+  readonly inboundOpened: number
+  readonly outboundOpened: number
+  readonly inboundFailed: number
+  readonly dialsFailed: number
+  readonly handlersFailed: number
+  readonly streamsRefused: number
+}
+
+export class Swarm extends Context.Service<Swarm, {
+  readonly peerId: PeerId
+  /** Listens until the scope closes; gives the addresses, with real ports. */
+  readonly listen: (address: Multiaddr) => Effect.Effect<ReadonlyArray<Multiaddr>, ListenError, Scope.Scope>
+  /** Where the node listens now. */
+  readonly listenAddresses: Effect.Effect<ReadonlyArray<Multiaddr>>
+  /**
+   * A connection with the peer: one that is open, or a new one. All who ask for
+   * a peer at the same time share one dial.
+   */
+  readonly dial: (target: DialTarget) => Effect.Effect<Connection, DialError>
+  /** Dials if needed, and opens a stream; see {@link Connection.openStream}. */
+  readonly openStream: (
+    target: DialTarget,
+    protocols: string | ReadonlyArray<string>
+  ) => Effect.Effect<ProtocolStream, DialError | OpenStreamError, Scope.Scope>
+  /** The open connections, or those with one peer, oldest first. */
+  readonly connections: (peer?: PeerId) => Effect.Effect<ReadonlyArray<Connection>>
+  /** Closes every connection with the peer. */
+  readonly disconnect: (peer: PeerId) => Effect.Effect<void>
+  /** What happens from now on. A subscriber that falls more than 1,024 events behind loses the oldest. */
+  readonly events: Stream.Stream<SwarmEvent>
+  /**
+   * Runs `task` for each connection, also those that are open now, in a fiber
+   * that ends with the connection, until the scope closes.
+   */
+  readonly forEachConnection: <R>(
+    task: (connection: Connection) => Effect.Effect<void, never, R>
+  ) => Effect.Effect<void, never, R | Scope.Scope>
+  readonly counters: Effect.Effect<SwarmCounters>
+}>()("effect-libp2p/Swarm") {}
