@@ -4,7 +4,7 @@
  */
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import type { ByteStream } from "./ByteStream.ts"
-import type { Role, SecuredConnection } from "./ConnectionSecurity.ts"
+import type { Role } from "./ConnectionSecurity.ts"
 
 /** The remote asked for no more streams (go-away). */
 export class RemoteGoAway extends Schema.TaggedClass<RemoteGoAway>()("RemoteGoAway", { code: Schema.Number }) {}
@@ -87,8 +87,9 @@ export interface MuxerOptions {
 /** One way of multiplexing. */
 export interface MuxerProtocol {
   readonly id: string
+  /** `connection` is secured; its reads are owned by the reader. */
   readonly make: (
-    connection: SecuredConnection,
+    connection: ByteStream,
     options: MuxerOptions
   ) => Effect.Effect<MuxedConnection, never, Scope.Scope>
 }
