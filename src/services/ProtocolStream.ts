@@ -5,6 +5,7 @@
 import { Cause, Effect, Schema, SchemaTransformation, Sink, Stream } from "effect"
 import * as Bytes from "../data/Bytes.ts"
 import * as LengthPrefix from "../data/LengthPrefix.ts"
+import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import * as ByteStream from "./ByteStream.ts"
 
@@ -31,6 +32,8 @@ export interface ProtocolStream {
   /** The protocol that was agreed, such as `/ipfs/ping/1.0.0`. */
   readonly protocol: string
   readonly remotePeer: PeerId
+  /** Where the connection beneath leads. */
+  readonly remoteAddress: Multiaddr
   readonly direction: "inbound" | "outbound"
   readonly connection: ConnectionKind
   /** The byte stream beneath, for hot paths. */
@@ -54,6 +57,7 @@ export const make = (options: {
   readonly bytes: ByteStream.ByteStream
   readonly protocol: string
   readonly remotePeer: PeerId
+  readonly remoteAddress: Multiaddr
   readonly direction: "inbound" | "outbound"
   readonly connection: ConnectionKind
 }): ProtocolStream => {

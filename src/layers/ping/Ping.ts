@@ -1,0 +1,92 @@
+/**
+ * Ping 1.0: 32 bytes there and back, any number of times on one stream.
+ *
+ * Specification: ping/ping.md.
+ */
+import { Cause, Clock, Duration, Effect, Layer, Stream } from "effect"
+import { SecureRandom } from "effect/crypto"
+import * as Bytes from "../../data/Bytes.ts"
+import * as ByteStream from "../../services/ByteStream.ts"
+import { Ping, PingError, PingStreamFailed, PingTimeout, protocol, WrongEcho } from "../../services/Ping.ts"
+import { Protocols, type ProtocolTaken } from "../../services/Protocols.ts"
+import type { ProtocolStream } from "../../services/ProtocolStream.ts"
+import { Swarm } from "../../services/Swarm.ts"
+
+const size = 32
+/** A connection should have one; two leaves room for its successor. More only serve to load this node. */
+const maxStreamsPerConnection = 2
+
+/** Sends back what comes, until the remote closes. What it sends must be whole pings, which needs no checking here. */
+const echo = (stream: ProtocolStream): Effect.Effect<void, ByteStream.StreamError> =>
+  Effect.gen(function*() {
+    for (;;) {
+      const batch = stream.bytes.tryRead() ?? (yield* stream.read)
+      if (batch === null) return
+      yield* stream.write(batch)
+    }
+  })
+
+/** The next `size` bytes. */
+const readEcho = Effect.fnUntraced(function*(stream: ProtocolStream) {
+  let echoed: Uint8Array = new Uint8Array(0)
+  while (echoed.length < size) {
+    const batch = yield* stream.read
+    if (batch === null) {
+      return yield* new ByteStream.StreamError({
+        reason: new ByteStream.UnexpectedEnd({ detail: "the remote closed before it echoed" })
+      })
+    }
+    echoed = echoed.length === 0 ? batch : Bytes.concat([echoed, batch])
+  }
+  return echoed
+})
+
+const make = Effect.gen(function*() {
+  const protocols = yield* Protocols
+  const swarm = yield* Swarm
+  const random = yield* SecureRandom.SecureRandom
+
+  yield* protocols.handle(protocol, echo, { maxStreamsPerConnection })
+
+  const once = (stream: ProtocolStream, deadline: Duration.Duration) =>
+    Effect.gen(function*() {
+      const fail = (reason: PingError["reason"]) => new PingError({ peer: stream.remotePeer.toString(), reason })
+      const payload = yield* random.randomBytes(size)
+      const sent = yield* Clock.monotonicTimeNanos
+      const echoed = yield* stream.write(payload).pipe(
+        Effect.andThen(readEcho(stream)),
+        Effect.mapError((cause) => fail(new PingStreamFailed({ cause }))),
+        Effect.timeoutOrElse({
+          duration: deadline,
+          orElse: () => Effect.fail(fail(new PingTimeout({ afterMs: Duration.toMillis(deadline) })))
+        })
+      )
+      const back = yield* Clock.monotonicTimeNanos
+      if (!Bytes.equals(echoed, payload)) return yield* fail(new WrongEcho({}))
+      return Number(back - sent) / 1e6
+    })
+
+  return Ping.of({
+    ping: (target, options) => {
+      const deadline = Duration.fromInputUnsafe(options?.deadline ?? "10 seconds")
+      const interval = options?.interval ?? "1 second"
+      const count = options?.count ?? Number.POSITIVE_INFINITY
+      return Stream.unwrap(
+        Effect.map(swarm.openStream(target, protocol), (stream) => {
+          let done = 0
+          const next = Effect.gen(function*() {
+            if (done >= count) return yield* Cause.done()
+            if (done++ > 0) yield* Effect.sleep(interval)
+            return [yield* once(stream, deadline)] as const
+          })
+          return Stream.fromPull(Effect.succeed(next))
+        })
+      )
+    }
+  })
+})
+
+export const layer: Layer.Layer<Ping, ProtocolTaken, Protocols | SecureRandom.SecureRandom | Swarm> = Layer.effect(
+  Ping,
+  make
+)
