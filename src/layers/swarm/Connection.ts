@@ -83,6 +83,7 @@ export const start = Effect.fnUntraced(function*(
   const { direction, raw, upgraded: { muxed, secured } } = prepared
   const { protocols, emit, refused, negotiationTimeoutMs } = surroundings
   const kind: ProtocolStream.ConnectionKind = { _tag: "Direct" }
+  const facts = { remotePeer: secured.remotePeer, remoteAddress: raw.remoteAddress, connection: kind }
   const peer = secured.remotePeer.toString()
   const inUse = new Map<string, number>()
   let end: ConnectionEnd = { by: "local", detail: "the node stopped" }
@@ -133,7 +134,7 @@ export const start = Effect.fnUntraced(function*(
       }
       yield* runHandler(
         registration,
-        ProtocolStream.make({ bytes, protocol, remotePeer: secured.remotePeer, direction: "inbound", connection: kind })
+        ProtocolStream.make({ ...facts, bytes, protocol, direction: "inbound" })
       )
     }).pipe(
       Effect.onExit((exit) => finish(stream, exit)),
@@ -189,13 +190,7 @@ export const start = Effect.fnUntraced(function*(
           orElse: () => Effect.fail(new NegotiationTimeout({ afterMs: negotiationTimeoutMs }))
         })
       )
-      return ProtocolStream.make({
-        bytes: agreed.stream,
-        protocol: agreed.protocol,
-        remotePeer: secured.remotePeer,
-        direction: "outbound",
-        connection: kind
-      })
+      return ProtocolStream.make({ ...facts, bytes: agreed.stream, protocol: agreed.protocol, direction: "outbound" })
     }).pipe(Effect.mapError(openError(proposals)))
   }
 
