@@ -65,10 +65,12 @@ class Lines {
   }
 
   /** The next message without its line feed; `undefined` when it is not whole yet; a step when it never will be. */
-  next(): string | undefined | Step {
+  next(sawHeader: boolean): string | undefined | Step {
     const length = Varint.decode(this.held, 0)
     if (length._tag === "Incomplete") return undefined
     if (length._tag === "Invalid") return malformed(`a message length that is ${length.reason}`)
+    // The header's length is known: who speaks another protocol is told at once, not at the deadline.
+    if (!sawHeader && length.value !== headerMessage.length - 1) return malformed(`no ${header} at its beginning`)
     if (length.value === 0) return malformed("an empty message")
     if (length.value > maxMessageSize) {
       return malformed(`a message of ${length.value} bytes, over the limit of ${maxMessageSize}`)
@@ -116,7 +118,7 @@ export class Dialer {
   receive(bytes: Uint8Array): Step {
     this.lines.push(bytes)
     for (;;) {
-      const line = this.lines.next()
+      const line = this.lines.next(this.sawHeader)
       if (line === undefined) {
         this.lines.own()
         return more
@@ -171,7 +173,7 @@ export class Listener {
   receive(bytes: Uint8Array): Step {
     this.lines.push(bytes)
     for (;;) {
-      const line = this.lines.next()
+      const line = this.lines.next(this.sawHeader)
       if (line === undefined) {
         this.lines.own()
         return more

@@ -1,0 +1,37 @@
+/**
+ * Yamux: streams over one secured connection, each with a window of its own.
+ *
+ * ```
+ * const muxers = Yamux.layer({ maxInboundStreams: 4096 })
+ * ```
+ *
+ * A stream opened here is known to the remote with its first write (or flush, or
+ * half-close): opening costs no round trip and no message of its own. What is
+ * written in one turn leaves in one piece.
+ *
+ * Specification: yamux/README.md; protocol id `/yamux/1.0.0`.
+ */
+import { Effect, type Layer } from "effect"
+import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
+import * as Connection from "./yamux/Connection.ts"
+import { initialWindow } from "./yamux/Frame.ts"
+import { defaults, type Limits } from "./yamux/Limits.ts"
+
+/** The limits of a connection, all optional; see `Limits` for each. */
+export interface Options extends Partial<Limits> {
+  /** How long closing may take to send what is buffered and hear the remote close, in ms. Default 1,000. */
+  readonly closeGraceMs?: number | undefined
+}
+
+/** The protocol, to be combined with others by `StreamMuxer.layerPrefer`. */
+export const make = (options?: Options): Effect.Effect<MuxerProtocol> => {
+  const { closeGraceMs = 1000, ...given } = options ?? {}
+  const limits: Limits = { ...defaults, ...given, maxWindow: Math.max(initialWindow, given.maxWindow ?? defaults.maxWindow) }
+  return Effect.succeed({
+    id: Connection.protocol,
+    make: (connection, { role }) => Connection.make(connection, { client: role === "dialer", limits, closeGraceMs })
+  })
+}
+
+/** Yamux as the only muxer. */
+export const layer = (options?: Options): Layer.Layer<StreamMuxer> => layerPrefer([make(options)])

@@ -1,0 +1,391 @@
+/**
+ * A Yamux connection: the session's core, driven by four fibers, none per
+ * stream. All of them belong to the scope that the connection was made in.
+ *
+ * ```
+ *            secured connection
+ *          │                    ▲
+ *       reader               sender          reader: feeds the core with each batch
+ *          │                    │            sender: waits while the connection takes no more
+ *          └────► session ◄─────┘            clock:  keep-alive
+ *                ▲   │    ▲                  keeper: waits for the session's end, says goodbye
+ *     streams ───┘   │    └── clock                  for at most the grace, resets the connection
+ *                  keeper
+ * ```
+ *
+ * The core only ever changes inside a plain function call. Who waits is woken
+ * after a batch was taken whole, or from the scheduler's queue at the end of a
+ * turn, never from inside the core; what those fibers then write goes out with
+ * the acknowledgements and windows of that batch.
+ */
+import { Clock, Deferred, Effect, Scheduler, type Scope } from "effect"
+import type { ByteStream } from "../../../services/ByteStream.ts"
+import {
+  KeepAliveTimeout,
+  type MuxedConnection,
+  type MuxedStream,
+  MuxerClosed,
+  MuxerError,
+  type MuxerErrorReason,
+  MuxerViolation,
+  RemoteGoAway,
+  StreamLimit
+} from "../../../services/StreamMuxer.ts"
+import { maxPayload, maxUint32 } from "./Frame.ts"
+import type { Limits } from "./Limits.ts"
+import { Session } from "./Session.ts"
+import type { SessionEnd } from "./SessionEnd.ts"
+import * as Stream from "./Stream.ts"
+
+export const protocol = "/yamux/1.0.0"
+
+/** Batches that are taken in a row before other fibers get a turn. */
+const batchesPerTurn = 16
+
+type Wake = (effect: Effect.Effect<void>) => void
+
+/** Fibers that wait for one condition. They check it again themselves: being woken promises nothing. */
+class Waiters {
+  private readonly waiting = new Set<Wake>()
+
+  readonly wait: Effect.Effect<void> = Effect.callback((resume) => {
+    this.waiting.add(resume)
+    return Effect.sync(() => this.waiting.delete(resume))
+  })
+
+  get size(): number {
+    return this.waiting.size
+  }
+
+  /** Wakes those who came first, at most `count`. Who waits again meanwhile is not woken again. */
+  wake(count = Number.POSITIVE_INFINITY): void {
+    for (let left = Math.min(count, this.waiting.size); left > 0; left -= 1) {
+      const [resume] = this.waiting
+      if (resume === undefined) return
+      this.waiting.delete(resume)
+      resume(Effect.void)
+    }
+  }
+}
+
+const reasonOf = (end: SessionEnd): MuxerErrorReason => {
+  switch (end._tag) {
+    case "Violation":
+      return new MuxerViolation({ detail: end.detail })
+    case "RemoteGoAway":
+      return new RemoteGoAway({ code: end.code })
+    case "KeepAliveTimeout":
+      return new KeepAliveTimeout({ afterMs: end.afterMs })
+    case "Closed":
+      return new MuxerClosed({ detail: end.detail })
+  }
+}
+
+const fail = (reason: MuxerErrorReason): Effect.Effect<never, MuxerError> =>
+  Effect.suspend(() => Effect.fail(new MuxerError({ protocol, reason })))
+
+export interface ConnectionOptions {
+  readonly client: boolean
+  readonly limits: Limits
+  readonly closeGraceMs: number
+}
+
+class Driver implements Stream.Carrier {
+  readonly session: Session
+  readonly ended: Deferred.Deferred<MuxerErrorReason>
+  private readonly connection: ByteStream
+  private readonly options: ConnectionOptions
+  private readonly clock: Clock.Clock
+  private readonly dispatcher: Scheduler.SchedulerDispatcher
+  private readonly acceptors = new Waiters()
+  private readonly openers = new Waiters()
+  private readonly pingers = new Waiters()
+  /** Wait for the connection to take more, or to have taken all. */
+  private readonly senders = new Waiters()
+  /** Wait for something to be sent that the connection did not take. */
+  private readonly stuck = new Waiters()
+  private readonly keepers = new Waiters()
+  private scheduled = false
+  /** In a batch or a turn: its end sends and wakes. */
+  private inTurn = false
+  /** Something was asked for during a turn after its last sending. */
+  private again = false
+  private blocked = false
+  private unflushed = false
+  /** Nothing more comes from the remote. */
+  private remoteEnded = false
+  /** Nothing more can be sent. */
+  private sendFailed = false
+
+  constructor(
+    connection: ByteStream,
+    options: ConnectionOptions,
+    clock: Clock.Clock,
+    dispatcher: Scheduler.SchedulerDispatcher,
+    ended: Deferred.Deferred<MuxerErrorReason>
+  ) {
+    this.connection = connection
+    this.options = options
+    this.clock = clock
+    this.dispatcher = dispatcher
+    this.ended = ended
+    this.session = new Session(options.client, options.limits, this.now())
+  }
+
+  readonly now = (): number => Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+
+  // --- Turns ---------------------------------------------------------------
+
+  readonly schedule = (): void => {
+    if (this.inTurn) {
+      this.again = true
+      return
+    }
+    if (this.scheduled) return
+    this.scheduled = true
+    this.dispatcher.scheduleTask(this.turn, 0)
+  }
+
+  readonly wrote = (): void => {
+    if (this.session.outputSize >= maxPayload) this.send()
+    this.schedule()
+  }
+
+  private readonly turn = (): void => {
+    this.scheduled = false
+    this.settle()
+  }
+
+  private readonly take = (bytes: Uint8Array): number => {
+    const taken = this.connection.tryWrite(bytes)
+    if (taken > 0) this.unflushed = true
+    return taken
+  }
+
+  private send(): void {
+    if (this.blocked || this.sendFailed) return
+    if (!this.session.drain(this.take)) {
+      this.blocked = true
+      this.flush()
+    }
+  }
+
+  private flush(): void {
+    if (!this.unflushed) return
+    this.unflushed = false
+    this.connection.flush()
+  }
+
+  private wakeStreams(): void {
+    for (const stream of this.session.takeTouched()) stream.wake?.()
+  }
+
+  /** The end of a batch or a turn: wakes who need not wait any more, and sends all there is in one go. */
+  private settle(): void {
+    if (this.inTurn) {
+      this.again = true
+      return
+    }
+    this.inTurn = true
+    const { session } = this
+    this.wakeStreams()
+    if (session.hasBacklog || session.ended !== undefined) this.acceptors.wake()
+    if (session.ended !== undefined || session.remoteGoAway !== undefined) this.openers.wake()
+    else if (session.canOpen) this.openers.wake(session.openable)
+    this.again = false
+    this.send()
+    if (session.writersWait && !this.blocked) {
+      session.grantTurns()
+      this.wakeStreams()
+      this.again = false
+      this.send()
+    }
+    this.flush()
+    if (session.ended !== undefined) {
+      this.pingers.wake()
+      this.keepers.wake()
+    }
+    this.inTurn = false
+    if (this.blocked) this.stuck.wake()
+    // A fiber may be interrupted between its waking and its use of it: the next one gets the chance.
+    const more =
+      this.again ||
+      session.hasTouched ||
+      (session.writersWait && !this.blocked) ||
+      (this.openers.size > 0 && session.canOpen)
+    if (more) this.schedule()
+  }
+
+  // --- Fibers --------------------------------------------------------------
+
+  /** Feeds the core until nothing more comes; after the session's end it only drops what comes. */
+  readonly reader: Effect.Effect<void> = Effect.suspend(() => this.read()).pipe(
+    Effect.catch((error) => Effect.sync(() => {
+      this.sendFailed = true
+      this.session.end({ _tag: "Closed", detail: error.message })
+    })),
+    Effect.andThen(Effect.sync(() => {
+      this.remoteEnded = true
+      this.settle()
+      this.senders.wake()
+      this.keepers.wake()
+    }))
+  )
+
+  private readonly read = Effect.fnUntraced(function*(this: Driver) {
+    const most = this.options.limits.outputHighWater * 2
+    for (let batch = 1; ; batch += 1) {
+      const bytes = this.connection.tryRead()
+      if (bytes === undefined) {
+        yield* this.connection.readable
+        continue
+      }
+      if (bytes === null) break
+      const pongs = this.session.liveness.pongs
+      this.session.receive(bytes, this.now())
+      this.settle()
+      if (this.session.liveness.pongs !== pongs) this.pingers.wake()
+      // A remote that does not read what its frames ask for is not read from either.
+      while (this.blocked && this.session.ended === undefined && this.session.outputSize > most) {
+        yield* this.senders.wait
+      }
+      if (batch % batchesPerTurn === 0) yield* Effect.yieldNow
+    }
+    this.session.end(
+      this.session.remoteGoAway === undefined
+        ? { _tag: "Closed", detail: "the remote closed the connection" }
+        : { _tag: "RemoteGoAway", code: this.session.remoteGoAway }
+    )
+  }).bind(this)
+
+  /** Goes on sending when the connection takes more again. */
+  readonly sender: Effect.Effect<void> = Effect.suspend(() => this.resend()).pipe(
+    Effect.catch((error) => Effect.sync(() => {
+      this.sendFailed = true
+      this.session.end({ _tag: "Closed", detail: error.message })
+      this.settle()
+      this.senders.wake()
+      this.keepers.wake()
+    }))
+  )
+
+  private readonly resend = Effect.fnUntraced(function*(this: Driver) {
+    for (;;) {
+      if (!this.blocked) {
+        yield* this.stuck.wait
+        continue
+      }
+      yield* this.connection.writable
+      this.blocked = false
+      this.settle()
+      this.senders.wake()
+    }
+  }).bind(this)
+
+  /** Asks a silent remote whether it lives. */
+  readonly ticker: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.session.ended !== undefined) return Effect.void
+    return Effect.flatMap(Effect.sleep(Math.max(1, Math.ceil(this.session.deadline - this.now()))), () => {
+      this.session.tick(this.now())
+      this.settle()
+      return this.ticker
+    })
+  })
+
+  /** Waits for the end of the session, then ends the connection. */
+  readonly keeper: Effect.Effect<void> = Effect.suspend(() => {
+    const end = this.session.ended
+    if (end === undefined) return Effect.andThen(this.keepers.wait, this.keeper)
+    // To a remote that is gone there is nothing to say.
+    const goodbye = end._tag === "KeepAliveTimeout" ? Effect.void : this.goodbye
+    return goodbye.pipe(
+      Effect.timeoutOption(this.options.closeGraceMs),
+      Effect.ignore,
+      Effect.andThen(Effect.sync(() => {
+        const reason = reasonOf(end)
+        this.connection.reset(`${protocol}: the session has ended`)
+        Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
+      }))
+    )
+  })
+
+  /** Sends what is left, closes the writing side, and waits until the remote has closed its own. */
+  private readonly goodbye = Effect.suspend(() => {
+    const sent: Effect.Effect<void> = Effect.suspend(() =>
+      this.blocked && !this.sendFailed ? Effect.andThen(this.senders.wait, sent) : Effect.void
+    )
+    const answered: Effect.Effect<void> = Effect.suspend(() =>
+      this.remoteEnded ? Effect.void : Effect.andThen(this.senders.wait, answered)
+    )
+    return sent.pipe(Effect.andThen(Effect.ignore(this.connection.closeWrite)), Effect.andThen(answered))
+  })
+
+  // --- What users ask for --------------------------------------------------
+
+  readonly open: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
+    const state = this.session.open()
+    if (state !== undefined) return Effect.succeed(Stream.make(this, state))
+    if (this.session.ended !== undefined) return fail(reasonOf(this.session.ended))
+    if (this.session.remoteGoAway !== undefined) return fail(new RemoteGoAway({ code: this.session.remoteGoAway }))
+    if (!this.session.hasIds) {
+      return fail(new StreamLimit({ scope: "stream ids", limit: maxUint32, current: maxUint32 }))
+    }
+    this.schedule()
+    return Effect.andThen(this.openers.wait, this.open)
+  })
+
+  readonly accept: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
+    const state = this.session.accept()
+    if (state !== undefined) {
+      this.schedule()
+      return Effect.succeed(Stream.make(this, state))
+    }
+    if (this.session.ended !== undefined) return fail(reasonOf(this.session.ended))
+    return Effect.andThen(this.acceptors.wait, this.accept)
+  })
+
+  readonly ping: Effect.Effect<number, MuxerError> = Effect.suspend(() => {
+    const before = this.session.liveness.pongs
+    this.session.ping(this.now())
+    this.schedule()
+    const answer: Effect.Effect<number, MuxerError> = Effect.suspend(() => {
+      if (this.session.liveness.pongs !== before) return Effect.succeed(this.session.liveness.latestMs)
+      if (this.session.ended !== undefined) return fail(reasonOf(this.session.ended))
+      return Effect.andThen(this.pingers.wait, answer)
+    })
+    const afterMs = this.options.limits.keepAliveTimeoutMs
+    return Effect.timeoutOrElse(answer, { duration: afterMs, orElse: () => fail(new KeepAliveTimeout({ afterMs })) })
+  })
+
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.session.close("the connection was closed here")
+    this.settle()
+    return Effect.asVoid(Deferred.await(this.ended))
+  })
+}
+
+/** Multiplexes `connection` until the scope closes; the connection ends with it. */
+export const make = Effect.fnUntraced(function*(
+  connection: ByteStream,
+  options: ConnectionOptions
+): Effect.fn.Return<MuxedConnection, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const scheduler = yield* Scheduler.Scheduler
+  const ended = yield* Deferred.make<MuxerErrorReason>()
+  const driver = new Driver(connection, options, clock, scheduler.makeDispatcher(), ended)
+  yield* Effect.forkScoped(driver.keeper)
+  yield* Effect.forkScoped(driver.reader)
+  yield* Effect.forkScoped(driver.sender)
+  yield* Effect.forkScoped(driver.ticker)
+  // Runs before the fibers above are interrupted.
+  yield* Effect.addFinalizer(() => driver.close)
+  return {
+    protocol,
+    openStream: driver.open,
+    acceptStream: driver.accept,
+    streamCount: () => driver.session.streamCount,
+    ping: driver.ping,
+    close: driver.close,
+    awaitClosed: Deferred.await(ended)
+  }
+})

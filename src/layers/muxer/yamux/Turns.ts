@@ -1,0 +1,51 @@
+/**
+ * Turns: who may write next while the output is contended. Streams wait in a
+ * queue; as room appears, those at its front get a turn of a fixed length each.
+ * A stream whose turn found the output full again goes before those that wrote.
+ */
+import { turnLength } from "./Limits.ts"
+import type { StreamState } from "./StreamState.ts"
+
+export class Turns {
+  private readonly passedOver = new Set<StreamState>()
+  private readonly queue = new Set<StreamState>()
+
+  get waiting(): boolean {
+    return this.queue.size > 0 || this.passedOver.size > 0
+  }
+
+  /** How much of `room` the stream may use. */
+  allow(stream: StreamState, room: number): number {
+    return this.waiting ? Math.min(room, stream.credit) : room
+  }
+
+  /** Counts what the stream wrote; it wanted more if `short`, and then waits for a turn. */
+  wrote(stream: StreamState, taken: number, short: boolean): void {
+    if (short) this.wait(stream, taken === 0 && stream.credit > 0)
+    else stream.credit = Math.max(0, stream.credit - taken)
+  }
+
+  wait(stream: StreamState, passedOver: boolean): void {
+    stream.credit = 0
+    if (stream.queued) return
+    stream.queued = true
+    if (passedOver) this.passedOver.add(stream)
+    else this.queue.add(stream)
+  }
+
+  /** The next stream, with a turn of its own. */
+  next(): StreamState | undefined {
+    const [stream] = this.passedOver.size > 0 ? this.passedOver : this.queue
+    if (stream === undefined) return undefined
+    this.remove(stream)
+    stream.credit = turnLength
+    return stream
+  }
+
+  remove(stream: StreamState): void {
+    if (!stream.queued) return
+    stream.queued = false
+    this.passedOver.delete(stream)
+    this.queue.delete(stream)
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * One `node:net` socket as a byte stream that is pulled.
+ *
+ * Reading: the socket reads into a buffer that all sockets of a Net layer share.
+ * That is sound because the system's read and the callback are one synchronous
+ * step: the bytes are lent to the waiting reader, which runs inside the callback.
+ * If nobody waits, they are copied and reading stops until they are taken, so at
+ * most one batch is held here and TCP's own window holds back the rest.
+ *
+ * Writing: corked by the first write, uncorked by `flush` or at the end of the
+ * turn, so that what one turn writes leaves in one system call.
+ */
+import { Effect, type Scheduler } from "effect"
+import type { OnReadOpts, Socket as NetSocket } from "node:net"
+import { ConnectionLost, ResetLocally, StreamError, type StreamErrorReason, WriteClosed } from "../../services/ByteStream.ts"
+import type { Endpoint, Socket } from "../../services/Net.ts"
+import { codeOf, streamReason } from "./NodeErrors.ts"
+
+/** What the sockets of one Net layer share. */
+export interface Shared {
+  readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** Where sockets read into. */
+  readonly buffer: Uint8Array
+  /** Milliseconds that a closing scope waits for data written before `closeWrite` to leave. */
+  readonly linger: number
+}
+
+/** Bytes written and not yet taken by the system, above which `tryWrite` takes nothing. */
+export const writeLimit = 256 * 1024
+
+const nothing = new Uint8Array(0)
+
+type Resume = (effect: Effect.Effect<void, StreamError>) => void
+
+const failure = (reason: StreamErrorReason): Effect.Effect<never, StreamError> =>
+  Effect.suspend(() => Effect.fail(new StreamError({ reason })))
+
+const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fibers wait on "${side}" of one byte stream`)
+
+/** The reading side, made before the socket because the socket is made with its callback. */
+class Inbound {
+  held: Uint8Array | undefined
+  reader: Resume | undefined
+  ended = false
+  discarding = false
+  /** False while the socket is told not to read. */
+  flowing = false
+
+  /** Hands a batch to the waiting reader; false when the socket must stop reading. */
+  readonly deliver = (bytes: Uint8Array): boolean => {
+    if (this.discarding) return true
+    if (this.held !== undefined) {
+      const joined = new Uint8Array(this.held.length + bytes.length)
+      joined.set(this.held)
+      joined.set(bytes, this.held.length)
+      this.held = joined
+      return (this.flowing = false)
+    }
+    this.held = bytes
+    this.wake()
+    if (this.held !== bytes) return true
+    this.held = new Uint8Array(bytes)
+    return (this.flowing = false)
+  }
+
+  wake(): void {
+    const reader = this.reader
+    if (reader === undefined) return
+    this.reader = undefined
+    reader(Effect.void)
+  }
+}
+
+export class NodeSocket implements Socket {
+  readonly local: Endpoint
+  readonly remote: Endpoint
+  readonly ownedReads = false
+  readonly readable: Effect.Effect<void, StreamError>
+  readonly writable: Effect.Effect<void, StreamError>
+  readonly closeWrite: Effect.Effect<void, StreamError>
+  /** What closing its scope does; takes at most the linger time. */
+  readonly release: Effect.Effect<void>
+
+  private readonly socket: NetSocket
+  private readonly inbound: Inbound
+  private readonly shared: Shared
+  private error: StreamErrorReason | undefined
+  private writer: Resume | undefined
+  private writeClosed = false
+  private corked = false
+  private turnScheduled = false
+  private wakeScheduled = false
+  private closed = false
+
+  constructor(socket: NetSocket, inbound: Inbound, shared: Shared, local: Endpoint, remote: Endpoint) {
+    this.socket = socket
+    this.inbound = inbound
+    this.shared = shared
+    this.local = local
+    this.remote = remote
+    // These listeners stay for the life of the socket: an 'error' that nobody hears would end the process.
+    socket.on("error", (error) => this.fail(streamReason(codeOf(error))))
+    socket.on("end", () => {
+      inbound.ended = true
+      inbound.wake()
+    })
+    socket.on("drain", () => this.wakeWriter())
+    socket.on("close", () => {
+      this.closed = true
+      if (!(inbound.ended && socket.writableFinished)) this.fail(new ConnectionLost({ detail: "the socket was closed" }))
+    })
+    this.readable = Effect.callback<void, StreamError>((resume) => {
+      const now = this.readState()
+      if (now !== undefined) return resume(now)
+      if (inbound.reader !== undefined) return resume(twoWaiters("readable"))
+      inbound.reader = resume
+      if (!inbound.flowing) {
+        inbound.flowing = true
+        socket.resume()
+      }
+      return Effect.sync(() => {
+        if (inbound.reader === resume) inbound.reader = undefined
+      })
+    })
+    this.writable = Effect.callback<void, StreamError>((resume) => {
+      this.flush()
+      const now = this.writeState()
+      if (now !== undefined) return resume(now)
+      if (this.writer !== undefined) return resume(twoWaiters("writable"))
+      this.writer = resume
+      return Effect.sync(() => {
+        if (this.writer === resume) this.writer = undefined
+      })
+    })
+    this.closeWrite = Effect.suspend(() => {
+      if (this.error !== undefined) return failure(this.error)
+      this.end()
+      return Effect.void
+    })
+    this.release = Effect.suspend(() => this.close())
+  }
+
+  private readState(): Effect.Effect<void, StreamError> | undefined {
+    if (this.error !== undefined) return failure(this.error)
+    return this.inbound.held !== undefined || this.inbound.ended ? Effect.void : undefined
+  }
+
+  private writeState(): Effect.Effect<void, StreamError> | undefined {
+    if (this.error !== undefined) return failure(this.error)
+    if (this.writeClosed) return failure(new WriteClosed())
+    return this.socket.writableLength < writeLimit ? Effect.void : undefined
+  }
+
+  readonly tryRead = (): Uint8Array | null | undefined => {
+    if (this.error !== undefined) return undefined
+    const bytes = this.inbound.held
+    if (bytes === undefined) return this.inbound.ended ? null : undefined
+    this.inbound.held = undefined
+    return bytes
+  }
+
+  readonly tryWrite = (bytes: Uint8Array): number => {
+    if (this.error !== undefined || this.writeClosed || bytes.length === 0) return 0
+    const room = writeLimit - this.socket.writableLength
+    if (room <= 0) return 0
+    const piece = bytes.length <= room ? bytes : bytes.subarray(0, room)
+    if (!this.corked) {
+      this.corked = true
+      this.socket.cork()
+      if (!this.turnScheduled) {
+        this.turnScheduled = true
+        this.shared.dispatcher.scheduleTask(this.endTurn, 0)
+      }
+    }
+    this.socket.write(piece)
+    return piece.length
+  }
+
+  private readonly endTurn = (): void => {
+    this.turnScheduled = false
+    this.flush()
+  }
+
+  readonly flush = (): void => {
+    if (!this.corked) return
+    this.corked = false
+    this.socket.uncork()
+  }
+
+  readonly reset = (because: string): void => {
+    if (this.error !== undefined) return
+    this.fail(new ResetLocally({ because }))
+    this.abort()
+  }
+
+  private fail(reason: StreamErrorReason): void {
+    if (this.error !== undefined) return
+    this.error = reason
+    this.inbound.held = undefined
+    this.inbound.discarding = true
+    this.wakeLater()
+  }
+
+  /** A reset may come from inside someone's turn: waiters are woken after it. */
+  private wakeLater(): void {
+    if (this.wakeScheduled || (this.inbound.reader === undefined && this.writer === undefined)) return
+    this.wakeScheduled = true
+    this.shared.dispatcher.scheduleTask(this.wakeWaiters, 0)
+  }
+
+  private readonly wakeWaiters = (): void => {
+    this.wakeScheduled = false
+    if (this.readState() !== undefined) {
+      const reader = this.inbound.reader
+      this.inbound.reader = undefined
+      reader?.(this.readState() ?? Effect.void)
+    }
+    this.wakeWriter()
+  }
+
+  private wakeWriter(): void {
+    const writer = this.writer
+    if (writer === undefined) return
+    const now = this.writeState()
+    if (now === undefined) return
+    this.writer = undefined
+    writer(now)
+  }
+
+  private end(): void {
+    if (this.writeClosed) return
+    this.writeClosed = true
+    this.flush()
+    this.wakeLater()
+    const socket = this.socket
+    // `end` is called only when all is written: while a shutdown waits behind data, a socket cannot be reset.
+    if (socket.writableLength === 0) socket.end()
+    else {
+      socket.write(nothing, (error) => {
+        if (!error && !socket.destroyed) socket.end()
+      })
+    }
+  }
+
+  /** Closes the socket at once so that the other side sees a reset, not an end. */
+  private abort(): void {
+    const socket = this.socket
+    if (socket.destroyed) return
+    // In between, the shutdown is under way and all data has left: a plain close is what the system allows.
+    if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+    else socket.resetAndDestroy()
+  }
+
+  private close(): Effect.Effect<void> {
+    if (this.closed) return Effect.void
+    const socket = this.socket
+    const orderly = this.writeClosed && this.error === undefined
+    if (orderly) {
+      this.fail(new ResetLocally({ because: "its scope was closed" }))
+      // Reads on, into nothing: a remote that is blocked in a write would never take our last bytes.
+      socket.resume()
+    } else this.reset("its scope was closed")
+    return Effect.callback<void>((resume) => {
+      const finished = () => socket.destroy()
+      const done = () => {
+        clearTimeout(timer)
+        socket.off("finish", finished)
+        socket.off("close", done)
+        resume(Effect.void)
+      }
+      const timer = setTimeout(() => {
+        this.abort()
+        done()
+      }, this.shared.linger)
+      socket.on("close", done)
+      if (!orderly) return
+      if (socket.writableFinished) finished()
+      else socket.on("finish", finished)
+    })
+  }
+}
+
+/**
+ * Makes a socket and its byte stream. `create` is given the options that make it
+ * read into the shared buffer; `pushes` says that it could not use them and emits
+ * 'data' events instead.
+ */
+export const open = (
+  shared: Shared,
+  create: (onread: OnReadOpts) => { readonly socket: NetSocket; readonly pushes: boolean }
+): { readonly socket: NetSocket; readonly stream: (local: Endpoint, remote: Endpoint) => NodeSocket } => {
+  const inbound = new Inbound()
+  const { pushes, socket } = create({
+    buffer: shared.buffer,
+    callback: (size, buffer) => inbound.deliver(buffer.subarray(0, size))
+  })
+  if (pushes) {
+    socket.on("data", (bytes: Uint8Array) => {
+      if (!inbound.deliver(bytes)) socket.pause()
+    })
+    socket.pause()
+  }
+  return { socket, stream: (local, remote) => new NodeSocket(socket, inbound, shared, local, remote) }
+}

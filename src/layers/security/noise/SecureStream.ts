@@ -1,0 +1,293 @@
+/**
+ * The transport phase: a byte stream that seals what is written to the raw
+ * stream under it and opens what is read from it.
+ *
+ * Reading: a batch of the raw stream is opened at once, message by message,
+ * straight out of the memory lent, because it is lent no longer than that. What
+ * waits here is therefore bounded by one batch and one partial message.
+ *
+ * Writing: parts are gathered by reference and sealed as one message when
+ * flushed, when the largest message is full, or when the turn ends. Should the
+ * raw stream not take a sealed message whole, its rest is kept, nothing more is
+ * taken, and one fiber waits for room; so what waits here is bounded by one
+ * sealed and one gathered message. That fiber ends with the backlog or the raw
+ * stream.
+ */
+import { Effect, type Fiber, type Scheduler } from "effect"
+import {
+  type ByteStream,
+  ProtocolViolation,
+  ResetLocally,
+  StreamError,
+  type StreamErrorReason,
+  UnexpectedEnd,
+  WriteClosed
+} from "../../../services/ByteStream.ts"
+import { FrameReader, headerSize, writeLength } from "./Frames.ts"
+import { type CipherState, empty, maxPlaintext, tagSize } from "./SymmetricState.ts"
+
+export interface SecureStreamOptions {
+  readonly raw: ByteStream
+  readonly send: CipherState
+  readonly receive: CipherState
+  /** What came behind the handshake, owned. */
+  readonly early: Uint8Array
+  readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** Runs the fiber that waits for room. */
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+}
+
+/** Below this average, parts are copied together: one pass of the cipher is cheaper than many. */
+const smallPart = 4096
+
+/** Where they are copied to. Sealing is synchronous, so one serves all connections. */
+const scratch = new Uint8Array(maxPlaintext)
+
+type Resume = (effect: Effect.Effect<void, StreamError>) => void
+
+export class SecureStream implements ByteStream {
+  readonly ownedReads = true
+  private readonly raw: ByteStream
+  private readonly send: CipherState
+  private readonly receive: CipherState
+  private readonly dispatcher: Scheduler.SchedulerDispatcher
+  private readonly fork: SecureStreamOptions["fork"]
+
+  private error: StreamError | undefined
+
+  private readonly frames = new FrameReader()
+  private opened: Array<Uint8Array> = []
+  private firstOpened = 0
+  private readEnded = false
+
+  private parts: Array<Uint8Array> = []
+  private gathered = 0
+  private backlog: Uint8Array | undefined
+  /** The fiber that waits for room is at work. */
+  private draining = false
+  private writeClosed = false
+  private scheduled = false
+  private waiting: Array<Resume> = []
+
+  constructor(options: SecureStreamOptions) {
+    this.raw = options.raw
+    this.send = options.send
+    this.receive = options.receive
+    this.dispatcher = options.dispatcher
+    this.fork = options.fork
+    if (options.early.length > 0) this.open(options.early)
+  }
+
+  // What a call may have changed, which the compiler does not see on the fields themselves.
+  private get failed(): StreamError | undefined {
+    return this.error
+  }
+  private get pending(): boolean {
+    return this.backlog !== undefined
+  }
+
+  // Reading
+
+  readonly tryRead = (): Uint8Array | null | undefined => {
+    for (;;) {
+      const opened = this.opened[this.firstOpened]
+      if (opened !== undefined) {
+        this.firstOpened += 1
+        if (this.firstOpened === this.opened.length) {
+          this.opened = []
+          this.firstOpened = 0
+        }
+        return opened
+      }
+      if (this.error !== undefined) return undefined
+      if (this.readEnded) return null
+      if (!this.pull()) return undefined
+    }
+  }
+
+  readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+    if (this.opened.length > 0) return Effect.void
+    if (this.error !== undefined) return Effect.fail(this.error)
+    if (this.readEnded) return Effect.void
+    return Effect.matchEffect(this.raw.readable, {
+      onFailure: (error) => Effect.fail(this.lost(error)),
+      onSuccess: () => {
+        this.pull()
+        return this.readable
+      }
+    })
+  })
+
+  /** Takes one batch off the raw stream; false if there was none. */
+  private pull(): boolean {
+    const batch = this.raw.tryRead()
+    if (batch === undefined) return false
+    if (batch !== null) this.open(batch)
+    else if (this.frames.partial) {
+      this.fail(new UnexpectedEnd({ detail: "the connection was cut inside a noise message" }))
+    } else this.readEnded = true
+    return true
+  }
+
+  private open(batch: Uint8Array): void {
+    this.frames.feed(batch)
+    for (let message = this.frames.next(); message !== undefined; message = this.frames.next()) {
+      const plaintext = this.receive.decrypt(empty, message)
+      if (plaintext === undefined) {
+        this.fail(
+          new ProtocolViolation({
+            layer: "noise",
+            detail: this.receive.exhausted ? "too many messages for one key" : "a message does not authenticate"
+          })
+        )
+        return
+      }
+      if (plaintext.length > 0) this.opened.push(plaintext)
+    }
+  }
+
+  // Writing
+
+  readonly tryWrite = (bytes: Uint8Array): number => {
+    if (this.error !== undefined || this.writeClosed || this.backlog !== undefined) return 0
+    let taken = 0
+    while (taken < bytes.length && this.backlog === undefined && this.error === undefined) {
+      const n = Math.min(maxPlaintext - this.gathered, bytes.length - taken)
+      this.parts.push(n === bytes.length ? bytes : bytes.subarray(taken, taken + n))
+      this.gathered += n
+      taken += n
+      if (this.gathered === maxPlaintext) this.seal()
+    }
+    if (taken > 0 && !this.scheduled) {
+      this.scheduled = true
+      this.dispatcher.scheduleTask(this.endOfTurn, 0)
+    }
+    return taken
+  }
+
+  readonly writable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+    if (this.error !== undefined) return Effect.fail(this.error)
+    if (this.writeClosed) return Effect.fail(new StreamError({ reason: new WriteClosed() }))
+    return this.backlog === undefined ? Effect.void : this.drained
+  })
+
+  readonly flush = (): void => {
+    if (this.error !== undefined) return
+    if (this.backlog === undefined) this.seal()
+    this.raw.flush()
+  }
+
+  readonly closeWrite: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+    if (this.error !== undefined) return Effect.fail(this.error)
+    this.flush()
+    this.writeClosed = true
+    if (this.failed !== undefined) return Effect.fail(this.failed)
+    // With a backlog, the fiber that sends it closes the raw stream behind it.
+    return this.pending ? this.drained : this.raw.closeWrite
+  })
+
+  private readonly endOfTurn = (): void => {
+    this.scheduled = false
+    this.flush()
+  }
+
+  /** Seals what is gathered and hands it to the raw stream. Only when there is no backlog. */
+  private seal(): void {
+    if (this.gathered === 0) return
+    const sealed = new Uint8Array(headerSize + this.gathered + tagSize)
+    writeLength(sealed, this.gathered + tagSize)
+    if (this.send.encryptInto(this.joined(), sealed, headerSize) === undefined) {
+      return this.fail(new ResetLocally({ because: "too many noise messages for one key" }))
+    }
+    this.parts = []
+    this.gathered = 0
+    const taken = this.raw.tryWrite(sealed)
+    if (taken === sealed.length) return
+    this.backlog = sealed.subarray(taken)
+    if (this.draining) return
+    this.draining = true
+    this.fork(this.drain)
+  }
+
+  private joined(): ReadonlyArray<Uint8Array> {
+    if (this.parts.length === 1 || this.gathered >= smallPart * this.parts.length) return this.parts
+    let at = 0
+    for (const part of this.parts) {
+      scratch.set(part, at)
+      at += part.length
+    }
+    return [scratch.subarray(0, at)]
+  }
+
+  /** Sends the backlog, then what was gathered behind it, then the end if it is due. */
+  private readonly sendBacklog: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+    if (this.error !== undefined) return Effect.fail(this.error)
+    return Effect.flatMap(this.raw.writable, () => {
+      const rest = this.backlog
+      // Dropped meanwhile: the stream has failed.
+      if (rest === undefined) return this.sendBacklog
+      const taken = this.raw.tryWrite(rest)
+      if (taken < rest.length) {
+        this.backlog = rest.subarray(taken)
+        return this.sendBacklog
+      }
+      this.backlog = undefined
+      this.seal()
+      if (this.pending) return this.sendBacklog
+      this.raw.flush()
+      return this.writeClosed ? this.raw.closeWrite : Effect.void
+    })
+  })
+
+  private readonly drain: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.match(this.sendBacklog, {
+      onFailure: (error) => this.wake(Effect.fail(this.lost(error))),
+      onSuccess: () => this.wake(Effect.void)
+    })
+  )
+
+  private wake(outcome: Effect.Effect<void, StreamError>): void {
+    this.draining = false
+    const waiting = this.waiting
+    this.waiting = []
+    for (const resume of waiting) resume(outcome)
+  }
+
+  private readonly drained: Effect.Effect<void, StreamError> = Effect.callback((resume) => {
+    this.waiting.push(resume)
+    return Effect.sync(() => {
+      this.waiting = this.waiting.filter((other) => other !== resume)
+    })
+  })
+
+  // Ending
+
+  readonly reset = (because: string): void => {
+    if (this.error === undefined) {
+      this.opened = []
+      this.firstOpened = 0
+      this.error = new StreamError({ reason: new ResetLocally({ because }) })
+    }
+    this.drop()
+    this.raw.reset(because)
+  }
+
+  /** Fails both directions. What authenticated before can still be read. */
+  private fail(reason: StreamErrorReason): void {
+    this.lost(new StreamError({ reason }))
+    this.raw.reset("the secured connection failed")
+  }
+
+  /** The error of the stream: the first one that came. */
+  private lost(error: StreamError): StreamError {
+    this.error ??= error
+    this.drop()
+    return this.error
+  }
+
+  private drop(): void {
+    this.parts = []
+    this.gathered = 0
+    this.backlog = undefined
+  }
+}

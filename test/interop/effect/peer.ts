@@ -1,0 +1,180 @@
+/**
+ * This library as an interop peer: the same contract as the Go, Rust and
+ * JavaScript ones (../README.md), written as a user of the library would.
+ */
+import { createHash } from "node:crypto"
+import { parseArgs } from "node:util"
+import { Deferred, Effect, Layer, Result, Stream } from "effect"
+import { NodeRuntime } from "@effect/platform-node"
+import { Identify, Libp2p, Multiaddr, Perf, Ping, Protocols, type ProtocolStream, Swarm } from "../../../src/index.ts"
+
+const echo = "/interop/echo/1.0.0"
+const halfClose = "/interop/half-close/1.0.0"
+const reset = "/interop/reset/1.0.0"
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    transport: { type: "string", default: "tcp" },
+    security: { type: "string", default: "noise" },
+    muxer: { type: "string", default: "yamux" },
+    listen: { type: "string", default: "/ip4/127.0.0.1/tcp/0" },
+    addr: { type: "string", default: "" },
+    test: { type: "string", default: "ping" },
+    bytes: { type: "string", default: "67108864" },
+    count: { type: "string", default: "1000" }
+  }
+})
+
+const print = (line: unknown) => Effect.sync(() => console.log(JSON.stringify(line)))
+
+/** A test that did not come out as it must. */
+const wrong = (detail: string) => Effect.fail(new Error(detail))
+
+const concat = (parts: ReadonlyArray<Uint8Array>) => Buffer.concat(parts)
+const readAll = (stream: ProtocolStream.ProtocolStream) => Effect.map(Stream.runCollect(stream.readable), concat)
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest()
+
+const Handlers = Layer.mergeAll(
+  Protocols.layerHandler(echo, (stream) => Stream.run(stream.readable, stream.writable), {
+    maxStreamsPerConnection: 4096
+  }),
+  Protocols.layerHandler(halfClose, (stream) =>
+    Effect.flatMap(readAll(stream), (bytes) =>
+      stream.write(Buffer.from(`${bytes.length} ${sha256(bytes).toString("hex")}`)))),
+  Protocols.layerHandler(reset, (stream) => Effect.andThen(stream.read, stream.reset("asked to")))
+)
+
+const Node = (listen: ReadonlyArray<string>) => Handlers.pipe(Layer.provideMerge(Libp2p.layerDefault({ listen })))
+
+const listen = Effect.gen(function*() {
+  const swarm = yield* Swarm.Swarm
+  const addresses = yield* swarm.listenAddresses
+  yield* print({
+    event: "listening",
+    peer: swarm.peerId.toString(),
+    addresses: addresses.map((address) => Multiaddr.withPeer(address, swarm.peerId).toString())
+  })
+  const closed = Deferred.makeUnsafe<void>()
+  process.stdin.on("end", () => Deferred.doneUnsafe(closed, Effect.void)).resume()
+  yield* Deferred.await(closed)
+})
+
+/** Sends `message` and reads as many bytes back. */
+const exchange = Effect.fnUntraced(function*(stream: ProtocolStream.ProtocolStream, message: Uint8Array) {
+  yield* stream.write(message)
+  let echoed: Uint8Array = new Uint8Array(0)
+  while (echoed.length < message.length) {
+    const batch = yield* stream.read
+    if (batch === null) return yield* wrong(`end after ${echoed.length} bytes of the echo`)
+    echoed = concat([echoed, batch])
+  }
+  if (!Buffer.from(echoed).equals(message)) return yield* wrong("the echo differs")
+})
+
+const expectEnd = Effect.fnUntraced(function*(stream: ProtocolStream.ProtocolStream) {
+  yield* stream.closeWrite
+  const last = yield* stream.read
+  if (last !== null) return yield* wrong(`${last.length} bytes where the end was due`)
+})
+
+const tests = (connection: Swarm.Connection, bytes: number, count: number) => {
+  const target = { peer: connection.remotePeer, addresses: [connection.remoteAddress] }
+  const perf = (uploadBytes: number, downloadBytes: number) =>
+    Effect.gen(function*() {
+      const result = yield* (yield* Perf.Perf).measure(target, { uploadBytes, downloadBytes })
+      return { seconds: (result.uploadMs + result.downloadMs) / 1000 }
+    })
+  return {
+    ping: Effect.gen(function*() {
+      const rttsMs = yield* Stream.runCollect((yield* Ping.Ping).ping(target, { count: 5, interval: 0 }))
+      return { rttsMs }
+    }),
+    identify: Effect.gen(function*() {
+      const info = yield* (yield* Identify.Identify).identified(connection)
+      if (info.protocols.length === 0) return yield* wrong("no protocols")
+      return {
+        agentVersion: info.agentVersion,
+        protocolVersion: info.protocolVersion,
+        protocols: info.protocols,
+        listenAddrs: info.listenAddresses.map(String),
+        observedAddr: info.observedAddress?.toString(),
+        publicKeyMatches: true
+      }
+    }),
+    "perf-upload": perf(bytes, 0),
+    "perf-download": perf(0, bytes),
+    streams: Effect.gen(function*() {
+      const streams = yield* Effect.forEach(Array.from({ length: count }, (_, i) => i), (i) =>
+        Effect.gen(function*() {
+          const stream = yield* connection.openStream(echo)
+          yield* exchange(stream, sha256(Buffer.from(`stream ${i}`)))
+          return stream
+        }), { concurrency: "unbounded" })
+      yield* Effect.forEach(streams, expectEnd, { concurrency: "unbounded", discard: true })
+      return { streams: streams.length }
+    }),
+    "half-close": Effect.gen(function*() {
+      const stream = yield* connection.openStream(halfClose)
+      const pattern = Buffer.alloc(1024 * 1024, "pattern")
+      yield* stream.write(pattern)
+      yield* stream.closeWrite
+      const answer = Buffer.from(yield* readAll(stream)).toString()
+      if (answer !== `${pattern.length} ${sha256(pattern).toString("hex")}`) return yield* wrong(`the answer was ${answer}`)
+      return {}
+    }),
+    "reset-remote": Effect.gen(function*() {
+      const stream = yield* connection.openStream(reset)
+      yield* stream.write(Buffer.from("x"))
+      const read = yield* Effect.result(stream.read)
+      if (Result.isSuccess(read)) return yield* wrong("the stream was not reset")
+      return { error: read.failure.reason._tag }
+    }),
+    "reset-local": Effect.gen(function*() {
+      const first = yield* connection.openStream(echo)
+      yield* exchange(first, Buffer.from("x"))
+      yield* first.reset("the test wants it")
+      const second = yield* connection.openStream(echo)
+      yield* exchange(second, Buffer.from("still here"))
+      return {}
+    }),
+    "early-muxer": Effect.succeed({ earlyMuxer: connection.earlyMuxer })
+  }
+}
+
+const dial = Effect.gen(function*() {
+  const swarm = yield* Swarm.Swarm
+  const connection = yield* swarm.dial(yield* Effect.fromResult(Multiaddr.fromString(values.addr)))
+  const all = tests(connection, Number(values.bytes), Number(values.count))
+  const found = Object.entries(all).find(([name]) => name === values.test)
+  if (found === undefined) return yield* wrong(`no such test: ${values.test}`)
+  return yield* Effect.scoped<Record<string, unknown>, unknown, Perf.Perf | Ping.Ping | Identify.Identify | import("effect/Scope").Scope>(found[1])
+}).pipe(
+  Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => wrong("timed out after 60 s") }),
+  Effect.matchEffect({
+    onFailure: (error) =>
+      Effect.andThen(
+        print({ event: "result", test: values.test, ok: false, detail: {}, error: error instanceof Error ? error.message : String(error) }),
+        Effect.sync(() => {
+          process.exitCode = 1
+        })
+      ),
+    onSuccess: (detail) => print({ event: "result", test: values.test, ok: true, detail })
+  })
+)
+
+const supported = values.transport === "tcp" && values.security === "noise" && values.muxer === "yamux"
+
+const program = positionals[0] === "listen"
+  ? Effect.provide(listen, Node([values.listen]))
+  : Effect.provide(dial, Node([]))
+
+if (positionals[0] === "supports") {
+  console.log(JSON.stringify({ transports: ["tcp"], securities: ["noise"], muxers: ["yamux"], keyTypes: ["ed25519"] }))
+} else if (!supported) {
+  console.error(`not supported: ${values.transport}, ${values.security}, ${values.muxer}`)
+  process.exitCode = 2
+} else {
+  NodeRuntime.runMain(program)
+}

@@ -1,0 +1,231 @@
+/**
+ * Real peers: programs on go-libp2p, rust-libp2p and js-libp2p dial this
+ * library and are dialled by it. Prints a table, writes JSON, and exits with 1
+ * if a cell fails. See README.md beside this file.
+ *
+ *   npm run interop                 everything that has its toolchain
+ *   npm run interop -- --stack go   one stack
+ *   INTEROP_REQUIRE=go,rust,js      a missing toolchain is a failure
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+
+const here = dirname(fileURLToPath(import.meta.url))
+
+const { values } = parseArgs({
+  options: {
+    stack: { type: "string", multiple: true },
+    test: { type: "string", multiple: true },
+    out: { type: "string", default: join(here, "../../reports/interop.json") }
+  }
+})
+
+const tests = [
+  "ping",
+  "identify",
+  "perf-upload",
+  "perf-download",
+  "streams",
+  "half-close",
+  "reset-remote",
+  "reset-local",
+  "early-muxer"
+]
+const wanted = values.test ?? tests
+
+/** How to build and start the peer of a stack. */
+interface Stack {
+  readonly name: string
+  /** Its toolchain's own version command. */
+  readonly toolchain: ReadonlyArray<string>
+  readonly build: ReadonlyArray<string>
+  readonly run: ReadonlyArray<string>
+  readonly cwd: string
+  /** Whether its stack negotiates the muxer inside the security handshake. */
+  readonly earlyMuxer: boolean
+}
+
+const ours: Stack = {
+  name: "effect",
+  toolchain: ["node", "--version"],
+  build: [],
+  run: [process.execPath, join(here, "effect/peer.ts")],
+  cwd: here,
+  earlyMuxer: true
+}
+
+const stacks: ReadonlyArray<Stack> = [
+  {
+    name: "go",
+    toolchain: ["go", "version"],
+    build: ["go", "build", "-o", "peer", "."],
+    run: [join(here, "go/peer")],
+    cwd: join(here, "go"),
+    earlyMuxer: true
+  },
+  {
+    name: "rust",
+    toolchain: ["cargo", "--version"],
+    build: ["cargo", "build", "--release", "--locked"],
+    run: [join(here, "rust/target/release/peer")],
+    cwd: join(here, "rust"),
+    earlyMuxer: false
+  },
+  {
+    name: "js",
+    toolchain: ["npm", "--version"],
+    build: ["npm", "ci", "--no-audit", "--no-fund"],
+    run: [process.execPath, join(here, "js/peer.js")],
+    cwd: join(here, "js"),
+    earlyMuxer: true
+  }
+]
+
+interface Cell {
+  readonly stack: string
+  readonly version: string
+  readonly direction: "they dial" | "we dial"
+  readonly security: string
+  readonly muxer: string
+  readonly test: string
+  readonly status: "ok" | "failed" | "skipped"
+  readonly detail: unknown
+}
+
+const progress = (text: string) => process.stderr.write(`${text}\n`)
+
+const command = (words: ReadonlyArray<string>): readonly [string, Array<string>] => {
+  const [program, ...rest] = words
+  return [program ?? "", rest]
+}
+
+/** Starts a listener and waits for the line that says where it is. */
+const listen = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly process: ChildProcess; readonly address: string }> =>
+  new Promise((resolve, reject) => {
+    const [program, rest] = command([...stack.run, "listen", ...args])
+    const child = spawn(program, rest, { cwd: stack.cwd, stdio: ["pipe", "pipe", "inherit"] })
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL")
+      reject(new Error(`${stack.name} did not listen within 30 s`))
+    }, 30_000)
+    child.on("error", reject)
+    child.on("exit", (code) => reject(new Error(`the listener of ${stack.name} ended with ${code}`)))
+    createInterface(child.stdout).once("line", (line) => {
+      clearTimeout(timer)
+      const parsed: unknown = JSON.parse(line)
+      const addresses = typeof parsed === "object" && parsed !== null && "addresses" in parsed ? parsed.addresses : undefined
+      const address: unknown = Array.isArray(addresses) ? addresses[0] : undefined
+      if (typeof address === "string") resolve({ process: child, address })
+      else reject(new Error(`${stack.name} printed ${line}`))
+    })
+  })
+
+const stop = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(() => child.kill("SIGKILL"), 5_000)
+    child.removeAllListeners("exit")
+    child.once("exit", () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    child.stdin?.end()
+  })
+
+/** Runs one test of a dialer and gives its result line. */
+const dial = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly ok: boolean; readonly detail: unknown }> =>
+  new Promise((resolve) => {
+    const [program, rest] = command([...stack.run, "dial", ...args])
+    const child = spawn(program, rest, { cwd: stack.cwd, stdio: ["ignore", "pipe", "pipe"] })
+    let out = ""
+    let err = ""
+    const timer = setTimeout(() => child.kill("SIGKILL"), 90_000)
+    child.stdout.on("data", (data) => (out += String(data)))
+    child.stderr.on("data", (data) => (err = (err + String(data)).slice(-2000)))
+    child.on("error", (error) => resolve({ ok: false, detail: error.message }))
+    child.on("close", (code) => {
+      clearTimeout(timer)
+      try {
+        const line: { ok?: boolean; detail?: unknown; error?: string } = JSON.parse(out.trim().split("\n").at(-1) ?? "")
+        resolve({ ok: line.ok === true && code === 0, detail: line.ok === true ? line.detail : (line.error ?? line.detail) })
+      } catch {
+        resolve({ ok: false, detail: `exit code ${code}, printed ${JSON.stringify(out)}; ${err}` })
+      }
+    })
+  })
+
+const run = async (stack: Stack, version: string): Promise<ReadonlyArray<Cell>> => {
+  const cells: Array<Cell> = []
+  const suite = ["--transport", "tcp", "--security", "noise", "--muxer", "yamux"]
+  for (const [direction, dialer, listener] of [["they dial", stack, ours], ["we dial", ours, stack]] as const) {
+    const { process: child, address } = await listen(listener, [...suite, "--listen", "/ip4/127.0.0.1/tcp/0"])
+    for (const test of wanted) {
+      const started = performance.now()
+      let { ok, detail } = await dial(dialer, [...suite, "--addr", address, "--test", test])
+      if (test === "early-muxer" && ok) {
+        const negotiated = typeof detail === "object" && detail !== null && "earlyMuxer" in detail ? detail.earlyMuxer : undefined
+        // A stack that cannot say whether it was early is no failure; one that has it must have used it.
+        if (stack.earlyMuxer && negotiated === false) [ok, detail] = [false, "the muxer was not negotiated early"]
+      }
+      cells.push({ stack: stack.name, version, direction, security: "noise", muxer: "yamux", test, status: ok ? "ok" : "failed", detail })
+      progress(`${ok ? "ok    " : "FAILED"} ${stack.name.padEnd(4)} ${direction.padEnd(9)} ${test.padEnd(13)} ${Math.round(performance.now() - started)} ms${ok ? "" : `  ${JSON.stringify(detail)}`}`)
+    }
+    await stop(child)
+  }
+  return cells
+}
+
+const table = (cells: ReadonlyArray<Cell>): string => {
+  const rows = new Map<string, Map<string, string>>()
+  for (const cell of cells) {
+    const name = `${cell.stack} ${cell.version}`.padEnd(22) + cell.direction.padEnd(10) + `${cell.security} ${cell.muxer}`
+    const row = rows.get(name) ?? new Map<string, string>()
+    row.set(cell.test, cell.status)
+    rows.set(name, row)
+  }
+  const width = Math.max(...[...rows.keys()].map((name) => name.length))
+  return [
+    " ".repeat(width + 2) + wanted.map((test) => test.padEnd(14)).join(""),
+    ...[...rows].map(([name, row]) =>
+      name.padEnd(width + 2) + wanted.map((test) => (row.get(test) ?? "").padEnd(14)).join(""))
+  ].join("\n")
+}
+
+const required = (process.env["INTEROP_REQUIRE"] ?? "").split(",").filter((name) => name !== "")
+const cells: Array<Cell> = []
+for (const stack of stacks.filter(({ name }) => values.stack === undefined || values.stack.includes(name))) {
+  const [tool, toolArgs] = command(stack.toolchain)
+  if (spawnSync(tool, toolArgs).status !== 0) {
+    const status = required.includes(stack.name) ? "failed" : "skipped"
+    progress(`${status}: ${stack.name}, since ${tool} is not installed`)
+    for (const direction of ["they dial", "we dial"] as const) {
+      for (const test of wanted) {
+        cells.push({ stack: stack.name, version: "", direction, security: "noise", muxer: "yamux", test, status, detail: `${tool} is not installed` })
+      }
+    }
+    continue
+  }
+  progress(`building the ${stack.name} peer: ${stack.build.join(" ")}`)
+  const [builder, builderArgs] = command(stack.build)
+  const built = existsSync(join(stack.cwd, "node_modules")) && stack.name === "js"
+    ? 0
+    : spawnSync(builder, builderArgs, { cwd: stack.cwd, stdio: ["ignore", "inherit", "inherit"] }).status
+  if (built !== 0) {
+    progress(`failed: the ${stack.name} peer does not build`)
+    cells.push({ stack: stack.name, version: "", direction: "we dial", security: "noise", muxer: "yamux", test: "build", status: "failed", detail: "does not build" })
+    continue
+  }
+  const [program, rest] = command([...stack.run, "--version-info"])
+  const info: { version?: string } = JSON.parse(spawnSync(program, rest, { cwd: stack.cwd }).stdout.toString() || "{}")
+  cells.push(...await run(stack, info.version ?? ""))
+}
+
+console.log(table(cells))
+const count = (status: Cell["status"]) => cells.filter((cell) => cell.status === status).length
+mkdirSync(dirname(values.out), { recursive: true })
+writeFileSync(values.out, JSON.stringify({ cells }, null, 2))
+console.log(`\n${count("ok")} passed, ${count("failed")} failed, ${count("skipped")} skipped`)
+process.exitCode = count("failed") === 0 && cells.length > 0 ? 0 : 1
