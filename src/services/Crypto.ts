@@ -49,6 +49,8 @@ export interface AeadKey {
     target: Uint8Array,
     offset: number
   ) => number
+  /** Encrypts the parts as one message, in pieces of memory of their own: ciphertext, then tag. Spares joining large ones. */
+  readonly sealPieces: (counter: number, parts: ReadonlyArray<Uint8Array>) => ReadonlyArray<Uint8Array>
   /** Decrypts into memory of its own; `undefined` when it does not authenticate. */
   readonly open: (counter: number, associated: Uint8Array, sealed: Uint8Array) => Uint8Array | undefined
 }

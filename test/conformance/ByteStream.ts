@@ -29,12 +29,12 @@ const sizes = (seed: number): (() => number) => {
   let state = seed >>> 0
   return () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return (state & 3) === 0 ? 1 + (state >>> 8) % 100_000 : 1 + (state >>> 8) % 300
+    return (state & 3) === 0 ? 1 + ((state >>> 8) % 100_000) : 1 + ((state >>> 8) % 300)
   }
 }
 
 const sendPattern = (stream: ByteStream, total: number, seed: number): Effect.Effect<void, StreamError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const next = sizes(seed)
     let sent = 0
     while (sent < total) {
@@ -47,7 +47,7 @@ const sendPattern = (stream: ByteStream, total: number, seed: number): Effect.Ef
 
 /** Reads to the end and checks every byte; gives their number. */
 const receivePattern = (stream: ByteStream, seed: number): Effect.Effect<number, StreamError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     let got = 0
     for (;;) {
       const bytes = yield* read(stream)
@@ -67,7 +67,7 @@ const settle = (rounds = 200): Effect.Effect<void> => {
 
 /** Writes until nothing more is taken however long one waits; gives the number of bytes taken. */
 const fill = (stream: ByteStream): Effect.Effect<number, StreamError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     let taken = 0
     for (;;) {
       const size = 50_000
@@ -87,7 +87,7 @@ const fill = (stream: ByteStream): Effect.Effect<number, StreamError> =>
 
 /** Reads exactly so many bytes. */
 export const readExactly = (stream: ByteStream, size: number): Effect.Effect<Uint8Array, StreamError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const out = new Uint8Array(size)
     let got = 0
     while (got < size) {
@@ -102,7 +102,7 @@ export const readExactly = (stream: ByteStream, size: number): Effect.Effect<Uin
 
 /** Why the stream failed, by waiting for it. */
 export const reasonOf = (stream: ByteStream): Effect.Effect<string> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     for (;;) {
       const bytes = stream.tryRead()
       if (bytes === null) return "end"
@@ -121,20 +121,23 @@ export const byteStreamSuite = <E>(
   const test = options.live === true ? it.live : it.effect
   describe(`${name}: a byte stream`, () => {
     test("carries bytes in order, both ways at once, in pieces of any size", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         const total = options.transfer ?? 1024 * 1024
-        const [, , there, back] = yield* Effect.all([
-          sendPattern(left, total, 1),
-          sendPattern(right, total, 2),
-          receivePattern(right, 1),
-          receivePattern(left, 2)
-        ], { concurrency: "unbounded" })
+        const [, , there, back] = yield* Effect.all(
+          [
+            sendPattern(left, total, 1),
+            sendPattern(right, total, 2),
+            receivePattern(right, 1),
+            receivePattern(left, 2)
+          ],
+          { concurrency: "unbounded" }
+        )
         assert.deepStrictEqual([there, back], [total, total])
       }))
 
     test("sends what was written without a flush when the turn ends", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         assert.strictEqual(left.tryWrite(pattern(0, 10)), 10)
         assert.deepStrictEqual(yield* readExactly(right, 10), pattern(0, 10))
@@ -143,7 +146,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("closes one direction and keeps the other", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         const there = yield* Effect.forkChild(Effect.andThen(write(left, pattern(0, 5000)), left.closeWrite))
         assert.strictEqual(yield* receivePattern(right, 0), 5000)
@@ -158,14 +161,14 @@ export const byteStreamSuite = <E>(
       }))
 
     test("ends an empty stream", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         yield* left.closeWrite
         assert.strictEqual(yield* read(right), null)
       }))
 
     test("takes nothing after closeWrite and says why", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         yield* left.closeWrite
         assert.strictEqual(left.tryWrite(pattern(0, 10)), 0)
@@ -175,7 +178,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("a reset fails both ends, each with its reason", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         yield* write(left, pattern(0, 10))
         yield* readExactly(right, 10)
@@ -196,7 +199,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("a reset wakes those who wait at both ends", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         yield* fill(left)
         const reader = yield* Effect.forkChild(Effect.flip(left.readable))
@@ -209,7 +212,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("a writer that is blocked learns of the other side's reset", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         yield* fill(left)
         const writer = yield* Effect.forkChild(Effect.flip(left.writable))
@@ -219,7 +222,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("a reset after closeWrite is a reset when data was still to come", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         yield* left.closeWrite
         assert.strictEqual(yield* read(right), null)
@@ -231,7 +234,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("takes a bounded number of bytes while nobody reads, and goes on when somebody does", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         const taken = yield* fill(left)
         assert.isAbove(taken, 0)
@@ -242,7 +245,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("an interrupted wait leaves nothing behind", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         for (let i = 0; i < 3; i++) {
           const reader = yield* Effect.forkChild(right.readable)
@@ -263,7 +266,7 @@ export const byteStreamSuite = <E>(
       }))
 
     test("bytes that were read stay as they are until the next read or wait", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
         for (let i = 0; i < 20; i++) {
           yield* write(left, pattern(i, 16))
@@ -286,9 +289,9 @@ export const byteStreamSuite = <E>(
       }))
 
     test("ping-pong", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [left, right] = yield* makePair
-        const echo = Effect.gen(function*() {
+        const echo = Effect.gen(function* () {
           for (;;) {
             const bytes = yield* read(right)
             if (bytes === null) return yield* right.closeWrite

@@ -127,6 +127,15 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
       assert.deepStrictEqual(target.slice(21), new Uint8Array(19).fill(0xee))
     })
 
+    test("sealed in pieces, a message is the same", (crypto) => {
+      const key = crypto.aeadKey(new Uint8Array(32).fill(3))
+      const parts = [new Uint8Array(100).fill(1), nothing, Uint8Array.of(2), new Uint8Array(5000).fill(3)]
+      const pieces = key.sealPieces(9, parts)
+      assert.deepStrictEqual(Bytes.concat(pieces), key.seal(9, nothing, parts))
+      key.sealPieces(10, parts)
+      assert.deepStrictEqual(Bytes.concat(pieces), key.seal(9, nothing, parts), "in memory of their own")
+    })
+
     test("an empty message has a tag", (crypto) => {
       const key = crypto.aeadKey(new Uint8Array(32).fill(3))
       const sealed = key.seal(0, nothing, [])

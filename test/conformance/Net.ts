@@ -29,11 +29,10 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
   const test = options.live === true ? it.live : it.effect
   const host = options.host ?? "127.0.0.1"
   const any: Endpoint = { host, port: 0 }
-  const build: Effect.Effect<Net["Service"], E, Scope.Scope> = Effect.flatMap(
-    Layer.build(layer),
-    (context) => Effect.provide(Effect.service(Net), context)
+  const build: Effect.Effect<Net["Service"], E, Scope.Scope> = Effect.flatMap(Layer.build(layer), (context) =>
+    Effect.provide(Effect.service(Net), context)
   )
-  const joined: Effect.Effect<Joined, E | NetError, Scope.Scope> = Effect.gen(function*() {
+  const joined: Effect.Effect<Joined, E | NetError, Scope.Scope> = Effect.gen(function* () {
     const net = yield* build
     const listener = yield* net.listen(any)
     const client = yield* net.connect(listener.local)
@@ -41,12 +40,20 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
     return { net, listener, client, server }
   })
 
-  byteStreamSuite(`${name}: accepted and dialled sockets`, Effect.map(joined, ({ client, server }) => [client, server] as const), options)
-  byteStreamSuite(`${name}: dialled and accepted sockets`, Effect.map(joined, ({ client, server }) => [server, client] as const), options)
+  byteStreamSuite(
+    `${name}: accepted and dialled sockets`,
+    Effect.map(joined, ({ client, server }) => [client, server] as const),
+    options
+  )
+  byteStreamSuite(
+    `${name}: dialled and accepted sockets`,
+    Effect.map(joined, ({ client, server }) => [server, client] as const),
+    options
+  )
 
   describe(`${name}: Net`, () => {
     test("both ends agree on where they are", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { client, listener, server } = yield* joined
         assert.isAbove(listener.local.port, 0)
         assert.deepStrictEqual(client.remote, listener.local)
@@ -55,41 +62,52 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("a port that nobody listens on refuses", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const local = yield* Effect.scoped(Effect.map(net.listen(any), (listener) => listener.local))
         const error = yield* Effect.flip(net.connect(local))
-        assert.deepStrictEqual([error.operation, error.reason._tag, error.endpoint], ["connect", "ConnectionRefused", local])
+        assert.deepStrictEqual(
+          [error.operation, error.reason._tag, error.endpoint],
+          ["connect", "ConnectionRefused", local]
+        )
       }))
 
     test("a port in use is refused, and free again when its scope closes", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
-        const local = yield* Effect.scoped(Effect.gen(function*() {
-          const { local } = yield* net.listen(any)
-          const error = yield* Effect.flip(net.listen(local))
-          assert.deepStrictEqual([error.operation, error.reason._tag], ["listen", "AddressInUse"])
-          const shared = yield* net.listen({ ...any, reusePort: true })
-          const second = yield* Effect.flip(net.listen({ ...shared.local, reusePort: true }))
-          assert.strictEqual(second.reason._tag, "AddressInUse")
-          return local
-        }))
+        const local = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { local } = yield* net.listen(any)
+            const error = yield* Effect.flip(net.listen(local))
+            assert.deepStrictEqual([error.operation, error.reason._tag], ["listen", "AddressInUse"])
+            const shared = yield* net.listen({ ...any, reusePort: true })
+            const second = yield* Effect.flip(net.listen({ ...shared.local, reusePort: true }))
+            assert.strictEqual(second.reason._tag, "AddressInUse")
+            return local
+          })
+        )
         yield* net.listen({ ...local, reusePort: true })
       }))
 
     test("an address of nobody's, a name and a bad port are typed errors", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const foreign = yield* Effect.flip(net.listen({ host: "192.0.2.1", port: 0 }))
         assert.strictEqual(foreign.reason._tag, "AddressUnavailable")
-        assert.strictEqual((yield* Effect.flip(net.listen({ host: "localhost", port: 0 }))).reason._tag, "SystemRefused")
-        assert.strictEqual((yield* Effect.flip(net.connect({ host: "localhost", port: 1 }))).reason._tag, "SystemRefused")
+        assert.strictEqual(
+          (yield* Effect.flip(net.listen({ host: "localhost", port: 0 }))).reason._tag,
+          "SystemRefused"
+        )
+        assert.strictEqual(
+          (yield* Effect.flip(net.connect({ host: "localhost", port: 1 }))).reason._tag,
+          "SystemRefused"
+        )
         assert.strictEqual((yield* Effect.flip(net.listen({ host, port: 65_536 }))).reason._tag, "SystemRefused")
         assert.strictEqual((yield* Effect.flip(net.bind({ host: "localhost", port: 0 }))).reason._tag, "SystemRefused")
       }))
 
     test("closing a listener ends accept, and resets those that nobody accepted, not those accepted", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const scope = yield* Scope.make()
         const listener = yield* Scope.provide(net.listen(any), scope)
@@ -108,7 +126,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("closing a listener wakes those who wait for a connection", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const scope = yield* Scope.make()
         const listener = yield* Scope.provide(net.listen(any), scope)
@@ -123,7 +141,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("connections beyond the backlog are reset", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const listener = yield* net.listen({ ...any, backlog: 2 })
         const clients: Array<Socket> = []
@@ -142,22 +160,24 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("closing the scope after closeWrite loses nothing", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const listener = yield* net.listen(any)
         const size = 30_000
-        yield* Effect.scoped(Effect.gen(function*() {
-          const client = yield* net.connect(listener.local)
-          yield* write(client, pattern(0, size))
-          yield* client.closeWrite
-        }))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const client = yield* net.connect(listener.local)
+            yield* write(client, pattern(0, size))
+            yield* client.closeWrite
+          })
+        )
         const server = yield* listener.accept
         assert.deepStrictEqual(yield* readExactly(server, size), pattern(0, size))
         assert.strictEqual(yield* read(server), null)
       }))
 
     test("closing the scope without closeWrite is seen as a reset, never as an end", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const listener = yield* net.listen(any)
         const scope = yield* Scope.make()
@@ -170,7 +190,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("a socket fails, and does not hang, after its scope closed", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const listener = yield* net.listen(any)
         const client = yield* Effect.scoped(net.connect(listener.local))
@@ -181,7 +201,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("interrupted waits for accept and connect lose no connection", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const listener = yield* net.listen(any)
         for (let i = 0; i < 5; i++) {
@@ -199,25 +219,27 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("opens and closes again and again", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const listener = yield* net.listen(any)
         for (let i = 0; i < (options.cycles ?? 50); i++) {
-          yield* Effect.scoped(Effect.gen(function*() {
-            const client = yield* net.connect(listener.local)
-            const server = yield* listener.accept
-            yield* write(client, pattern(i, 10))
-            assert.deepStrictEqual(yield* readExactly(server, 10), pattern(i, 10))
-            if (i % 2 === 0) return
-            yield* client.closeWrite
-            yield* server.closeWrite
-            assert.strictEqual(yield* read(server), null)
-          }))
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const client = yield* net.connect(listener.local)
+              const server = yield* listener.accept
+              yield* write(client, pattern(i, 10))
+              assert.deepStrictEqual(yield* readExactly(server, 10), pattern(i, 10))
+              if (i % 2 === 0) return
+              yield* client.closeWrite
+              yield* server.closeWrite
+              assert.strictEqual(yield* read(server), null)
+            })
+          )
         }
       }))
 
     test("dials from a port that is listened on, where it can, and connects anyway where it cannot", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const target = yield* net.listen(any)
         const own = yield* net.listen({ ...any, reusePort: true })
@@ -239,13 +261,15 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("knows its interfaces", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const all = yield* (yield* build).interfaces
-        assert.isTrue(all.some((one) => one.internal && one.host === "127.0.0.1" && one.family === 4 && one.prefixLength === 8))
+        assert.isTrue(
+          all.some((one) => one.internal && one.host === "127.0.0.1" && one.family === 4 && one.prefixLength === 8)
+        )
       }))
 
     test("a name that does not exist is a typed error", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const error = yield* Effect.flip(net.lookup("no-such-host.invalid", "any"))
         assert.strictEqual(error.operation, "lookup")
@@ -256,7 +280,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
     if (options.name !== undefined) {
       const known = options.name
       test("looks a name up", () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const found = yield* (yield* build).lookup(known, 4)
           assert.isAbove(found.length, 0)
           assert.isTrue(found.every((address) => !address.includes(":")))
@@ -268,7 +292,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
     const bind = { ...any }
 
     test("arrive with the address of their sender", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const left = yield* net.bind(bind)
         const right = yield* net.bind(bind)
@@ -280,7 +304,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("an interrupted receive loses none, and more than the backlog are dropped", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const left = yield* net.bind(bind)
         const right = yield* net.bind({ ...bind, backlog: 4 })
@@ -289,13 +313,14 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
         yield* Fiber.interrupt(receiving)
         for (let i = 0; i < 20; i++) yield* left.send(pattern(i, 10), right.local)
         for (let i = 0; i < 50; i++) yield* Effect.yieldNow
-        for (let i = 0; i < 4; i++) assert.deepStrictEqual(Uint8Array.from((yield* right.receive).bytes), pattern(i, 10))
+        for (let i = 0; i < 4; i++)
+          assert.deepStrictEqual(Uint8Array.from((yield* right.receive).bytes), pattern(i, 10))
         yield* left.send(pattern(77, 10), right.local)
         assert.deepStrictEqual(Uint8Array.from((yield* right.receive).bytes), pattern(77, 10))
       }))
 
     test("too large, to a name, and on a closed socket: typed errors", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const scope = yield* Scope.make()
         const socket = yield* Scope.provide(net.bind(bind), scope)
@@ -310,7 +335,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("a port is shared only by those who ask to", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const first = yield* net.bind({ ...bind, reuseAddress: true })
         yield* net.bind({ ...first.local, reuseAddress: true })
@@ -319,7 +344,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
       }))
 
     test("a group that is none is a typed error", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const net = yield* build
         const socket = yield* net.bind(bind)
         assert.strictEqual((yield* Effect.flip(socket.join("10.0.0.1"))).operation, "join")
@@ -328,7 +353,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
     if (options.multicast !== undefined) {
       const { group, via } = options.multicast
       test("reach all who joined a group, and no more once they left", () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const net = yield* build
           const first = yield* net.bind({ host: "0.0.0.0", port: 0, reuseAddress: true })
           const second = yield* net.bind({ ...first.local, reuseAddress: true })

@@ -33,7 +33,7 @@ export const transportSuite = <E>(
   const test = options.live === true ? it.live : it.effect
   const first = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): Multiaddr.Multiaddr =>
     addresses[0] ?? assert.fail("the listener has no address")
-  const joined = Effect.gen(function*() {
+  const joined = Effect.gen(function* () {
     const { dialer, listenAt, listener } = yield* make
     const listening = yield* listener.listen(listenAt)
     const address = first(yield* listening.addresses)
@@ -42,11 +42,15 @@ export const transportSuite = <E>(
     return { address, client, dialer, listener, listening, server }
   })
 
-  byteStreamSuite(`${name}: connections`, Effect.map(joined, ({ client, server }) => [client, server] as const), options)
+  byteStreamSuite(
+    `${name}: connections`,
+    Effect.map(joined, ({ client, server }) => [client, server] as const),
+    options
+  )
 
   describe(`${name}: a transport`, () => {
     test("tells which addresses are its own", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { address, dialer, listener } = yield* joined
         assert.isTrue(dialer.canDial(address))
         assert.isTrue(dialer.canDial(withSomePeer(address)))
@@ -60,7 +64,7 @@ export const transportSuite = <E>(
       }))
 
     test("both ends know both addresses", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { address, client, server } = yield* joined
         assert.strictEqual(client.remoteAddress.toString(), address.toString())
         assert.strictEqual(server.localAddress.toString(), address.toString())
@@ -68,7 +72,7 @@ export const transportSuite = <E>(
       }))
 
     test("all addresses of a listener can be dialled, with a peer's name too", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listenAt, listener } = yield* make
         const listening = yield* listener.listen(listenAt)
         for (const address of yield* listening.addresses) {
@@ -80,7 +84,7 @@ export const transportSuite = <E>(
       }))
 
     test("refuses an address that is taken, and dials to one that is closed", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listenAt, listener } = yield* make
         const scope = yield* Scope.make()
         const listening = yield* Scope.provide(listener.listen(listenAt), scope)
@@ -96,7 +100,7 @@ export const transportSuite = <E>(
       }))
 
     test("a connection ends with the scope that it was opened in", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listenAt, listener } = yield* make
         const listening = yield* listener.listen(listenAt)
         const address = first(yield* listening.addresses)
@@ -111,7 +115,7 @@ export const transportSuite = <E>(
       }))
 
     test("an interrupted dial or accept leaves nothing behind", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listenAt, listener } = yield* make
         const listening = yield* listener.listen(listenAt)
         const address = first(yield* listening.addresses)

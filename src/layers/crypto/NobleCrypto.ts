@@ -60,6 +60,7 @@ export const aeadKey = (key: Uint8Array): AeadKey => {
       chacha20poly1305(secret, setNonce(counter)).encrypt(plaintext, target.subarray(offset, offset + size))
       return size
     },
+    sealPieces: (counter, parts) => [chacha20poly1305(secret, setNonce(counter)).encrypt(join(parts))],
     open: (counter, associated, sealed) => {
       if (sealed.length < tagSize) return undefined
       try {

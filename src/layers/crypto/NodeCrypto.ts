@@ -55,11 +55,27 @@ const importSeed = Result.match(attempt("import", "", () => importSeedRaw("X2551
   onFailure: () => importSeedDer
 })
 
+/** Takes as long as the agreement itself. */
 const importPoint = (curve: Curve, point: Uint8Array): NodeCrypto.KeyObject =>
   NodeCrypto.createPublicKey({ key: { kty: "OKP", crv: curve, x: base64url(point) }, format: "jwk" })
 
 const exportPoint = (key: NodeCrypto.KeyObject): Uint8Array =>
   Uint8Array.from(Buffer.from(key.export({ format: "jwk" }).x ?? "", "base64url"))
+
+interface ImportedPoint {
+  readonly point: Uint8Array
+  readonly key: NodeCrypto.KeyObject
+}
+
+/** The last two points imported: a handshake agrees with each of its remote's two keys more than once. */
+let recent: readonly [ImportedPoint | undefined, ImportedPoint | undefined] = [undefined, undefined]
+
+const importRemote = (point: Uint8Array): NodeCrypto.KeyObject => {
+  for (const known of recent) if (known !== undefined && Bytes.equals(known.point, point)) return known.key
+  const key = importPoint("X25519", point)
+  recent = [{ point: Uint8Array.from(point), key }, recent[0]]
+  return key
+}
 
 const dhKeyPair = (seed: Uint8Array): DhKeyPair => {
   const privateKey = importSeed("X25519", seed)
@@ -68,7 +84,7 @@ const dhKeyPair = (seed: Uint8Array): DhKeyPair => {
     agree: (remote) => {
       if (remote.length !== 32) return fail("agree", `an X25519 public key has 32 bytes, not ${remote.length}`)
       return attempt("agree", "the X25519 public key is of low order", () =>
-        plain(NodeCrypto.diffieHellman({ privateKey, publicKey: importPoint("X25519", remote) })))
+        plain(NodeCrypto.diffieHellman({ privateKey, publicKey: importRemote(remote) })))
     }
   }
 }
@@ -125,6 +141,13 @@ export const aeadKey = (key: Uint8Array): AeadKey => {
       return target
     },
     sealInto: (counter, parts, target, offset) => sealTo(counter, undefined, parts, target, offset),
+    sealPieces: (counter, parts) => {
+      const cipher = NodeCrypto.createCipheriv(algorithm, secret, setNonce(counter), tagOption)
+      const pieces = parts.map((part) => plain(cipher.update(part)))
+      cipher.final()
+      pieces.push(plain(cipher.getAuthTag()))
+      return pieces
+    },
     open: (counter, associated, sealed) => {
       const size = sealed.length - tagSize
       if (size < 0) return undefined

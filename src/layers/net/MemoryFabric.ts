@@ -1,6 +1,14 @@
 /** The memory network itself: its hosts and what is open on each of them. */
 import type { Scheduler } from "effect"
-import { AddressInUse, AddressUnavailable, type Datagram, type Endpoint, type NetErrorReason, type Socket, SystemRefused } from "../../services/Net.ts"
+import {
+  AddressInUse,
+  AddressUnavailable,
+  type Datagram,
+  type Endpoint,
+  type NetErrorReason,
+  type Socket,
+  SystemRefused
+} from "../../services/Net.ts"
 import type { Inbox } from "./Inbox.ts"
 import type { PipeEnd } from "./Pipe.ts"
 
@@ -40,7 +48,8 @@ const isLoopback = (host: string): boolean => host === "::1" || host.startsWith(
 /** The address for "all of mine". */
 const wildcard = (family: 4 | 6): string => (family === 6 ? "::" : "0.0.0.0")
 
-export const isAddress = (host: string): boolean => (host.includes(":") ? /^[0-9a-fA-F:.]+(%.+)?$/ : /^\d+\.\d+\.\d+\.\d+$/).test(host)
+export const isAddress = (host: string): boolean =>
+  (host.includes(":") ? /^[0-9a-fA-F:.]+(%.+)?$/ : /^\d+\.\d+\.\d+\.\d+$/).test(host)
 
 /** One host: what is open on it. */
 export class Host {
@@ -67,8 +76,10 @@ export class Host {
 
   listenerAt(at: Endpoint): Listener | undefined {
     const wild = wildcard(familyOf(at.host))
-    return this.listeners.find(({ local }) => local.port === at.port && local.host === at.host) ??
+    return (
+      this.listeners.find(({ local }) => local.port === at.port && local.host === at.host) ??
       this.listeners.find(({ local }) => local.port === at.port && local.host === wild)
+    )
   }
 
   /** A port that nothing uses. */
@@ -76,7 +87,10 @@ export class Host {
     for (;;) {
       const port = this.nextPort
       this.nextPort = port === 65_535 ? 49_152 : port + 1
-      if (!this.listeners.some(({ local }) => local.port === port) && !this.datagrams.some(({ local }) => local.port === port)) {
+      if (
+        !this.listeners.some(({ local }) => local.port === port) &&
+        !this.datagrams.some(({ local }) => local.port === port)
+      ) {
         return port
       }
     }
@@ -85,12 +99,15 @@ export class Host {
   /** Why it cannot listen or bind there. */
   unusable(at: Endpoint, open: ReadonlyArray<{ readonly local: Endpoint }>): NetErrorReason | undefined {
     if (!isAddress(at.host)) return new SystemRefused({ code: "ERR_INVALID_IP_ADDRESS" })
-    if (!Number.isInteger(at.port) || at.port < 0 || at.port > 65_535) return new SystemRefused({ code: "ERR_SOCKET_BAD_PORT" })
+    if (!Number.isInteger(at.port) || at.port < 0 || at.port > 65_535)
+      return new SystemRefused({ code: "ERR_SOCKET_BAD_PORT" })
     const wild = wildcard(familyOf(at.host))
     if (at.host !== wild && !this.owns(at.host)) return new AddressUnavailable({ code: "EADDRNOTAVAIL" })
-    const clash = open.some(({ local }) =>
-      local.port === at.port && familyOf(local.host) === familyOf(at.host) &&
-      (local.host === at.host || local.host === wild || at.host === wild)
+    const clash = open.some(
+      ({ local }) =>
+        local.port === at.port &&
+        familyOf(local.host) === familyOf(at.host) &&
+        (local.host === at.host || local.host === wild || at.host === wild)
     )
     return clash ? new AddressInUse() : undefined
   }
@@ -116,4 +133,3 @@ export class Fabric {
     return from.owns(host) ? from : this.hosts.get(host)
   }
 }
-

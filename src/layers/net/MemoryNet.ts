@@ -5,10 +5,34 @@
  * host does to another goes through the scheduler, so runs can be repeated.
  */
 import { Effect, Layer, Scheduler, Scope } from "effect"
-import { ConnectionRefused, type ConnectOptions, type Endpoint, type InterfaceAddress, type ListenOptions, NameNotFound, Net, NetError, type NetErrorReason, type Socket, SocketClosed, type SocketListener, SystemRefused, Unreachable } from "../../services/Net.ts"
+import {
+  ConnectionRefused,
+  type ConnectOptions,
+  type Endpoint,
+  type InterfaceAddress,
+  type ListenOptions,
+  NameNotFound,
+  Net,
+  NetError,
+  type NetErrorReason,
+  type Socket,
+  SocketClosed,
+  type SocketListener,
+  SystemRefused,
+  Unreachable
+} from "../../services/Net.ts"
 import { Inbox } from "./Inbox.ts"
 import { makeDatagrams } from "./MemoryDatagram.ts"
-import { Fabric, familyOf, Host, isAddress, type Listener, type MemorySocket, type NameRecord, type NetworkOptions } from "./MemoryFabric.ts"
+import {
+  Fabric,
+  familyOf,
+  Host,
+  isAddress,
+  type Listener,
+  type MemorySocket,
+  type NameRecord,
+  type NetworkOptions
+} from "./MemoryFabric.ts"
 import * as Pipe from "./Pipe.ts"
 
 export type { NameRecord, NetworkOptions }
@@ -54,49 +78,63 @@ const localPort = (host: Host, from: string, remote: Endpoint, wanted: number | 
 
 const connect = (fabric: Fabric, host: Host, options: ConnectOptions): Effect.Effect<Socket, NetError, Scope.Scope> =>
   // As with a real network, nothing is known before the turn is over.
-  Effect.andThen(Effect.yieldNow, Effect.uninterruptible(Effect.gen(function*() {
-    const scope = yield* Effect.scope
-    const socket = join(fabric, host, options)
-    if ("_tag" in socket) return yield* refuse("connect", { host: options.host, port: options.port }, socket)
-    yield* Scope.addFinalizer(scope, Effect.sync(() => {
-      host.connections.delete(`${text(socket.local)} ${text(socket.remote)}`)
-      socket.release()
-    }))
-    return socket
-  })))
-
-const listen = (fabric: Fabric, host: Host, options: ListenOptions): Effect.Effect<SocketListener, NetError, Scope.Scope> =>
-  Effect.uninterruptible(Effect.gen(function*() {
-    const asked: Endpoint = { host: options.host, port: options.port }
-    const reason = host.unusable(asked, host.listeners)
-    if (reason !== undefined) return yield* refuse("listen", asked, reason)
-    const local = asked.port === 0 ? { host: asked.host, port: host.freePort() } : asked
-    const accepting = new Inbox<MemorySocket>(options.backlog ?? 128, fabric.schedule)
-    const listener: Listener = { local, reusePort: options.reusePort === true, accepting }
-    yield* Effect.acquireRelease(
-      Effect.sync(() => host.listeners.push(listener)),
-      () =>
-        Effect.sync(() => {
-          host.listeners.splice(host.listeners.indexOf(listener), 1)
-          for (const socket of accepting.close()) socket.reset("its listener was closed")
-        })
-    )
-    const accept: Effect.Effect<Socket, NetError, Scope.Scope> = Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function*() {
+  Effect.andThen(
+    Effect.yieldNow,
+    Effect.uninterruptible(
+      Effect.gen(function* () {
         const scope = yield* Effect.scope
-        for (;;) {
-          const socket = accepting.take()
-          if (socket !== undefined) {
-            yield* Scope.addFinalizer(scope, Effect.sync(socket.release))
-            return socket
-          }
-          if (accepting.closed) return yield* refuse("accept", local, new SocketClosed())
-          yield* restore(accepting.arrived)
-        }
+        const socket = join(fabric, host, options)
+        if ("_tag" in socket) return yield* refuse("connect", { host: options.host, port: options.port }, socket)
+        yield* Scope.addFinalizer(
+          scope,
+          Effect.sync(() => {
+            host.connections.delete(`${text(socket.local)} ${text(socket.remote)}`)
+            socket.release()
+          })
+        )
+        return socket
       })
     )
-    return { local, accept }
-  }))
+  )
+
+const listen = (
+  fabric: Fabric,
+  host: Host,
+  options: ListenOptions
+): Effect.Effect<SocketListener, NetError, Scope.Scope> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const asked: Endpoint = { host: options.host, port: options.port }
+      const reason = host.unusable(asked, host.listeners)
+      if (reason !== undefined) return yield* refuse("listen", asked, reason)
+      const local = asked.port === 0 ? { host: asked.host, port: host.freePort() } : asked
+      const accepting = new Inbox<MemorySocket>(options.backlog ?? 128, fabric.schedule)
+      const listener: Listener = { local, reusePort: options.reusePort === true, accepting }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => host.listeners.push(listener)),
+        () =>
+          Effect.sync(() => {
+            host.listeners.splice(host.listeners.indexOf(listener), 1)
+            for (const socket of accepting.close()) socket.reset("its listener was closed")
+          })
+      )
+      const accept: Effect.Effect<Socket, NetError, Scope.Scope> = Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const scope = yield* Effect.scope
+          for (;;) {
+            const socket = accepting.take()
+            if (socket !== undefined) {
+              yield* Scope.addFinalizer(scope, Effect.sync(socket.release))
+              return socket
+            }
+            if (accepting.closed) return yield* refuse("accept", local, new SocketClosed())
+            yield* restore(accepting.arrived)
+          }
+        })
+      )
+      return { local, accept }
+    })
+  )
 
 const interfacesOf = (host: Host): ReadonlyArray<InterfaceAddress> => {
   const loopback = (address: string, prefixLength: number): InterfaceAddress => ({
@@ -116,10 +154,16 @@ const interfacesOf = (host: Host): ReadonlyArray<InterfaceAddress> => {
   return [loopback("127.0.0.1", 8), loopback("::1", 128), ...own]
 }
 
-const record = (fabric: Fabric, name: string, pick: (found: NameRecord) => ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, NetError> =>
+const record = (
+  fabric: Fabric,
+  name: string,
+  pick: (found: NameRecord) => ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, NetError> =>
   Effect.suspend(() => {
     const found = pick(fabric.names.get(name) ?? {})
-    return found.length > 0 ? Effect.succeed(found) : Effect.fail(refuse("lookup", undefined, new NameNotFound({ name })))
+    return found.length > 0
+      ? Effect.succeed(found)
+      : Effect.fail(refuse("lookup", undefined, new NameNotFound({ name })))
   })
 
 const makeNet = (fabric: Fabric, host: Host): Net["Service"] =>
@@ -129,7 +173,9 @@ const makeNet = (fabric: Fabric, host: Host): Net["Service"] =>
     bind: (options) => makeDatagrams(fabric, host, options),
     interfaces: Effect.sync(() => interfacesOf(host)),
     lookup: (name, family) =>
-      record(fabric, name, ({ addresses = [] }) => addresses.filter((address) => family === "any" || familyOf(address) === family)),
+      record(fabric, name, ({ addresses = [] }) =>
+        addresses.filter((address) => family === "any" || familyOf(address) === family)
+      ),
     lookupTxt: (name) => record(fabric, name, ({ txt = [] }) => txt)
   })
 

@@ -3,7 +3,15 @@ import { Effect, type Scope } from "effect"
 import * as dgram from "node:dgram"
 import * as net from "node:net"
 import * as os from "node:os"
-import { type BindOptions, type Datagram, type DatagramSocket, type Endpoint, NetError, SocketClosed, SystemRefused } from "../../services/Net.ts"
+import {
+  type BindOptions,
+  type Datagram,
+  type DatagramSocket,
+  type Endpoint,
+  NetError,
+  SocketClosed,
+  SystemRefused
+} from "../../services/Net.ts"
 import { Inbox } from "./Inbox.ts"
 import { codeOf, netReason } from "./NodeErrors.ts"
 
@@ -42,11 +50,15 @@ const open = (socket: dgram.Socket, options: BindOptions, endpoint: Endpoint): E
   })
 
 export const bind = (options: BindOptions): Effect.Effect<DatagramSocket, NetError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const endpoint = { host: options.host, port: options.port }
     const family = net.isIP(options.host)
     if (family === 0) {
-      return yield* new NetError({ operation: "bind", endpoint, reason: new SystemRefused({ code: "ERR_INVALID_IP_ADDRESS" }) })
+      return yield* new NetError({
+        operation: "bind",
+        endpoint,
+        reason: new SystemRefused({ code: "ERR_INVALID_IP_ADDRESS" })
+      })
     }
     const inbox = new Inbox<Datagram>(options.backlog ?? 256, (task) => task())
     const socket = yield* Effect.acquireRelease(
@@ -76,7 +88,8 @@ export const bind = (options: BindOptions): Effect.Effect<DatagramSocket, NetErr
     const receive: Effect.Effect<Datagram, NetError> = Effect.suspend(() => {
       const datagram = inbox.take()
       if (datagram !== undefined) return Effect.succeed(datagram)
-      if (inbox.closed) return Effect.fail(new NetError({ operation: "receive", endpoint: local, reason: new SocketClosed() }))
+      if (inbox.closed)
+        return Effect.fail(new NetError({ operation: "receive", endpoint: local, reason: new SocketClosed() }))
       return Effect.flatMap(inbox.arrived, () => receive)
     })
 
@@ -85,7 +98,8 @@ export const bind = (options: BindOptions): Effect.Effect<DatagramSocket, NetErr
       receive,
       send: (bytes, to) =>
         Effect.callback<void, NetError>((resume) => {
-          const sent = (error: unknown) => resume(error === null || error === undefined ? Effect.void : Effect.fail(refuse("send", to, error)))
+          const sent = (error: unknown) =>
+            resume(error === null || error === undefined ? Effect.void : Effect.fail(refuse("send", to, error)))
           // A name would be looked up.
           if (net.isIP(to.host) === 0) return sent({ code: "ERR_INVALID_IP_ADDRESS" })
           try {

@@ -15,7 +15,8 @@ import {
 
 /** The code of an error that Node gave, such as `ECONNREFUSED`. */
 export const codeOf = (error: unknown): string => {
-  if (typeof error === "object" && error !== null && "code" in error && typeof error.code === "string") return error.code
+  if (typeof error === "object" && error !== null && "code" in error && typeof error.code === "string")
+    return error.code
   return error instanceof Error ? error.name : "UNKNOWN"
 }
 

@@ -48,13 +48,20 @@ const endpointOf = (options: Endpoint): Endpoint => ({ host: options.host, port:
 const invalid = (endpoint: Endpoint): NetErrorReason | undefined => {
   if (net.isIP(endpoint.host) === 0) return new SystemRefused({ code: "ERR_INVALID_IP_ADDRESS" })
   const { port } = endpoint
-  return Number.isInteger(port) && port >= 0 && port <= 65_535 ? undefined : new SystemRefused({ code: "ERR_SOCKET_BAD_PORT" })
+  return Number.isInteger(port) && port >= 0 && port <= 65_535
+    ? undefined
+    : new SystemRefused({ code: "ERR_SOCKET_BAD_PORT" })
 }
 
 /** Both ends of a socket; undefined if it is gone already. */
 const ends = (socket: net.Socket): { readonly local: Endpoint; readonly remote: Endpoint } | undefined => {
   const { localAddress, localPort, remoteAddress, remotePort } = socket
-  if (localAddress === undefined || localPort === undefined || remoteAddress === undefined || remotePort === undefined) {
+  if (
+    localAddress === undefined ||
+    localPort === undefined ||
+    remoteAddress === undefined ||
+    remotePort === undefined
+  ) {
     return undefined
   }
   return { local: { host: localAddress, port: localPort }, remote: { host: remoteAddress, port: remotePort } }
@@ -98,7 +105,8 @@ const bindLike = (listening: Listening): net.BoundSocket | undefined => {
 }
 
 const isOwn = (host: string): boolean =>
-  host === "::1" || host.startsWith("127.") ||
+  host === "::1" ||
+  host.startsWith("127.") ||
   Object.values(os.networkInterfaces()).some((list) => list?.some((address) => address.address === host))
 
 /** The listener whose port a dial may leave from. */
@@ -151,21 +159,22 @@ const connectOnce = (
     return Effect.onExit(restore(connected), (exit) =>
       Effect.sync(() => {
         if (Exit.isFailure(exit)) socket.destroy()
-      }))
+      })
+    )
   })
 
 const connect = (state: State, options: ConnectOptions): Effect.Effect<Socket, NetError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const endpoint = endpointOf(options)
       const bad = invalid(endpoint)
       if (bad !== undefined) return yield* refuse("connect", endpoint, bad)
       const scope = yield* Effect.scope
       const from = reusableFor(state, options)
       const plain = connectOnce(state, endpoint, undefined, restore)
-      const socket = yield* (
-        from === undefined ? plain : Effect.catchIf(connectOnce(state, endpoint, from, restore), portRefused, () => plain)
-      )
+      const socket = yield* from === undefined
+        ? plain
+        : Effect.catchIf(connectOnce(state, endpoint, from, restore), portRefused, () => plain)
       yield* Scope.addFinalizer(scope, socket.release)
       return socket
     })
@@ -173,7 +182,9 @@ const connect = (state: State, options: ConnectOptions): Effect.Effect<Socket, N
 
 /** Refused because of the local port: the same four-tuple is in use or lingers, or the listener's address cannot reach there. */
 const portRefused = (error: NetError): boolean =>
-  error.reason._tag === "AddressInUse" || error.reason._tag === "AddressUnavailable" || error.reason._tag === "SystemRefused" ||
+  error.reason._tag === "AddressInUse" ||
+  error.reason._tag === "AddressUnavailable" ||
+  error.reason._tag === "SystemRefused" ||
   error.reason._tag === "Unreachable"
 
 /**
@@ -181,7 +192,10 @@ const portRefused = (error: NetError): boolean =>
  * into the shared buffer: Node's server has no option for it. Without a handle
  * to take, the accepted socket itself is used and pushes its data.
  */
-const adopt = (accepted: net.Socket, onread: net.OnReadOpts): { readonly socket: net.Socket; readonly pushes: boolean } => {
+const adopt = (
+  accepted: net.Socket,
+  onread: net.OnReadOpts
+): { readonly socket: net.Socket; readonly pushes: boolean } => {
   const handle: unknown = Reflect.get(accepted, "_handle")
   accepted.on("error", ignore)
   if (typeof handle !== "object" || handle === null) return { socket: accepted, pushes: true }
@@ -193,7 +207,11 @@ const adopt = (accepted: net.Socket, onread: net.OnReadOpts): { readonly socket:
   return { socket, pushes: false }
 }
 
-const startListening = (server: net.Server, options: net.ListenOptions, endpoint: Endpoint): Effect.Effect<Endpoint, NetError> =>
+const startListening = (
+  server: net.Server,
+  options: net.ListenOptions,
+  endpoint: Endpoint
+): Effect.Effect<Endpoint, NetError> =>
   Effect.callback<Endpoint, NetError>((resume) => {
     const failed = (error: unknown) => resume(Effect.fail(refuse("listen", endpoint, netReason(codeOf(error)))))
     const listening = () => {
@@ -228,22 +246,29 @@ const probe = (options: net.ListenOptions, endpoint: Endpoint): Effect.Effect<vo
   )
 
 const listen = (state: State, options: ListenOptions): Effect.Effect<SocketListener, NetError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const endpoint = endpointOf(options)
     const bad = invalid(endpoint)
     if (bad !== undefined) return yield* refuse("listen", endpoint, bad)
     const accepting = new Inbox<NodeSocket>(options.backlog ?? 128, (task) => task())
-    const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, highWaterMark: writeLimit })
+    const server = net.createServer({
+      allowHalfOpen: true,
+      pauseOnConnect: true,
+      noDelay: true,
+      highWaterMark: writeLimit
+    })
     server.on("error", ignore)
     server.on("connection", (accepted) => {
       const both = ends(accepted)
       const { socket, stream } = open(state.shared, (onread) => adopt(accepted, onread))
       if (both === undefined || !accepting.put(stream(both.local, both.remote))) socket.resetAndDestroy()
     })
-    yield* Effect.addFinalizer(() => Effect.sync(() => {
-      for (const socket of accepting.close()) socket.reset("its listener was closed")
-      server.close(ignore)
-    }))
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const socket of accepting.close()) socket.reset("its listener was closed")
+        server.close(ignore)
+      })
+    )
     const family = net.isIP(endpoint.host)
     // An IPv6 listener takes no IPv4: so both can have the same port, and every address has the family it says.
     const asked = { ...endpoint, backlog: accepting.backlog, exclusive: true, ipv6Only: family === 6 }
@@ -251,20 +276,25 @@ const listen = (state: State, options: ListenOptions): Effect.Effect<SocketListe
     if (reused && endpoint.port !== 0) yield* probe(asked, endpoint)
     const local = yield* startListening(server, reused ? { ...asked, reusePort: true } : asked, endpoint).pipe(
       // Not every system can share a port.
-      Effect.catchIf((error) => reused && error.reason._tag === "SystemRefused", () => {
-        reused = false
-        return startListening(server, asked, endpoint)
-      })
+      Effect.catchIf(
+        (error) => reused && error.reason._tag === "SystemRefused",
+        () => {
+          reused = false
+          return startListening(server, asked, endpoint)
+        }
+      )
     )
     if (reused) {
       const listening = { family, local }
       state.reusable.add(listening)
-      yield* Effect.addFinalizer(() => Effect.sync(() => {
-        state.reusable.delete(listening)
-      }))
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          state.reusable.delete(listening)
+        })
+      )
     }
     const accept: Effect.Effect<Socket, NetError, Scope.Scope> = Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const scope = yield* Effect.scope
         for (;;) {
           const socket = accepting.take()
@@ -292,14 +322,18 @@ const interfaces: Effect.Effect<ReadonlyArray<InterfaceAddress>> = Effect.sync((
   )
 )
 
-const lookupError = (name: string, error: unknown): NetError => refuse("lookup", undefined, lookupReason(name, codeOf(error)))
+const lookupError = (name: string, error: unknown): NetError =>
+  refuse("lookup", undefined, lookupReason(name, codeOf(error)))
 
 const lookup = (name: string, family: 4 | 6 | "any"): Effect.Effect<ReadonlyArray<string>, NetError> =>
   Effect.tryPromise({
     try: () => dns.promises.lookup(name, { all: true, family: family === "any" ? 0 : family, order: "verbatim" }),
     catch: (error) => lookupError(name, error)
   }).pipe(
-    Effect.filterOrFail((found) => found.length > 0, () => lookupError(name, { code: "ENOTFOUND" })),
+    Effect.filterOrFail(
+      (found) => found.length > 0,
+      () => lookupError(name, { code: "ENOTFOUND" })
+    ),
     Effect.map((found) => found.map((address) => address.address))
   )
 

@@ -12,7 +12,13 @@
  */
 import { Effect, type Scheduler } from "effect"
 import type { OnReadOpts, Socket as NetSocket } from "node:net"
-import { ConnectionLost, ResetLocally, StreamError, type StreamErrorReason, WriteClosed } from "../../services/ByteStream.ts"
+import {
+  ConnectionLost,
+  ResetLocally,
+  StreamError,
+  type StreamErrorReason,
+  WriteClosed
+} from "../../services/ByteStream.ts"
 import type { Endpoint, Socket } from "../../services/Net.ts"
 import { codeOf, streamReason } from "./NodeErrors.ts"
 
@@ -29,6 +35,15 @@ export interface Shared {
 export const writeLimit = 256 * 1024
 
 const nothing = new Uint8Array(0)
+
+/**
+ * Node 22's libuv (below 1.52) reports a reset that follows data as an end. Writing
+ * nothing tells them apart: it fails on a socket that was reset.
+ */
+const hidesResets = (() => {
+  const [major = 0, minor = 0] = process.versions.uv.split(".").map(Number)
+  return major === 1 && minor < 52
+})()
 
 type Resume = (effect: Effect.Effect<void, StreamError>) => void
 
@@ -100,14 +115,12 @@ export class NodeSocket implements Socket {
     this.remote = remote
     // These listeners stay for the life of the socket: an 'error' that nobody hears would end the process.
     socket.on("error", (error) => this.fail(streamReason(codeOf(error))))
-    socket.on("end", () => {
-      inbound.ended = true
-      inbound.wake()
-    })
+    socket.on("end", () => this.atEnd())
     socket.on("drain", () => this.wakeWriter())
     socket.on("close", () => {
       this.closed = true
-      if (!(inbound.ended && socket.writableFinished)) this.fail(new ConnectionLost({ detail: "the socket was closed" }))
+      if (!(inbound.ended && socket.writableFinished))
+        this.fail(new ConnectionLost({ detail: "the socket was closed" }))
     })
     this.readable = Effect.callback<void, StreamError>((resume) => {
       const now = this.readState()
@@ -225,6 +238,24 @@ export class NodeSocket implements Socket {
     if (now === undefined) return
     this.writer = undefined
     writer(now)
+  }
+
+  private atEnd(): void {
+    const ended = () => {
+      if (this.error !== undefined) return
+      this.inbound.ended = true
+      this.inbound.wake()
+    }
+    const { socket } = this
+    // After our own end nothing can be asked of the socket any more.
+    if (!hidesResets || this.writeClosed) ended()
+    // The writes under way fail within this turn, if it was a reset.
+    else if (socket.writableLength > 0) this.shared.dispatcher.scheduleTask(ended, 0)
+    else {
+      socket.write(nothing, (error) => {
+        if (!error) ended()
+      })
+    }
   }
 
   private end(): void {

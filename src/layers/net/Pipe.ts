@@ -9,7 +9,14 @@
  * nest on the JavaScript stack, and a simulator could not order them.
  */
 import { Effect, Scheduler } from "effect"
-import { type ByteStream, ResetByPeer, ResetLocally, StreamError, type StreamErrorReason, WriteClosed } from "../../services/ByteStream.ts"
+import {
+  type ByteStream,
+  ResetByPeer,
+  ResetLocally,
+  StreamError,
+  type StreamErrorReason,
+  WriteClosed
+} from "../../services/ByteStream.ts"
 
 export interface Options {
   /** Bytes that may wait in each direction before `tryWrite` takes less. Default 64 KiB. */
@@ -241,7 +248,10 @@ class End implements PipeEnd {
 }
 
 /** A pipe on the dispatcher of a scheduler, made synchronously. */
-export const makeUnsafe = (dispatcher: Scheduler.SchedulerDispatcher, options?: Options): readonly [PipeEnd, PipeEnd] => {
+export const makeUnsafe = (
+  dispatcher: Scheduler.SchedulerDispatcher,
+  options?: Options
+): readonly [PipeEnd, PipeEnd] => {
   const capacity = Math.max(1, options?.capacity ?? defaultCapacity)
   const chunk = Math.max(1, options?.chunk ?? Number.POSITIVE_INFINITY)
   const there = new Direction(capacity, chunk)

@@ -11,7 +11,16 @@
 import { Effect, type Layer, Result, Scheduler, Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { AddressInUse, ConnectionRefused, NetError, type NetErrorReason, SocketClosed } from "../../services/Net.ts"
-import { layerPrefer, NetworkFailure, type RawConnection, type Transport, TransportError, type TransportListener, type TransportProtocol, UnsupportedAddress } from "../../services/Transport.ts"
+import {
+  layerPrefer,
+  NetworkFailure,
+  type RawConnection,
+  type Transport,
+  TransportError,
+  type TransportListener,
+  type TransportProtocol,
+  UnsupportedAddress
+} from "../../services/Transport.ts"
 import { Inbox } from "../net/Inbox.ts"
 import * as Pipe from "../net/Pipe.ts"
 
@@ -64,59 +73,75 @@ const toAddress = (number: string): Multiaddr.Multiaddr => Result.getOrThrow(Mul
 const unsupported = (address: Multiaddr.Multiaddr, detail: string): TransportError =>
   new TransportError({ address: address.toString(), reason: new UnsupportedAddress({ detail }) })
 
-const refused = (address: Multiaddr.Multiaddr, operation: NetError["operation"], reason: NetErrorReason): TransportError =>
+const refused = (
+  address: Multiaddr.Multiaddr,
+  operation: NetError["operation"],
+  reason: NetErrorReason
+): TransportError =>
   new TransportError({
     address: address.toString(),
     reason: new NetworkFailure({ cause: new NetError({ operation, endpoint: undefined, reason }) })
   })
 
 const dial = (hub: Hub, address: Multiaddr.Multiaddr): Effect.Effect<RawConnection, TransportError, Scope.Scope> =>
-  Effect.andThen(Effect.yieldNow, Effect.uninterruptible(Effect.gen(function*() {
-    const number = numberOf(address)
-    if (number === undefined || number === "0") return yield* unsupported(address, "not a /memory address to dial")
-    const accepting = hub.listeners.get(number)
-    if (accepting === undefined) return yield* refused(address, "connect", new ConnectionRefused())
-    const scope = yield* Effect.scope
-    const localAddress = toAddress(hub.free())
-    const remoteAddress = toAddress(number)
-    const [near, far] = Pipe.makeUnsafe(hub.dispatcher, { capacity: hub.options.capacity })
-    const accepted = Object.assign(far, { localAddress: remoteAddress, remoteAddress: localAddress })
-    if (!accepting.put(accepted)) far.reset("too many connections wait to be accepted")
-    yield* Scope.addFinalizer(scope, Effect.sync(near.release))
-    return Object.assign(near, { localAddress, remoteAddress })
-  })))
-
-const listen = (hub: Hub, address: Multiaddr.Multiaddr): Effect.Effect<TransportListener, TransportError, Scope.Scope> =>
-  Effect.uninterruptible(Effect.gen(function*() {
-    const asked = numberOf(address)
-    if (asked === undefined) return yield* unsupported(address, "not a /memory address")
-    const number = asked === "0" ? hub.free() : asked
-    if (hub.listeners.has(number)) return yield* refused(address, "listen", new AddressInUse())
-    const accepting = new Inbox<Connection>(hub.options.backlog ?? 128, (task) => hub.dispatcher.scheduleTask(task, 0))
-    yield* Effect.acquireRelease(
-      Effect.sync(() => hub.listeners.set(number, accepting)),
-      () =>
-        Effect.sync(() => {
-          hub.listeners.delete(number)
-          for (const connection of accepting.close()) connection.reset("its listener was closed")
-        })
-    )
-    const accept: TransportListener["accept"] = Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function*() {
+  Effect.andThen(
+    Effect.yieldNow,
+    Effect.uninterruptible(
+      Effect.gen(function* () {
+        const number = numberOf(address)
+        if (number === undefined || number === "0") return yield* unsupported(address, "not a /memory address to dial")
+        const accepting = hub.listeners.get(number)
+        if (accepting === undefined) return yield* refused(address, "connect", new ConnectionRefused())
         const scope = yield* Effect.scope
-        for (;;) {
-          const connection = accepting.take()
-          if (connection !== undefined) {
-            yield* Scope.addFinalizer(scope, Effect.sync(connection.release))
-            return connection
-          }
-          if (accepting.closed) return yield* refused(address, "accept", new SocketClosed())
-          yield* restore(accepting.arrived)
-        }
+        const localAddress = toAddress(hub.free())
+        const remoteAddress = toAddress(number)
+        const [near, far] = Pipe.makeUnsafe(hub.dispatcher, { capacity: hub.options.capacity })
+        const accepted = Object.assign(far, { localAddress: remoteAddress, remoteAddress: localAddress })
+        if (!accepting.put(accepted)) far.reset("too many connections wait to be accepted")
+        yield* Scope.addFinalizer(scope, Effect.sync(near.release))
+        return Object.assign(near, { localAddress, remoteAddress })
       })
     )
-    return { addresses: Effect.succeed([toAddress(number)]), accept }
-  }))
+  )
+
+const listen = (
+  hub: Hub,
+  address: Multiaddr.Multiaddr
+): Effect.Effect<TransportListener, TransportError, Scope.Scope> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const asked = numberOf(address)
+      if (asked === undefined) return yield* unsupported(address, "not a /memory address")
+      const number = asked === "0" ? hub.free() : asked
+      if (hub.listeners.has(number)) return yield* refused(address, "listen", new AddressInUse())
+      const accepting = new Inbox<Connection>(hub.options.backlog ?? 128, (task) =>
+        hub.dispatcher.scheduleTask(task, 0)
+      )
+      yield* Effect.acquireRelease(
+        Effect.sync(() => hub.listeners.set(number, accepting)),
+        () =>
+          Effect.sync(() => {
+            hub.listeners.delete(number)
+            for (const connection of accepting.close()) connection.reset("its listener was closed")
+          })
+      )
+      const accept: TransportListener["accept"] = Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const scope = yield* Effect.scope
+          for (;;) {
+            const connection = accepting.take()
+            if (connection !== undefined) {
+              yield* Scope.addFinalizer(scope, Effect.sync(connection.release))
+              return connection
+            }
+            if (accepting.closed) return yield* refused(address, "accept", new SocketClosed())
+            yield* restore(accepting.arrived)
+          }
+        })
+      )
+      return { addresses: Effect.succeed([toAddress(number)]), accept }
+    })
+  )
 
 /** The transport of one node on a hub. Combine it with others by `Transport.layerPrefer`. */
 export const make = (hub: Hub): Effect.Effect<TransportProtocol> =>

@@ -9,7 +9,16 @@
 import { Effect, type Layer, Result, type Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { type Endpoint, Net, type NetError, type Socket } from "../../services/Net.ts"
-import { layerPrefer, NetworkFailure, type RawConnection, type Transport, TransportError, type TransportListener, type TransportProtocol, UnsupportedAddress } from "../../services/Transport.ts"
+import {
+  layerPrefer,
+  NetworkFailure,
+  type RawConnection,
+  type Transport,
+  TransportError,
+  type TransportListener,
+  type TransportProtocol,
+  UnsupportedAddress
+} from "../../services/Transport.ts"
 
 export interface Options {
   /** Dial from a port that is listened on. Default true. */
@@ -28,7 +37,9 @@ type Target =
 const targetOf = (address: Multiaddr.Multiaddr): Target | undefined => {
   const endpoint = Multiaddr.toEndpoint(address)
   if (endpoint !== undefined) {
-    return endpoint.transport === "tcp" ? { _tag: "Ip", endpoint: { host: endpoint.host, port: endpoint.port } } : undefined
+    return endpoint.transport === "tcp"
+      ? { _tag: "Ip", endpoint: { host: endpoint.host, port: endpoint.port } }
+      : undefined
   }
   const dns = Multiaddr.dnsName(address)
   const [, tcp, peer, ...rest] = address.components
@@ -47,7 +58,8 @@ const isLoopback = (host: string): boolean => host === "::1" || host.startsWith(
 const isLinkLocal6 = (host: string): boolean => /^fe[89ab]/i.test(host)
 
 /** Net gives only literal addresses; one that is not a multiaddr is a defect of its layer. */
-const toAddress = (endpoint: Endpoint): Multiaddr.Multiaddr => Result.getOrThrow(Multiaddr.fromEndpoint(endpoint.host, endpoint.port, "tcp"))
+const toAddress = (endpoint: Endpoint): Multiaddr.Multiaddr =>
+  Result.getOrThrow(Multiaddr.fromEndpoint(endpoint.host, endpoint.port, "tcp"))
 
 const toConnection = (socket: Socket): RawConnection => ({
   tryRead: socket.tryRead,
@@ -65,8 +77,10 @@ const toConnection = (socket: Socket): RawConnection => ({
 const unsupported = (address: Multiaddr.Multiaddr, detail: string): TransportError =>
   new TransportError({ address: address.toString(), reason: new UnsupportedAddress({ detail }) })
 
-const refused = (address: Multiaddr.Multiaddr) => (cause: NetError): TransportError =>
-  new TransportError({ address: address.toString(), reason: new NetworkFailure({ cause }) })
+const refused =
+  (address: Multiaddr.Multiaddr) =>
+  (cause: NetError): TransportError =>
+    new TransportError({ address: address.toString(), reason: new NetworkFailure({ cause }) })
 
 /** Makes the transport with options; see {@link make}. */
 export const makeWith = (options: Options): Effect.Effect<TransportProtocol, never, Net> =>
@@ -87,7 +101,10 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
       Effect.suspend(() => Effect.map(net.connect({ ...endpoint, localPort: localPort(endpoint.host) }), toConnection))
 
     /** Each address of the name in turn; the last refusal is the one told. */
-    const connectAny = (hosts: ReadonlyArray<string>, port: number): Effect.Effect<RawConnection, NetError, Scope.Scope> => {
+    const connectAny = (
+      hosts: ReadonlyArray<string>,
+      port: number
+    ): Effect.Effect<RawConnection, NetError, Scope.Scope> => {
       const [host = "", ...rest] = hosts
       const first = connect({ host, port })
       return rest.length === 0 ? first : first.pipe(Effect.catch(() => connectAny(rest, port)))
@@ -98,9 +115,10 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
         const target = targetOf(address)
         if (target === undefined) return Effect.fail(unsupported(address, "not an IP address or name with a TCP port"))
         if (portOf(target) === 0) return Effect.fail(unsupported(address, "port 0 cannot be dialled"))
-        const connected = target._tag === "Ip"
-          ? connect(target.endpoint)
-          : Effect.flatMap(net.lookup(target.name, target.family), (hosts) => connectAny(hosts, target.port))
+        const connected =
+          target._tag === "Ip"
+            ? connect(target.endpoint)
+            : Effect.flatMap(net.lookup(target.name, target.family), (hosts) => connectAny(hosts, target.port))
         return Effect.mapError(connected, refused(address))
       })
 
@@ -110,11 +128,12 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
       return Effect.map(net.interfaces, (all) =>
         all
           .filter((one) => one.family === family && !isLinkLocal6(one.host))
-          .map((one) => toAddress({ host: one.host, port: local.port })))
+          .map((one) => toAddress({ host: one.host, port: local.port }))
+      )
     }
 
     const listen = (address: Multiaddr.Multiaddr): Effect.Effect<TransportListener, TransportError, Scope.Scope> =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const target = targetOf(address)
         if (target?._tag !== "Ip") return yield* unsupported(address, "not an IP address with a TCP port")
         const listener = yield* Effect.mapError(

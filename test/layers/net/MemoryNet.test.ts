@@ -17,7 +17,7 @@ const on = (layer: Layer.Layer<Net>) =>
 
 describe("MemoryNet", () => {
   it.effect("hosts of one network meet, those of two do not", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const network = yield* MemoryNet.makeNetwork()
       const left = yield* on(network.host(["10.0.0.1"]))
       const right = yield* on(network.host(["10.0.0.2", "fd00::2"]))
@@ -31,28 +31,37 @@ describe("MemoryNet", () => {
       const error = yield* Effect.flip(stranger.connect({ host: "10.0.0.2", port: 4001 }))
       assert.strictEqual(error.reason._tag, "Unreachable")
       // Each host has a loopback of its own, and no route to a family that it has no address of.
-      assert.strictEqual((yield* Effect.flip(left.connect({ host: "127.0.0.1", port: 4001 }))).reason._tag, "ConnectionRefused")
+      assert.strictEqual(
+        (yield* Effect.flip(left.connect({ host: "127.0.0.1", port: 4001 }))).reason._tag,
+        "ConnectionRefused"
+      )
       assert.strictEqual((yield* Effect.flip(left.connect({ host: "fd00::2", port: 4001 }))).reason._tag, "Unreachable")
-    }))
+    })
+  )
 
   it.effect("a host that leaves takes its address along", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const network = yield* MemoryNet.makeNetwork()
       const left = yield* on(network.host(["10.0.0.1"]))
-      const client = yield* Effect.scoped(Effect.gen(function*() {
-        const right = yield* on(network.host(["10.0.0.2"]))
-        yield* right.listen({ host: "10.0.0.2", port: 1 })
-        return yield* left.connect({ host: "10.0.0.2", port: 1 })
-      }))
+      const client = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const right = yield* on(network.host(["10.0.0.2"]))
+          yield* right.listen({ host: "10.0.0.2", port: 1 })
+          return yield* left.connect({ host: "10.0.0.2", port: 1 })
+        })
+      )
       assert.strictEqual((yield* Effect.flip(left.connect({ host: "10.0.0.2", port: 1 }))).reason._tag, "Unreachable")
       assert.notStrictEqual(yield* reasonOf(client), "end")
-    }))
+    })
+  )
 
   it.effect("a multicast datagram reaches the other hosts, and this one unless told not to", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const network = yield* MemoryNet.makeNetwork()
       const nets = yield* Effect.all(["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((host) => on(network.host([host]))))
-      const sockets = yield* Effect.all(nets.map((net) => net.bind({ host: "0.0.0.0", port: 5353, reuseAddress: true })))
+      const sockets = yield* Effect.all(
+        nets.map((net) => net.bind({ host: "0.0.0.0", port: 5353, reuseAddress: true }))
+      )
       const [first, second, third] = sockets
       if (first === undefined || second === undefined || third === undefined) return assert.fail("no sockets")
       for (const socket of sockets) yield* socket.join("224.0.0.251")
@@ -63,17 +72,24 @@ describe("MemoryNet", () => {
       yield* second.send(pattern(9, 3), { host: "224.0.0.251", port: 5353 })
       assert.deepStrictEqual((yield* first.receive).bytes, pattern(9, 3))
       assert.deepStrictEqual((yield* second.receive).bytes, pattern(9, 3))
-    }))
+    })
+  )
 
   it.effect("has a table of names", () =>
-    Effect.gen(function*() {
-      const net = yield* on(MemoryNet.layer({
-        names: { "a.example": { addresses: ["10.0.0.1", "fd00::1"] }, "_dnsaddr.a.example": { txt: ["dnsaddr=/ip4/10.0.0.1"] } }
-      }))
+    Effect.gen(function* () {
+      const net = yield* on(
+        MemoryNet.layer({
+          names: {
+            "a.example": { addresses: ["10.0.0.1", "fd00::1"] },
+            "_dnsaddr.a.example": { txt: ["dnsaddr=/ip4/10.0.0.1"] }
+          }
+        })
+      )
       assert.deepStrictEqual(yield* net.lookup("a.example", 6), ["fd00::1"])
       assert.deepStrictEqual(yield* net.lookup("a.example", "any"), ["10.0.0.1", "fd00::1"])
       assert.deepStrictEqual(yield* net.lookupTxt("_dnsaddr.a.example"), ["dnsaddr=/ip4/10.0.0.1"])
       assert.strictEqual((yield* Effect.flip(net.lookupTxt("a.example"))).reason._tag, "NameNotFound")
       assert.strictEqual((yield* Effect.flip(net.lookup("b.example", 4))).reason._tag, "NameNotFound")
-    }))
+    })
+  )
 })

@@ -40,6 +40,9 @@ export interface SecureStreamOptions {
 /** Below this average, parts are copied together: one pass of the cipher is cheaper than many. */
 const smallPart = 4096
 
+/** From here up, a message is handed over in pieces: joining them would cost half as much again as the cipher. */
+const largeMessage = 16 * 1024
+
 /** Where they are copied to. Sealing is synchronous, so one serves all connections. */
 const scratch = new Uint8Array(maxPlaintext)
 
@@ -62,7 +65,7 @@ export class SecureStream implements ByteStream {
 
   private parts: Array<Uint8Array> = []
   private gathered = 0
-  private backlog: Uint8Array | undefined
+  private backlog: ReadonlyArray<Uint8Array> | undefined
   /** The fiber that waits for room is at work. */
   private draining = false
   private writeClosed = false
@@ -194,19 +197,38 @@ export class SecureStream implements ByteStream {
   /** Seals what is gathered and hands it to the raw stream. Only when there is no backlog. */
   private seal(): void {
     if (this.gathered === 0) return
-    const sealed = new Uint8Array(headerSize + this.gathered + tagSize)
-    writeLength(sealed, this.gathered + tagSize)
-    if (this.send.encryptInto(this.joined(), sealed, headerSize) === undefined) {
-      return this.fail(new ResetLocally({ because: "too many noise messages for one key" }))
-    }
+    const pieces = this.gathered < largeMessage ? this.sealWhole() : this.sealPieces()
+    if (pieces === undefined) return this.fail(new ResetLocally({ because: "too many noise messages for one key" }))
     this.parts = []
     this.gathered = 0
-    const taken = this.raw.tryWrite(sealed)
-    if (taken === sealed.length) return
-    this.backlog = sealed.subarray(taken)
-    if (this.draining) return
+    this.backlog = this.handOver(pieces)
+    if (this.backlog === undefined || this.draining) return
     this.draining = true
     this.fork(this.drain)
+  }
+
+  private sealWhole(): ReadonlyArray<Uint8Array> | undefined {
+    const sealed = new Uint8Array(headerSize + this.gathered + tagSize)
+    writeLength(sealed, this.gathered + tagSize)
+    return this.send.encryptInto(this.joined(), sealed, headerSize) === undefined ? undefined : [sealed]
+  }
+
+  private sealPieces(): ReadonlyArray<Uint8Array> | undefined {
+    const header = new Uint8Array(headerSize)
+    writeLength(header, this.gathered + tagSize)
+    const pieces = this.send.encryptPieces(this.joined())
+    return pieces === undefined ? undefined : [header, ...pieces]
+  }
+
+  /** Writes to the raw stream, and gives what it did not take. */
+  private handOver(pieces: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> | undefined {
+    for (let i = 0; i < pieces.length; i++) {
+      const piece = pieces[i] ?? empty
+      if (piece.length === 0) continue
+      const taken = this.raw.tryWrite(piece)
+      if (taken < piece.length) return [piece.subarray(taken), ...pieces.slice(i + 1)]
+    }
+    return undefined
   }
 
   private joined(): ReadonlyArray<Uint8Array> {
@@ -226,14 +248,11 @@ export class SecureStream implements ByteStream {
       const rest = this.backlog
       // Dropped meanwhile: the stream has failed.
       if (rest === undefined) return this.sendBacklog
-      const taken = this.raw.tryWrite(rest)
-      if (taken < rest.length) {
-        this.backlog = rest.subarray(taken)
-        return this.sendBacklog
-      }
-      this.backlog = undefined
+      this.backlog = this.handOver(rest)
+      if (this.pending) return this.sendBacklog
       this.seal()
       if (this.pending) return this.sendBacklog
+      if (this.failed !== undefined) return Effect.fail(this.failed)
       this.raw.flush()
       return this.writeClosed ? this.raw.closeWrite : Effect.void
     })

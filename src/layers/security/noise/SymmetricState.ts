@@ -51,6 +51,11 @@ export class CipherState {
     return this.exhausted ? undefined : this.key.sealInto(this.counter++, parts, target, offset)
   }
 
+  /** Seals the parts as one message in pieces; `undefined` when the key is exhausted. */
+  encryptPieces(parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> | undefined {
+    return this.exhausted ? undefined : this.key.sealPieces(this.counter++, parts)
+  }
+
   /** Opens a message; `undefined` when it does not authenticate or the key is exhausted. */
   decrypt(associated: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     if (this.exhausted) return undefined
