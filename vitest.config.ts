@@ -1,6 +1,8 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
+  resolve: { alias: { "effect-libp2p": fileURLToPath(new URL("src/index.ts", import.meta.url)) } },
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/interop/{go,rust,js}/**", "node_modules/**"],

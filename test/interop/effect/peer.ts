@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto"
 import { parseArgs } from "node:util"
 import { Deferred, Effect, Layer, Result, Stream } from "effect"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Identify, Libp2p, Multiaddr, Perf, Ping, Protocols, type ProtocolStream, Swarm } from "../../../src/index.ts"
 
 const echo = "/interop/echo/1.0.0"

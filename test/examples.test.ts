@@ -1,0 +1,40 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Chat from "../examples/chat.ts"
+import * as Echo from "../examples/echo.ts"
+import * as Layers from "../examples/layers.ts"
+import { Swarm } from "../src/services/Swarm.ts"
+import { name, version } from "../src/data/Version.ts"
+import { layerDefault } from "../src/layers/Libp2p.ts"
+import packageJson from "../package.json" with { type: "json" }
+
+describe("examples", () => {
+  it.live("echo", () => Effect.map(Echo.program, (text) => assert.strictEqual(text, "hello")))
+
+  it.live("chat", () =>
+    Effect.gen(function*() {
+      const server = yield* Swarm
+      const target = { peer: server.peerId, addresses: yield* server.listenAddresses }
+      const answer = yield* Effect.provide(Chat.ask(target, "you"), layerDefault(), { local: true })
+      assert.deepStrictEqual(answer, { from: "server", text: "hello you" })
+    }).pipe(Effect.provide(Chat.ChatNode)))
+
+  it.live("layers", () => Effect.map(Layers.program, (rtts) => assert.lengthOf(rtts, 3)))
+})
+
+describe("README and docs", () => {
+  it("show the examples as they are run here", () => {
+    const pages = ["README.md", ...readdirSync("docs").filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`)]
+    const blocks = pages.flatMap((page) =>
+      [...readFileSync(page, "utf8").matchAll(/```ts example=(\S+)\n([\s\S]*?)```/g)].map((match) => ({ page, file: match[1], code: match[2] })))
+    assert.isAtLeast(blocks.length, 3)
+    for (const { code, file, page } of blocks) {
+      assert.strictEqual(code, readFileSync(`examples/${file}`, "utf8"), `${page} shows another ${file}`)
+    }
+  })
+
+  it("the version told to peers is that of the package", () => {
+    assert.deepStrictEqual([name, version], [packageJson.name, packageJson.version])
+  })
+})
