@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/interop/{go,rust,js}/**", "node_modules/**"],
+    setupFiles: ["test/support/setup.ts"],
     // An unhandled rejection anywhere is a bug of the library: never ignore one.
     dangerouslyIgnoreUnhandledErrors: false,
     testTimeout: 30_000,

@@ -4,7 +4,7 @@ import { Cause, Effect, Exit, Fiber, Random } from "effect"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import * as PeerId from "../../src/data/PeerId.ts"
-import * as Pipe from "../../src/layers/net/Pipe.ts"
+import * as Pipe from "../../src/layers/internal/Pipe.ts"
 import * as ByteStream from "../../src/services/ByteStream.ts"
 import type { SecuredConnection, SecurityProtocol } from "../../src/services/ConnectionSecurity.ts"
 

@@ -2,13 +2,13 @@
  * What every stream muxer promises, as a suite to run against any of them:
  *
  * ```
- * muxerSuite("Yamux", Yamux.make(), { acceptBacklog: 256, window: 256 * 1024 })
+ * muxerSuite("Yamux", Yamux.make({ acceptBacklog: 256 }), { acceptBacklog: 256, window: 256 * 1024 })
  * ```
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import * as Pipe from "../../src/layers/net/Pipe.ts"
+import * as Pipe from "../../src/layers/internal/Pipe.ts"
 import * as ByteStream from "../../src/services/ByteStream.ts"
 import type { MuxedConnection, MuxedStream, MuxerProtocol } from "../../src/services/StreamMuxer.ts"
 

@@ -11,7 +11,7 @@ import {
   SystemRefused,
   Unreachable
 } from "../../services/Net.ts"
-import { Inbox } from "./Inbox.ts"
+import { Inbox } from "../internal/Inbox.ts"
 import { type Datagrams, type Fabric, familyOf, type Host } from "./MemoryFabric.ts"
 
 /** The most bytes of a datagram over UDP. */

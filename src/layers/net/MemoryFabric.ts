@@ -9,8 +9,8 @@ import {
   type Socket,
   SystemRefused
 } from "../../services/Net.ts"
-import type { Inbox } from "./Inbox.ts"
-import type { PipeEnd } from "./Pipe.ts"
+import type { Inbox } from "../internal/Inbox.ts"
+import type { PipeEnd } from "../internal/Pipe.ts"
 
 /** What a name stands for. */
 export interface NameRecord {

@@ -1,6 +1,6 @@
 /**
  * The Net service in memory: hosts with addresses on one network, stream sockets
- * made of {@link file://./Pipe.ts}, datagrams, multicast groups and a table of
+ * made of {@link file://../internal/Pipe.ts}, datagrams, multicast groups and a table of
  * names. No latency and no faults: what is sent arrives. Everything that one
  * host does to another goes through the scheduler, so runs can be repeated.
  */
@@ -21,7 +21,7 @@ import {
   SystemRefused,
   Unreachable
 } from "../../services/Net.ts"
-import { Inbox } from "./Inbox.ts"
+import { Inbox } from "../internal/Inbox.ts"
 import { makeDatagrams } from "./MemoryDatagram.ts"
 import {
   Fabric,
@@ -33,7 +33,7 @@ import {
   type NameRecord,
   type NetworkOptions
 } from "./MemoryFabric.ts"
-import * as Pipe from "./Pipe.ts"
+import * as Pipe from "../internal/Pipe.ts"
 
 export type { NameRecord, NetworkOptions }
 

@@ -12,7 +12,7 @@ import {
   SocketClosed,
   SystemRefused
 } from "../../services/Net.ts"
-import { Inbox } from "./Inbox.ts"
+import { Inbox } from "../internal/Inbox.ts"
 import { codeOf, netReason } from "./NodeErrors.ts"
 
 const refuse = (operation: NetError["operation"], endpoint: Endpoint | undefined, error: unknown): NetError =>

@@ -24,7 +24,7 @@ import {
   type SocketListener,
   SystemRefused
 } from "../../services/Net.ts"
-import { Inbox } from "./Inbox.ts"
+import { Inbox } from "../internal/Inbox.ts"
 import { bind } from "./NodeDatagram.ts"
 import { codeOf, lookupReason, netReason } from "./NodeErrors.ts"
 import { type NodeSocket, open, type Shared, writeLimit } from "./NodeSocket.ts"

@@ -21,8 +21,8 @@ import {
   type TransportProtocol,
   UnsupportedAddress
 } from "../../services/Transport.ts"
-import { Inbox } from "../net/Inbox.ts"
-import * as Pipe from "../net/Pipe.ts"
+import { Inbox } from "../internal/Inbox.ts"
+import * as Pipe from "../internal/Pipe.ts"
 
 export interface HubOptions {
   /** Bytes that may be under way in each direction of a connection. Default 64 KiB. */

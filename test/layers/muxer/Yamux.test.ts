@@ -3,4 +3,4 @@ import { muxerSuite } from "../../conformance/StreamMuxer.ts"
 
 const window = 256 * 1024
 
-muxerSuite("Yamux", Yamux.make(), { acceptBacklog: 256, window: [window, window] })
+muxerSuite("Yamux", Yamux.make({ acceptBacklog: 256 }), { acceptBacklog: 256, window: [window, window] })

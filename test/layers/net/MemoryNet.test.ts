@@ -58,9 +58,9 @@ describe("MemoryNet", () => {
   it.effect("a multicast datagram reaches the other hosts, and this one unless told not to", () =>
     Effect.gen(function* () {
       const network = yield* MemoryNet.makeNetwork()
-      const nets = yield* Effect.all(["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((host) => on(network.host([host]))))
-      const sockets = yield* Effect.all(
-        nets.map((net) => net.bind({ host: "0.0.0.0", port: 5353, reuseAddress: true }))
+      const nets = yield* Effect.forEach(["10.0.0.1", "10.0.0.2", "10.0.0.3"], (host) => on(network.host([host])))
+      const sockets = yield* Effect.forEach(nets, (net) =>
+        net.bind({ host: "0.0.0.0", port: 5353, reuseAddress: true })
       )
       const [first, second, third] = sockets
       if (first === undefined || second === undefined || third === undefined) return assert.fail("no sockets")

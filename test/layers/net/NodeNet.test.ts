@@ -193,6 +193,38 @@ describe("NodeNet", () => {
     })
   )
 
+  it.live("closing the scope after closeWrite loses nothing that the system had not taken yet", () =>
+    Effect.gen(function* () {
+      const sockets: Array<net.Socket> = []
+      let got = 0
+      const ended = yield* Deferred.make<string>()
+      const port = yield* rawServer((socket) => {
+        sockets.push(socket)
+        socket.on("data", (bytes) => (got += bytes.length))
+        socket.on("end", () => Deferred.doneUnsafe(ended, Exit.succeed("end")))
+        socket.on("close", () => Deferred.doneUnsafe(ended, Exit.succeed("close")))
+        socket.pause()
+      })
+      const { connect } = yield* node
+      const scope = yield* Scope.make()
+      const client = yield* Scope.provide(connect({ host: "127.0.0.1", port }), scope)
+      let sent = 0
+      for (let i = 0; i < 200; i++) {
+        sent += client.tryWrite(new Uint8Array(256 * 1024))
+        client.flush()
+        yield* Effect.yieldNow
+      }
+      assert.strictEqual(client.tryWrite(new Uint8Array(1)), 0, "the system took all of it")
+      yield* client.closeWrite
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* Effect.yieldNow
+      for (const socket of sockets) socket.resume()
+      assert.strictEqual(yield* Deferred.await(ended), "end")
+      assert.strictEqual(got, sent)
+      yield* Fiber.join(closing)
+    })
+  )
+
   it.live("closing the scope waits for what is on its way, but not for a peer that does not read", () =>
     Effect.gen(function* () {
       const port = yield* rawServer((socket) => socket.pause())

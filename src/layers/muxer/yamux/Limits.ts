@@ -21,8 +21,8 @@ export interface Limits {
 }
 
 export const defaults: Limits = {
-  maxInboundStreams: 1024,
-  acceptBacklog: 256,
+  maxInboundStreams: 4096,
+  acceptBacklog: 1024,
   maxUnacknowledged: 256,
   maxWindow: 16 * 1024 * 1024,
   maxWindowGrowth: 64 * 1024 * 1024,

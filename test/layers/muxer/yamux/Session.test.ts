@@ -458,7 +458,7 @@ describe("random", () => {
     }
     const deliver = (side: 0 | 1, most: number) => {
       for (const bytes of wires[side].splice(0, most)) {
-        assert.isUndefined(sides[side === 0 ? 1 : 0].receive(bytes, now))
+        if (sides[side === 0 ? 1 : 0].receive(bytes, now) !== undefined) assert.fail("a violation")
       }
       const receiver = sides[side === 0 ? 1 : 0]
       for (let stream = receiver.accept(); stream !== undefined; stream = receiver.accept()) {
@@ -477,17 +477,18 @@ describe("random", () => {
         }
         const at = readSoFar.get(stream) ?? 0
         for (let i = 0; i < bytes.length; i += 1 + (bytes.length >> 5)) {
-          assert.strictEqual(bytes[i], byteAt(writer.id, at + i))
+          if (bytes[i] !== byteAt(writer.id, at + i)) assert.fail(`byte ${at + i} of stream ${writer.id} is wrong`)
         }
         readSoFar.set(stream, at + bytes.length)
       } while (all)
     }
     const write = (side: 0 | 1, stream: StreamState) => {
       const at = written.get(stream) ?? 0
-      const bytes = Uint8Array.from({ length: pick(next() < 0.1 ? 200_000 : 2_000) }, (_, i) => byteAt(stream.id, at + i))
+      const bytes = new Uint8Array(pick(next() < 0.1 ? 200_000 : 2_000))
+      for (let i = 0; i < bytes.length; i++) bytes[i] = byteAt(stream.id, at + i)
       const sendWindow = stream.sendWindow
       const taken = sides[side].write(stream, bytes)
-      assert.isAtMost(taken, sendWindow)
+      if (taken > sendWindow) assert.fail("a window was overdrawn")
       written.set(stream, at + taken)
     }
 
@@ -522,7 +523,7 @@ describe("random", () => {
       if (next() < 0.5) deliver(side, 1 + pick(10))
       for (const session of sides) {
         session.takeTouched()
-        assert.isAtMost(session.outputSize, 256 * KiB + 200 * 12 + 20_000)
+        if (session.outputSize > 256 * KiB + 22_000) assert.fail("the output has grown")
       }
     }
     // All that is left arrives, and is read to its end.
@@ -556,7 +557,7 @@ describe("random", () => {
 
   it.prop("two sessions carry everything in order, overdraw no window, leave nothing", { seed: Schema.Int }, ({ seed }) => {
     check(seed)
-  }, { arbitrary: { runs: 60 } })
+  }, { arbitrary: { runs: 40 } })
 
   it("any bytes: never a throw, never unbounded", () => {
     for (let seed = 0; seed < 3000; seed++) {
@@ -573,8 +574,7 @@ describe("random", () => {
           at = end
         }
         if (next() < 0.3) session.accept()
-        assert.isAtMost(session.outputSize, 10_000)
-        assert.isAtMost(session.streamCount, 8)
+        if (session.outputSize > 10_000 || session.streamCount > 8) assert.fail("it has grown")
       }
     }
   })

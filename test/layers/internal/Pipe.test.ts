@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import * as Pipe from "../../../src/layers/net/Pipe.ts"
+import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import { read, write } from "../../../src/services/ByteStream.ts"
 import { byteStreamSuite, pattern, readExactly, reasonOf } from "../../conformance/ByteStream.ts"
 
