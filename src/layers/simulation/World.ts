@@ -1,0 +1,118 @@
+/**
+ * A world: one run queue, one timeline, one seed, one trace. It is run to its
+ * end in one synchronous loop: everything that can run now, then the jump to
+ * the next event.
+ */
+import { Clock, Context, Effect, type Exit, type Fiber, Random, Scheduler } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { Prng } from "./Prng.ts"
+import { NodeScheduler, RunQueue } from "./RunQueue.ts"
+import { NodeClock, Timeline } from "./Timeline.ts"
+import { Trace, type TraceOptions } from "./Trace.ts"
+
+export interface WorldOptions {
+  /** Everything random follows from it. */
+  readonly seed: number | string
+  /** Explore interleavings: run what is runnable in an order drawn from the seed. Default false: in order. */
+  readonly shuffle?: boolean | undefined
+  readonly trace?: TraceOptions | undefined
+}
+
+/** Where the fibers of one node, or of the program that watches them, run. */
+export interface Place {
+  readonly name: string
+  readonly clock: NodeClock
+  readonly scheduler: NodeScheduler
+  /** Clock, scheduler, random numbers and entropy. */
+  readonly context: Context.Context<SecureRandom.SecureRandom>
+}
+
+/** How a run ended. */
+export type Outcome<A, E> =
+  | { readonly _tag: "Done"; readonly exit: Exit.Exit<A, E> }
+  /** Nothing was left to happen, and the fiber still waited. */
+  | { readonly _tag: "Deadlock" }
+  /** The fiber still ran at the end of the time it was given. */
+  | { readonly _tag: "OutOfTime" }
+  /** A check failed; see {@link World.problem}. */
+  | { readonly _tag: "CheckFailed"; readonly problem: string }
+
+export class World {
+  readonly timeline = new Timeline()
+  readonly queue: RunQueue
+  readonly random: Prng
+  readonly trace: Trace
+  /** Called after every event; a text is a problem, and ends the run. */
+  readonly checks = new Set<() => string | undefined>()
+  private problem: string | undefined
+
+  constructor(options: WorldOptions) {
+    this.random = new Prng(`seed ${options.seed}`)
+    this.queue = new RunQueue(options.shuffle === true ? this.random.fork("order") : undefined)
+    this.trace = new Trace(options.trace)
+  }
+
+  /** Turns of fibers and events of the timeline so far. */
+  get events(): number {
+    return this.queue.steps + this.timeline.events
+  }
+
+  /** Notes something in the trace. */
+  readonly note = (node: string, kind: string, detail: string): void => {
+    this.trace.add({ at: this.timeline.now, node, kind, detail })
+  }
+
+  /** Ends the run with a problem, at the next event. */
+  fail(problem: string): void {
+    this.problem ??= problem
+  }
+
+  /** A place for fibers, with clocks and random numbers of its own. */
+  place(name: string): Place {
+    const scheduler = new NodeScheduler(this.queue)
+    const clock = new NodeClock(this.timeline, scheduler.schedule)
+    const random = this.random.fork(`random of ${name}`)
+    const entropy = this.random.fork(`entropy of ${name}`)
+    const context = Context.make(SecureRandom.SecureRandom, SecureRandom.make((size) => entropy.bytes(size))).pipe(
+      Context.add(Clock.Clock, clock),
+      Context.add(Scheduler.Scheduler, scheduler),
+      Context.add(Random.Random, random)
+    )
+    return { name, clock, scheduler, context }
+  }
+
+  /** Starts an effect at a place. It runs when the world does. */
+  fork<A, E>(place: Place, effect: Effect.Effect<A, E, SecureRandom.SecureRandom>): Fiber.Fiber<A, E> {
+    return Effect.runForkWith(place.context)(Effect.andThen(Effect.yieldNow, effect))
+  }
+
+  /**
+   * Runs until the fiber is done, at most until `untilMs` of virtual time. It
+   * yields now and then, for progress; between, it does nothing but run.
+   */
+  *run<A, E>(fiber: Fiber.Fiber<A, E>, untilMs: number): Generator<void, Outcome<A, E>> {
+    const { queue, timeline } = this
+    for (let turns = 1; ; turns++) {
+      while (queue.step()) {
+        // All that can run now, runs now.
+      }
+      for (const check of this.checks) {
+        const problem = check()
+        if (problem !== undefined) this.fail(problem)
+      }
+      if (this.problem !== undefined) return { _tag: "CheckFailed", problem: this.problem }
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return { _tag: "Done", exit }
+      if (!timeline.step(untilMs)) return timeline.next === undefined ? { _tag: "Deadlock" } : { _tag: "OutOfTime" }
+      if (turns % 4096 === 0) yield
+    }
+  }
+
+  /** The same, to the end. */
+  runSync<A, E>(fiber: Fiber.Fiber<A, E>, untilMs = Number.POSITIVE_INFINITY): Outcome<A, E> {
+    const run = this.run(fiber, untilMs)
+    for (let next = run.next(); ; next = run.next()) {
+      if (next.done === true) return next.value
+    }
+  }
+}
