@@ -114,6 +114,18 @@ export class Actors extends Context.Service<Actors, {
   readonly tree: Effect.Effect<ReadonlyArray<ActorInfo>>
 }>()("effect-libp2p/Actors") {}
 
+/** What became of an actor. */
+export interface ActorEvent {
+  readonly path: string
+  readonly kind: "started" | "restarted" | "stopped" | "failed"
+}
+
+/** Told of every actor as it starts, fails, restarts and stops: for traces and metrics. Plain code, called in the actor's turn. */
+export const Observer: Context.Reference<(event: ActorEvent) => void> = Context.Reference<(event: ActorEvent) => void>(
+  "effect-libp2p/ActorObserver",
+  { defaultValue: () => () => {} }
+)
+
 /** Draws a tree for people, one line an actor. */
 export const formatTree = (tree: ReadonlyArray<ActorInfo>): string => {
   const lines: Array<string> = []

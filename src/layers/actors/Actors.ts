@@ -20,6 +20,7 @@ import {
   Actors,
   ActorStopped,
   AskTimeout,
+  Observer,
   type RestartPolicy,
   type SpawnOptions
 } from "../../services/Actors.ts"
@@ -65,6 +66,7 @@ const make = Effect.sync(() => {
 
   const spawn = Effect.fnUntraced(function*<M, E, R>(options: SpawnOptions<M, E, R>) {
     const parent = yield* CurrentActor
+    const observe = yield* Observer
     const siblings = parent === undefined ? roots : parent.children
     const capacity = options.mailbox ?? defaultMailbox
     const mailbox = yield* Queue.bounded<Envelope<M>, ActorError>(capacity)
@@ -149,12 +151,14 @@ const make = Effect.sync(() => {
         const exit = yield* Effect.exit(run)
         if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
         state = "restarting"
-        if (restartAllowed(options.restart, failures, yield* Clock.currentTimeMillis)) {
+        if (restartAllowed(options.restart, failures, Number(yield* Clock.monotonicTimeNanos) / 1e6)) {
           restarts++
+          observe({ path, kind: "restarted" })
           yield* Effect.logWarning(`${path} failed and starts again (restart ${restarts})`, exit.cause)
           failQuestions(new ActorRestarted({}))
           continue
         }
+        observe({ path, kind: "failed" })
         yield* Effect.logError(
           options.restart === "escalate" ? `${path} failed and takes its parent down` : `${path} failed and stops`,
           exit.cause
@@ -166,6 +170,7 @@ const make = Effect.sync(() => {
       Effect.ensuring(Effect.gen(function*() {
         stopped = true
         siblings.delete(node)
+        observe({ path, kind: "stopped" })
         for (const { question } of yield* Effect.orDie(Queue.clear(mailbox))) question?.(new ActorStopped({}))
         failQuestions(new ActorStopped({}))
         yield* Queue.fail(mailbox, failure(new ActorStopped({})))
@@ -174,6 +179,7 @@ const make = Effect.sync(() => {
     )
 
     siblings.add(node)
+    observe({ path, kind: "started" })
     const scope = yield* Effect.scope
     const fiber: Fiber.Fiber<void> = yield* Effect.forkIn(supervise, scope, { startImmediately: true })
     return self
