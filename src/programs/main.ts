@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command `effect-libp2p`. The compile cache saves a third of the start; see cli/Main.ts for the rest. */
+/** The command `effect-libp2p`; see cli/Main.ts. The compile cache spares Node compiling the modules at each start. */
 import { enableCompileCache } from "node:module"
 
 enableCompileCache()

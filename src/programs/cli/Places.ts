@@ -1,7 +1,7 @@
 /** Where this user's files are, by the custom of each system. */
 import * as Os from "node:os"
 import * as Path from "node:path"
-import * as process from "node:process"
+import process from "node:process"
 
 /** Relative values of these variables count as unset, as the XDG specification asks. */
 const folder = (variable: string, otherwise: string): string => {

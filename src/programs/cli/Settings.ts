@@ -5,7 +5,7 @@
  */
 import { Duration, Effect, FileSystem, Option, Result, Schema, SchemaIssue, SchemaTransformation } from "effect"
 import * as Path from "node:path"
-import * as process from "node:process"
+import process from "node:process"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as Places from "./Places.ts"
 
@@ -71,6 +71,18 @@ export const Settings = Schema.Struct({
 })
 export type Settings = typeof Settings.Type
 type Name = keyof Settings
+
+/** What a value of the wrong type should have been. */
+const expected: { readonly [K in Name]-?: string } = {
+  listen: 'a list of multiaddrs, such as ["/ip4/0.0.0.0/tcp/4001"]',
+  identity: "the path of a file",
+  agent: "a name",
+  timeout: durationWords,
+  json: "true or false",
+  verbose: "true or false"
+}
+
+const wrongType = new Set(["array", "boolean", "string"])
 
 const words = (text: string): ReadonlyArray<string> => text.split(/[\s,]+/).filter((word) => word !== "")
 
@@ -166,8 +178,10 @@ const shown = (value: unknown): string => {
 }
 
 /** Puts together what applies to this run. */
-export const resolve = Effect.fnUntraced(function*(flags: Flags) {
-  const env = process.env
+export const resolve = Effect.fnUntraced(function*(
+  flags: Flags,
+  env: Readonly<Record<string, string | undefined>> = process.env
+) {
   const configPath = flags.config ?? env[variable("config")]
   const path = Path.resolve(configPath ?? Places.configFile())
   const file = yield* readFile(path, configPath !== undefined)
@@ -194,9 +208,11 @@ export const resolve = Effect.fnUntraced(function*(flags: Flags) {
   const source = from[String(name)]
   const [index] = rest
   const value = typeof index === "number" && Array.isArray(source?.value) ? source.value[index] : source?.value
-  const expected = (issue?.message ?? "it cannot be used").replace(/^Expected /, "")
+  const said = (issue?.message ?? "").replace(/^Expected /, "")
+  const setting = String(name)
+  const wanted = isName(setting) && typeof index !== "number" && wrongType.has(said) ? expected[setting] : said
   return yield* new SettingsError({
-    where: source?.where ?? String(name),
-    detail: `${shown(value)} is not ${expected.replace(/^(array|boolean|string)$/, (kind) => kind === "array" ? "a list" : `a ${kind}`)}`
+    where: source?.where ?? setting,
+    detail: `${shown(value)} is not ${wanted}`
   })
 })

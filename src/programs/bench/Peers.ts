@@ -1,0 +1,172 @@
+/**
+ * The programs that are measured, each a listener and a dialer on one stack.
+ * They take commands on stdin and answer on stdout, one JSON object a line; see
+ * bench/README.md.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import process from "node:process"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { Deferred, Effect, Exit, Schema, type Scope } from "effect"
+
+/** How to get and start the peer of a stack. */
+export interface Stack {
+  readonly name: string
+  /** Program and arguments; `listen` or `dial` is added. */
+  readonly command: readonly [string, ...ReadonlyArray<string>]
+  readonly cwd: string
+  /** What must run before the first start, and the path that shows that it has. */
+  readonly install?: {
+    readonly makes: string
+    readonly command: readonly [string, ...ReadonlyArray<string>]
+  } | undefined
+}
+
+/** What a peer is asked to do; README.md says which options a command has. */
+export interface Command {
+  readonly run: "upload" | "download" | "connections" | "streams" | "ping" | "hold" | "memory"
+  readonly address?: string
+  readonly seconds?: number
+  readonly size?: number
+  readonly concurrency?: number
+  readonly count?: number
+}
+
+export interface Peer {
+  /** Where a listener listens, with its peer id; empty for a dialer. */
+  readonly address: string
+  /** From the start of the process to its first line, in milliseconds. */
+  readonly readyMs: number
+  /** One command at a time. */
+  readonly ask: <A>(command: Command, answer: Schema.Codec<A, unknown>) => Effect.Effect<A, PeerError>
+}
+
+/** A peer did not start, did not answer in time, or answered with an error. */
+export class PeerError extends Schema.TaggedError<PeerError>()("PeerError", {
+  stack: Schema.String,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `the ${this.stack} peer: ${this.detail}`
+  }
+}
+
+const extension = import.meta.url.endsWith(".ts") ? "ts" : "js"
+const jsFolder = fileURLToPath(new URL("../../../bench/js/", import.meta.url))
+const node = [process.execPath, "--expose-gc"] as const
+
+/** This library, run from the sources that the benchmarks themselves are run from. */
+export const ours: Stack = {
+  name: "effect",
+  command: [...node, fileURLToPath(new URL(`./peer/main.${extension}`, import.meta.url))],
+  cwd: process.cwd()
+}
+
+export const others: ReadonlyArray<Stack> = [
+  {
+    name: "js",
+    command: [...node, join(jsFolder, "peer.js")],
+    cwd: jsFolder,
+    install: { makes: join(jsFolder, "node_modules/libp2p"), command: ["npm", "ci", "--no-audit", "--no-fund"] }
+  }
+]
+
+const Ready = Schema.Struct({ event: Schema.Literal("ready"), address: Schema.optional(Schema.String) })
+const Answer = Schema.Struct({
+  id: Schema.Number,
+  ok: Schema.optional(Schema.Unknown),
+  error: Schema.optional(Schema.String)
+})
+const decodeLine = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Union([Ready, Answer])))
+
+const start = (stack: Stack, args: ReadonlyArray<string>, command = stack.command) => {
+  const [program, ...rest] = command
+  return spawn(program, [...rest, ...args], { cwd: stack.cwd, stdio: ["pipe", "pipe", "inherit"] })
+}
+
+/** Gets what the stack needs, if it is missing. */
+export const install = (stack: Stack): Effect.Effect<void, PeerError> =>
+  Effect.suspend(() => {
+    const needed = stack.install
+    if (needed === undefined || existsSync(needed.makes)) return Effect.void
+    process.stderr.write(`installing the ${stack.name} peer: ${needed.command.join(" ")} in ${stack.cwd}\n`)
+    return Effect.callback<void, PeerError>((resume) => {
+      const fail = (detail: string) => resume(Effect.fail(new PeerError({ stack: stack.name, detail })))
+      const child = start(stack, [], needed.command)
+      child.stdout.pipe(process.stderr, { end: false })
+      child.on("error", (error) => fail(`cannot be installed: ${error.message}`))
+      child.on("exit", (code) =>
+        code === 0 ? resume(Effect.void) : fail(`cannot be installed: ${needed.command.join(" ")} ended with ${code}`))
+      return Effect.sync(() => void child.kill("SIGKILL"))
+    })
+  })
+
+/** The end of its stdin tells a peer to stop; one that does not is killed. */
+const stop = (child: ChildProcess): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+    const timer = setTimeout(() => child.kill("SIGKILL"), 2000)
+    child.once("exit", () => {
+      clearTimeout(timer)
+      resume(Effect.void)
+    })
+    child.stdin?.end()
+  })
+
+/** Starts a peer, which stops with the scope. */
+export const run = (stack: Stack, role: "listen" | "dial"): Effect.Effect<Peer, PeerError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const error = (detail: string) => new PeerError({ stack: stack.name, detail })
+    const started = performance.now()
+    const child = yield* Effect.acquireRelease(Effect.sync(() => start(stack, [role])), stop)
+    const ready = Deferred.makeUnsafe<Pick<Peer, "address" | "readyMs">, PeerError>()
+    let nextId = 1
+    let waiting: { readonly id: number; readonly answer: Deferred.Deferred<unknown, PeerError> } | undefined
+
+    const fail = (detail: string) => {
+      const failed = Exit.fail(error(detail))
+      Deferred.doneUnsafe(ready, failed)
+      if (waiting !== undefined) Deferred.doneUnsafe(waiting.answer, failed)
+    }
+    child.on("error", (cause) => fail(`does not start: ${cause.message}`))
+    child.on("exit", (code, signal) => fail(`ended with ${code ?? signal}`))
+    child.stdin.on("error", () => fail("takes no commands"))
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const decoded = decodeLine(line)
+      if (decoded._tag === "Failure") return fail(`printed ${line.slice(0, 200)}`)
+      const message = decoded.success
+      if ("event" in message) {
+        const readyMs = performance.now() - started
+        Deferred.doneUnsafe(ready, Exit.succeed({ address: message.address ?? "", readyMs }))
+      } else if (waiting?.id === message.id) {
+        const { answer } = waiting
+        waiting = undefined
+        Deferred.doneUnsafe(answer, message.error === undefined ? Exit.succeed(message.ok) : Exit.fail(error(message.error)))
+      }
+    })
+
+    const within = (seconds: number, what: string) =>
+      Effect.timeoutOrElse({
+        duration: `${seconds} seconds`,
+        orElse: () => Effect.fail(error(`no answer to ${what} within ${seconds} s`))
+      })
+    const { address, readyMs } = yield* Deferred.await(ready).pipe(within(60, `the start as ${role}`))
+    return {
+      address,
+      readyMs,
+      ask: <A>(command: Command, answer: Schema.Codec<A, unknown>) =>
+        Effect.gen(function*() {
+          const id = nextId++
+          const deferred = Deferred.makeUnsafe<unknown, PeerError>()
+          waiting = { id, answer: deferred }
+          child.stdin.write(`${JSON.stringify({ id, ...command })}\n`)
+          const given = yield* Deferred.await(deferred).pipe(within((command.seconds ?? 0) + 120, command.run))
+          return yield* Effect.mapError(
+            Schema.decodeUnknownEffect(answer)(given),
+            () => error(`answered ${JSON.stringify(given)} to ${command.run}`)
+          )
+        })
+    }
+  })

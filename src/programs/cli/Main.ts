@@ -1,0 +1,100 @@
+/**
+ * Runs the command line.
+ *
+ * Exit codes: 0 when done, or for `node` and an answered `ping` when stopped by
+ * SIGINT or SIGTERM; 1 for any error; 130 when another command is stopped.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Cause, Console, Effect, Exit, Layer, Ref } from "effect"
+import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import process from "node:process"
+import { inspect } from "node:util"
+import { version } from "../../data/Version.ts"
+import { asksVerbose, root } from "./Commands.ts"
+import { usage } from "./Failure.ts"
+import { StopCode, writeError } from "./Output.ts"
+import * as Places from "./Places.ts"
+
+/** After this, whatever still hangs is left behind. */
+const graceMs = 4500
+/** npm passes Ctrl-C on to a program that the terminal has told already: the same press twice. */
+const samePressMs = 300
+
+const stopCode = Ref.makeUnsafe(130)
+
+/** The runtime interrupts the program at the first signal; this sees to it that it ends. */
+const forceStop = (): void => {
+  let first: number | undefined
+  const onSignal = () => {
+    if (first === undefined) {
+      first = performance.now()
+      setTimeout(() => {
+        writeError("effect-libp2p: not everything ended in time; stopped by force")
+        process.exit(1)
+      }, graceMs).unref()
+    } else if (performance.now() - first > samePressMs) {
+      process.exit(130)
+    }
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+}
+
+/** A reader that leaves, as `head` does, ends the program without a word. */
+const endWithReader = (): void => {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      process.exit(error.code === "EPIPE" ? 0 : 1)
+    })
+  }
+}
+
+const formatter = CliOutput.defaultFormatter()
+
+const presenter: CliOutput.Presenter = {
+  present: (event) => {
+    switch (event._tag) {
+      case "Help":
+        return Console.log(formatter.formatHelpDoc(event.helpDoc))
+      case "Version":
+        return Console.log(formatter.formatVersion(event.name, event.version))
+      case "InvalidInvocation": {
+        const path = event.commandPath.join(" ")
+        const help = `${Places.invocation()} ${[...event.commandPath.slice(1), "--help"].join(" ")}`
+        return Effect.sync(() => {
+          for (const error of event.errors.slice(0, 1)) {
+            writeError(`effect-libp2p: ${usage(error, path)}. See: ${help}`)
+          }
+        })
+      }
+    }
+  }
+}
+
+const program = Command.run(root, { version }).pipe(
+  Effect.tapCause((cause) =>
+    Effect.sync(() => {
+      if (!Cause.hasDies(cause)) return
+      writeError(`effect-libp2p: this is a bug in effect-libp2p: ${String(Cause.squash(cause))}`)
+      if (asksVerbose(process.argv, process.env)) writeError(inspect(Cause.squash(cause), { depth: 10 }))
+    })
+  ),
+  Effect.provide(Layer.mergeAll(
+    NodeServices.layer,
+    Layer.succeed(StopCode, stopCode),
+    CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] }),
+    CliOutput.layerPresenter(presenter)
+  ))
+)
+
+const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
+  if (Exit.isSuccess(exit)) return 0
+  if (Cause.hasInterruptsOnly(exit.cause)) return Ref.getUnsafe(stopCode)
+  const error = Cause.squash(exit.cause)
+  return CliError.isCliError(error) && error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 1
+}
+
+forceStop()
+endWithReader()
+NodeRuntime.runMain(program, { disableErrorReporting: true, teardown: (exit, end) => end(codeOf(exit)) })

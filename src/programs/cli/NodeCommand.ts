@@ -1,0 +1,158 @@
+/** `effect-libp2p node`: a node that runs until it is stopped, and says what happens to it. */
+import { Deferred, Effect, FileSystem, Layer, Ref, Stream } from "effect"
+import process from "node:process"
+import * as Multiaddr from "../../data/Multiaddr.ts"
+import { version } from "../../data/Version.ts"
+import * as IdentityFromFile from "../../layers/identity/FromFile.ts"
+import * as Libp2p from "../../layers/Libp2p.ts"
+import { Actors, formatTree } from "../../services/Actors.ts"
+import { Identify } from "../../services/Identify.ts"
+import { type ListenError, Swarm, type SwarmEvent } from "../../services/Swarm.ts"
+import { Output, plain, StopCode, table, writeError } from "./Output.ts"
+import * as Peer from "./Peer.ts"
+import * as Places from "./Places.ts"
+import { defaultListen, type Settings } from "./Settings.ts"
+
+const defaultIp6 = defaultListen[1]
+
+/** A machine without IPv6 is no error as long as nobody asked for it. */
+const listen = (settings: Settings) =>
+  Effect.gen(function*() {
+    const swarm = yield* Swarm
+    const isDefault = settings.listen.map(String).join() === defaultListen.join()
+    const mayLack = (error: ListenError) =>
+      isDefault && error.address === defaultIp6 && error.reason._tag === "TransportFailed" &&
+      error.reason.cause.reason._tag === "NetworkFailure"
+    const lists = yield* Effect.forEach(settings.listen, (address) =>
+      Effect.catchIf(swarm.listen(address), mayLack, (error) =>
+        Effect.as(Effect.logDebug(`no IPv6: ${error.message}`), [])))
+    return lists.flat().map((address) => Multiaddr.withPeer(address, swarm.peerId))
+  })
+
+/** The actor tree on stderr, at each SIGUSR2. */
+const treeOnSignal = Effect.gen(function*() {
+  if (process.platform === "win32") return
+  const actors = yield* Actors
+  const show = () => {
+    writeError(formatTree(Effect.runSync(actors.tree)))
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("SIGUSR2", show)),
+    () => Effect.sync(() => process.off("SIGUSR2", show))
+  )
+})
+
+const now = () => new Date().toTimeString().slice(0, 8)
+
+const onEvent = Effect.fnUntraced(function*(event: SwarmEvent) {
+  const output = yield* Output
+  const identify = yield* Identify
+  switch (event._tag) {
+    case "Connected": {
+      const { connection } = event
+      const peer = connection.remotePeer.toString()
+      const address = Peer.fullAddress(connection)
+      yield* output.event(
+        { event: "connected", peer, address, direction: connection.direction },
+        `${now()}  connected     ${peer}  ${connection.direction}, ${connection.remoteAddress.toString()}`
+      )
+      // Ends with the connection, and is bounded by the deadline of identify.
+      yield* identify.identified(connection).pipe(
+        Effect.flatMap((info) =>
+          output.event(
+            Peer.identifiedEvent(connection, info),
+            `${now()}  identified    ${peer}  ${plain(info.agentVersion ?? "of unknown make")}, ${info.protocols.length} protocols`
+          )
+        ),
+        Effect.catch((error) =>
+          error.reason._tag === "IdentifyDisconnected"
+            ? Effect.void
+            : output.event(
+              { event: "unidentified", peer, address, reason: error.message },
+              `${now()}  unidentified  ${peer}  ${plain(error.message)}`
+            )
+        ),
+        Effect.forkScoped
+      )
+      return
+    }
+    case "Disconnected": {
+      const { connection, end } = event
+      const peer = connection.remotePeer.toString()
+      return yield* output.event(
+        { event: "disconnected", peer, address: Peer.fullAddress(connection), reason: end.detail, by: end.by },
+        `${now()}  disconnected  ${peer}  ${plain(end.detail)}`
+      )
+    }
+    case "InboundFailed":
+      return yield* Effect.logDebug(`${event.remoteAddress.toString()} did not become a connection`, event.reason)
+    case "HandlerFailed":
+      return yield* Effect.logDebug(`${event.protocol} with ${event.remotePeer.toString()} failed`)
+    case "DialFailed":
+      return yield* Effect.logDebug(event.error.message)
+    case "Listening":
+      return
+  }
+})
+
+/** How to reach the node: from this machine, and from others. */
+const hints = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => {
+  const command = `${Places.invocation()} ping`
+  const here = addresses.find(Multiaddr.isLoopback) ?? addresses[0]
+  const elsewhere = addresses.find((address) => !Multiaddr.isLoopback(address))
+  return [
+    ...(here === undefined ? [] : [["From a second terminal here:", [`  ${command} ${here.toString()}`]] as const]),
+    ...(elsewhere === undefined || elsewhere === here
+      ? []
+      : [["From another machine:", [`  npx effect-libp2p ping ${elsewhere.toString()}`]] as const])
+  ]
+}
+
+const serve = (settings: Settings, isNew: boolean) =>
+  Effect.gen(function*() {
+    const output = yield* Output
+    const swarm = yield* Swarm
+    const stopCode = yield* StopCode
+    yield* treeOnSignal
+
+    // Subscribed before anybody can connect, printed after the line that says where.
+    const told = yield* Deferred.make<void>()
+    const events = Stream.runForEach(swarm.events, (event) => Effect.andThen(Deferred.await(told), onEvent(event)))
+    yield* Effect.forkScoped(events, { startImmediately: true })
+    const addresses = yield* listen(settings)
+    const texts = addresses.map(String)
+    yield* Ref.set(stopCode, 0)
+    yield* output.event({ event: "listening", peer: swarm.peerId.toString(), addresses: texts })
+    yield* output.text(
+      [
+        `effect-libp2p ${version}`,
+        "",
+        table([
+          ["peer id", [swarm.peerId.toString()]],
+          ["key file", [isNew ? `${settings.identity} (new)` : settings.identity]],
+          ["listening", texts.length === 0 ? ["nowhere: others cannot reach this node"] : texts]
+        ]),
+        "",
+        ...hints(addresses).flatMap(([title, lines]) => [title, ...lines]),
+        "",
+        "Ctrl-C stops the node.",
+        ""
+      ].join("\n")
+    )
+    yield* Deferred.succeed(told, undefined)
+    return yield* Effect.onInterrupt(Effect.never, () =>
+      Effect.flatMap(swarm.connections(), (open) =>
+        output.text(`${now()}  stopping      ${open.length} open connection${open.length === 1 ? "" : "s"}`)))
+  })
+
+export const run = (settings: Settings) =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const isNew = !(yield* Effect.orElseSucceed(fs.exists(settings.identity), () => true))
+    const layer = Libp2p.layer(Peer.options(settings)).pipe(
+      Layer.provide(Libp2p.layerTcp),
+      Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
+      Layer.provideMerge(Libp2p.layerNode)
+    )
+    return yield* Effect.provide(Effect.scoped(serve(settings, isNew)), layer)
+  })

@@ -1,0 +1,70 @@
+/** The commands of `effect-libp2p sim`, between the flags and the runs. */
+import { Effect } from "effect"
+import process from "node:process"
+import { Reported, UsageError } from "../cli/Failure.ts"
+import { type Options, find, runSeed, runSeeds, workerVariable } from "./Run.ts"
+import { scenarios } from "./Scenario.ts"
+import * as Show from "./Show.ts"
+
+export interface Flags extends Omit<Options, "seeds" | "faults"> {
+  readonly seeds: string | undefined
+  readonly faults: string | undefined
+}
+
+const usage = (detail: string) => Effect.fail(new UsageError({ detail }))
+const maxNodes = 60_000
+
+const print = (text: string): void => {
+  process.stdout.write(`${text}\n`)
+}
+
+/** A failure of reading files, in one sentence. */
+const reading = <A>(run: () => Promise<A>): Effect.Effect<A, UsageError> =>
+  Effect.tryPromise({
+    try: run,
+    catch: (error) => new UsageError({ detail: error instanceof Error ? error.message : String(error) })
+  })
+
+export const run = Effect.fnUntraced(function*(flags: Flags) {
+  const scenario = find(flags.scenario)
+  if (scenario === undefined) {
+    return yield* usage(
+      `--scenario: there is no scenario ${flags.scenario}; there are\n${
+        scenarios.map(({ about, name }) => `  ${name.padEnd(10)}${about}`).join("\n")
+      }`
+    )
+  }
+  if (flags.nodes !== undefined && (flags.nodes < 2 || flags.nodes > maxNodes)) {
+    return yield* usage(`--nodes: ${flags.nodes} nodes cannot be run; from 2 to ${maxNodes} can`)
+  }
+  const seeds = flags.seeds === undefined ? undefined : /^(\d+)\.\.(\d+)$/.exec(flags.seeds)
+  if (seeds === null) return yield* usage(`--seeds: ${flags.seeds} is no range such as 1..500`)
+  const faults = flags.faults === undefined
+    ? undefined
+    : flags.faults === "none"
+    ? []
+    : flags.faults.split(",").map(Number)
+  if (faults?.some((index) => !Number.isInteger(index) || index < 0) === true) {
+    return yield* usage(`--faults: ${flags.faults} is no list of numbers such as 3,7,9, nor none`)
+  }
+  const range = seeds === undefined ? undefined : [Number(seeds[1]), Number(seeds[2])] as const
+  const options: Options = { ...flags, seeds: range, faults }
+  let ok = true
+  if (range === undefined) {
+    ok = runSeed(options, scenario, flags.seed).ok
+  } else if (process.env[workerVariable] === undefined) {
+    ok = yield* Effect.promise(() => runSeeds(options, scenario, range[0], range[1]))
+  } else {
+    for (let seed = range[0]; seed <= range[1]; seed++) ok = runSeed(options, scenario, seed).ok && ok
+  }
+  if (!ok) return yield* new Reported()
+})
+
+export const show = (file: string, filter: Show.Filter) =>
+  Effect.flatMap(
+    reading(() => Show.show(file, filter, print)),
+    (shown) => shown === 0 ? usage(`no event of ${file} passes these filters`) : Effect.void
+  )
+
+export const diff = (left: string, right: string) =>
+  Effect.flatMap(reading(() => Show.compare(left, right, print)), (same) => same ? Effect.void : Effect.fail(new Reported()))
