@@ -19,7 +19,7 @@ export class ActorStopped extends Schema.TaggedClass<ActorStopped>()("ActorStopp
 /** The actor failed while the question was open and has lost it. */
 export class ActorRestarted extends Schema.TaggedClass<ActorRestarted>()("ActorRestarted", {}) {}
 /** No answer by the deadline. */
-export class AskTimeout extends Schema.TaggedClass<AskTimeout>()("AskTimeout", { afterMs: Schema.Number }) {}
+export class AskTimeout extends Schema.TaggedClass<AskTimeout>()("AskTimeout", { afterMs: Schema.Finite }) {}
 
 export const ActorErrorReason = Schema.Union([ActorStopped, ActorRestarted, AskTimeout])
 export type ActorErrorReason = typeof ActorErrorReason.Type

@@ -38,7 +38,7 @@ export class IdentifyMalformed extends Schema.TaggedClass<IdentifyMalformed>()("
 }) {}
 /** No answer by the deadline. */
 export class IdentifyTimeout extends Schema.TaggedClass<IdentifyTimeout>()("IdentifyTimeout", {
-  afterMs: Schema.Number
+  afterMs: Schema.Finite
 }) {}
 /** The connection ended first. */
 export class IdentifyDisconnected extends Schema.TaggedClass<IdentifyDisconnected>()("IdentifyDisconnected", {}) {}

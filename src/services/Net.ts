@@ -12,7 +12,7 @@ export interface Endpoint {
   readonly port: number
 }
 
-const endpoint = Schema.Struct({ host: Schema.String, port: Schema.Number })
+const endpoint = Schema.Struct({ host: Schema.String, port: Schema.Finite })
 
 /** Nobody listens there. */
 export class ConnectionRefused extends Schema.TaggedClass<ConnectionRefused>()("ConnectionRefused", {}) {}

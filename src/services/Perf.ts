@@ -13,7 +13,7 @@ export class PerfError extends Schema.TaggedError<PerfError>()("PerfError", {
   peer: Schema.String,
   reason: Schema.Union([
     Schema.TaggedStruct("PerfStreamFailed", { cause: StreamError }),
-    Schema.TaggedStruct("WrongAmount", { asked: Schema.Number, received: Schema.Number })
+    Schema.TaggedStruct("WrongAmount", { asked: Schema.Finite, received: Schema.Finite })
   ])
 }) {
   override get message(): string {

@@ -12,7 +12,7 @@ export const protocol = "/ipfs/ping/1.0.0"
 /** The peer did not send back what it was sent. */
 export class WrongEcho extends Schema.TaggedClass<WrongEcho>()("WrongEcho", {}) {}
 /** No echo by the deadline. */
-export class PingTimeout extends Schema.TaggedClass<PingTimeout>()("PingTimeout", { afterMs: Schema.Number }) {}
+export class PingTimeout extends Schema.TaggedClass<PingTimeout>()("PingTimeout", { afterMs: Schema.Finite }) {}
 /** The stream failed, or the peer does not speak ping. */
 export class PingStreamFailed extends Schema.TaggedClass<PingStreamFailed>()("PingStreamFailed", {
   cause: StreamError

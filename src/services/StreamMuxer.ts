@@ -7,7 +7,7 @@ import type { ByteStream } from "./ByteStream.ts"
 import type { Role } from "./ConnectionSecurity.ts"
 
 /** The remote asked for no more streams (go-away). */
-export class RemoteGoAway extends Schema.TaggedClass<RemoteGoAway>()("RemoteGoAway", { code: Schema.Number }) {}
+export class RemoteGoAway extends Schema.TaggedClass<RemoteGoAway>()("RemoteGoAway", { code: Schema.Finite }) {}
 
 /** The connection is closing or gone. */
 export class MuxerClosed extends Schema.TaggedClass<MuxerClosed>()("MuxerClosed", { detail: Schema.String }) {}
@@ -15,8 +15,8 @@ export class MuxerClosed extends Schema.TaggedClass<MuxerClosed>()("MuxerClosed"
 /** A limit on streams was met. */
 export class StreamLimit extends Schema.TaggedClass<StreamLimit>()("StreamLimit", {
   scope: Schema.String,
-  limit: Schema.Number,
-  current: Schema.Number
+  limit: Schema.Finite,
+  current: Schema.Finite
 }) {}
 
 /** The remote broke the muxer's protocol; the connection was ended. */
@@ -24,7 +24,7 @@ export class MuxerViolation extends Schema.TaggedClass<MuxerViolation>()("MuxerV
 
 /** The remote did not answer a keep-alive in time. */
 export class KeepAliveTimeout extends Schema.TaggedClass<KeepAliveTimeout>()("KeepAliveTimeout", {
-  afterMs: Schema.Number
+  afterMs: Schema.Finite
 }) {}
 
 export const MuxerErrorReason = Schema.Union([RemoteGoAway, MuxerClosed, StreamLimit, MuxerViolation, KeepAliveTimeout])
@@ -70,6 +70,8 @@ export interface MuxedConnection {
   readonly openStream: Effect.Effect<MuxedStream, MuxerError>
   /** Takes the next stream that the remote opened. A bounded backlog waits here; beyond it new streams are reset. */
   readonly acceptStream: Effect.Effect<MuxedStream, MuxerError>
+  /** False for good once either end has said goodbye or the connection has failed: it gives no new streams. */
+  readonly isOpen: () => boolean
   /** Open streams, of both directions. */
   readonly streamCount: () => number
   /** A round trip, in milliseconds. */

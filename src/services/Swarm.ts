@@ -32,7 +32,7 @@ export class SecurityFailed extends Schema.TaggedClass<SecurityFailed>()("Securi
 /** The address did not answer, or did not finish the handshake, by the deadline. `stage` is how far it came. */
 export class DeadlineExceeded extends Schema.TaggedClass<DeadlineExceeded>()("DeadlineExceeded", {
   stage: Schema.Literals(["dialing", "securing", "multiplexing"]),
-  afterMs: Schema.Number
+  afterMs: Schema.Finite
 }) {}
 /** A name could not be resolved to addresses of the peer. */
 export class UnresolvedName extends Schema.TaggedClass<UnresolvedName>()("UnresolvedName", { detail: Schema.String }) {}
@@ -128,7 +128,7 @@ export class MuxerFailed extends Schema.TaggedClass<MuxerFailed>()("MuxerFailed"
 export class StreamFailed extends Schema.TaggedClass<StreamFailed>()("StreamFailed", { cause: StreamError }) {}
 /** The remote did not agree on a protocol by the deadline. */
 export class NegotiationTimeout extends Schema.TaggedClass<NegotiationTimeout>()("NegotiationTimeout", {
-  afterMs: Schema.Number
+  afterMs: Schema.Finite
 }) {}
 
 export const OpenStreamErrorReason = Schema.Union([MuxerFailed, StreamFailed, NegotiationFailed, NegotiationTimeout])

@@ -1,10 +1,41 @@
-/** Proofs that a test leaves nothing behind: sockets, listeners, timers, look-ups, fibers, memory. */
-import { type Effect as Effects, Effect, type Metric } from "effect"
-import * as v8 from "node:v8"
-import * as vm from "node:vm"
+/** Proofs that a test leaves nothing behind: sockets, listeners, timers, look-ups, fibers. Loads nothing: every test file does. */
+import type { Metric } from "effect"
 
-/** What a node may hold open. Pipes and files belong to the test runner. */
-const watched = /^(TCP|UDP|GetAddrInfo|Query|Shutdown|Write|Timeout)/
+/** What a node may hold open. Pipes, files and the timers that Node lists belong to the test runner as well. */
+const watched = /^(TCP|UDP|GetAddrInfo|Query|Shutdown)/
+
+const timers = new Set<NodeJS.Timeout>()
+
+/** Watches the timers that are made from now on; the runner has its own way to make its. */
+export const watchTimers = (): void => {
+  const { setInterval, setTimeout } = globalThis
+  const forgetting = (clear: typeof clearTimeout): typeof clearTimeout =>
+    new Proxy(clear, {
+      apply: (_, __, [timer]: Parameters<typeof clearTimeout>) => {
+        if (typeof timer === "object") timers.delete(timer)
+        clear(timer)
+      }
+    })
+  globalThis.setTimeout = new Proxy(setTimeout, {
+    apply: (_, __, [run, ...rest]: [(...args: ReadonlyArray<unknown>) => void, number, ...Array<unknown>]) => {
+      const timer = setTimeout((...args) => {
+        timers.delete(timer)
+        run(...args)
+      }, ...rest)
+      timers.add(timer)
+      return timer
+    }
+  })
+  globalThis.setInterval = new Proxy(setInterval, {
+    apply: (_, __, args: Parameters<typeof setInterval>) => {
+      const timer = setInterval(...args)
+      timers.add(timer)
+      return timer
+    }
+  })
+  globalThis.clearTimeout = forgetting(globalThis.clearTimeout)
+  globalThis.clearInterval = forgetting(globalThis.clearInterval)
+}
 
 export type Resources = ReadonlyMap<string, number>
 
@@ -14,6 +45,7 @@ export const resources = (): Resources => {
   for (const kind of process.getActiveResourcesInfo()) {
     if (watched.test(kind)) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   }
+  for (const timer of timers) if (timer.hasRef()) counts.set("timer", (counts.get("timer") ?? 0) + 1)
   return counts
 }
 
@@ -46,16 +78,3 @@ export class FiberLedger implements Metric.FiberRuntimeMetricsService {
     this.alive -= 1
   }
 }
-
-v8.setFlagsFromString("--expose-gc")
-const collect: unknown = vm.runInNewContext("gc")
-
-/** Bytes of heap and buffers in use after a collection. */
-export const usedBytes: Effects.Effect<number> = Effect.gen(function*() {
-  for (let i = 0; i < 3; i++) {
-    if (typeof collect === "function") collect()
-    yield* Effect.sleep(5)
-  }
-  const { external, heapUsed } = process.memoryUsage()
-  return heapUsed + external
-})

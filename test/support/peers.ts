@@ -15,10 +15,11 @@ import * as Noise from "../../src/layers/security/Noise.ts"
 import * as Libp2p from "../../src/layers/Libp2p.ts"
 import * as ProtocolsLayer from "../../src/layers/swarm/Protocols.ts"
 import * as SwarmLayer from "../../src/layers/swarm/Swarm.ts"
-import { propose } from "../../src/layers/swarm/negotiation/NegotiatedStream.ts"
+import { answer, propose } from "../../src/layers/swarm/negotiation/NegotiatedStream.ts"
 import * as ByteStream from "../../src/services/ByteStream.ts"
 import type { SecuredConnection } from "../../src/services/ConnectionSecurity.ts"
 import { protocol as identify } from "../../src/services/Identify.ts"
+import { Identity } from "../../src/services/Identity.ts"
 import { Net, type Socket } from "../../src/services/Net.ts"
 import { Protocols } from "../../src/services/Protocols.ts"
 import type { ProtocolStream } from "../../src/services/ProtocolStream.ts"
@@ -33,10 +34,12 @@ export const realNode = (options: Omit<NodeOptions, "net">) =>
   startNode({ listen: loopback, ...options, net: NodeNet.layer })
 
 /** Runs a test of nodes; afterwards no fiber of them may be alive. */
-export const runNodes = <A, E>(test: Effect.Effect<A, E, Scope.Scope>) =>
+export const runNodes = <A, E>(
+  test: Effect.Effect<A, E, Scope.Scope> | ((ledger: FiberLedger) => Effect.Effect<A, E, Scope.Scope>)
+) =>
   Effect.gen(function*() {
     const ledger = new FiberLedger()
-    const result = yield* test.pipe(
+    const result = yield* (Effect.isEffect(test) ? test : test(ledger)).pipe(
       Effect.scoped,
       Effect.provide(silent),
       Effect.provideService(Metric.FiberRuntimeMetrics, ledger)
@@ -46,13 +49,18 @@ export const runNodes = <A, E>(test: Effect.Effect<A, E, Scope.Scope>) =>
   })
 
 /** Waits until `condition` holds, at most `patienceMs`. */
-export const eventually = (condition: () => boolean, otherwise: () => string, patienceMs = 5000) =>
+export const eventually = (
+  condition: (() => boolean) | Effect.Effect<boolean>,
+  otherwise: () => string,
+  patienceMs = 5000
+) =>
   Effect.suspend(() => {
     const until = Date.now() + patienceMs
-    const again: Effect.Effect<void> = Effect.suspend(() => {
-      if (condition()) return Effect.void
-      if (Date.now() > until) return Effect.die(new Error(otherwise()))
-      return Effect.andThen(Effect.sleep(5), again)
+    const again: Effect.Effect<void> = Effect.gen(function*() {
+      if (Effect.isEffect(condition) ? yield* condition : condition()) return
+      if (Date.now() > until) return yield* Effect.die(new Error(otherwise()))
+      yield* Effect.sleep(5)
+      return yield* again
     })
     return again
   })
@@ -137,11 +145,55 @@ const seedOf = (seed: number): Uint8Array => {
   return bytes
 }
 
+/** A listener of plain Node that accepts, reads, and says nothing. */
+export const silentListener = Effect.gen(function*() {
+  const sockets = new Set<net.Socket>()
+  const server = yield* Effect.acquireRelease(
+    Effect.callback<net.Server>((resume) => {
+      const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+        sockets.add(socket)
+        socket.on("error", () => {})
+        socket.resume()
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.sync(() => {
+        for (const socket of sockets) socket.destroy()
+        server.close()
+      })
+  )
+  const bound = server.address()
+  const port = bound === null || typeof bound === "string" ? 1 : bound.port
+  return { address: Multiaddr.fromStringUnsafe(`/ip4/127.0.0.1/tcp/${port}`), sockets }
+})
+
+const layerOf = (seed: number) =>
+  Layer.mergeAll(
+    NodeNet.layer,
+    NodeCrypto.layer,
+    SecureRandom.layerWebCrypto,
+    Layer.provide(IdentityFromSeed.layer(seedOf(seed)), NodeCrypto.layer)
+  )
+
+/** A listener that completes the handshake with each who dials it, and then neither reads nor writes. */
+export const mute = Effect.fnUntraced(function*(seed: number) {
+  const context = yield* Layer.build(layerOf(seed))
+  const security = yield* Effect.provideContext(Noise.make, context)
+  const listener = yield* Context.get(context, Net).listen({ host: "127.0.0.1", port: 0 })
+  const serve = Effect.gen(function*() {
+    const raw = yield* listener.accept
+    const agreed = yield* answer(raw, (protocol) => protocol === Noise.id, () => [Noise.id])
+    yield* security.secure(agreed.stream, { role: "listener", expectedPeer: undefined, muxers: [yamux] })
+  })
+  yield* Effect.forkScoped(Effect.forever(serve))
+  const address = Multiaddr.fromStringUnsafe(`/ip4/127.0.0.1/tcp/${listener.local.port}`)
+  return Multiaddr.withPeer(address, Context.get(context, Identity).peerId)
+})
+
 /** Connects to a node and completes the handshake. */
 export const rogue = Effect.fnUntraced(function*(seed: number, address: Multiaddr.Multiaddr) {
-  const context = yield* Layer.build(
-    Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto, IdentityFromSeed.layer(seedOf(seed)).pipe(Layer.provide(NodeCrypto.layer)))
-  )
+  const context = yield* Layer.build(layerOf(seed))
   const security = yield* Effect.provideContext(Noise.make, context)
   const raw = yield* Context.get(context, Net).connect(endpointOf(address))
   const agreed = yield* propose(raw, [Noise.id])
@@ -218,13 +270,13 @@ export const stillServes = (honest: TestNode, node: TestNode) =>
     yield* honest.swarm.disconnect(node.swarm.peerId)
   }).pipe(Effect.timeout("10 seconds"))
 
-/** A node whose answer to identify is `answer`, whatever that does. */
+/** A node whose answer to identify is `respond`, whatever that does. */
 export const liar = Effect.fnUntraced(function*(
   seed: number,
-  answer: (stream: ProtocolStream) => Effect.Effect<void, unknown>
+  respond: (stream: ProtocolStream) => Effect.Effect<void, unknown>
 ) {
   const listening = Layer.effectDiscard(Effect.gen(function*() {
-    yield* (yield* Protocols).handle(identify, answer)
+    yield* (yield* Protocols).handle(identify, respond)
     for (const address of loopback) yield* (yield* Swarm).listen(Multiaddr.fromStringUnsafe(address))
   }))
   const context = yield* listening.pipe(

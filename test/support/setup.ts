@@ -1,6 +1,8 @@
 /** Runs around every test: nothing may be left behind, and no promise may be rejected unheard. */
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest"
-import { leftBehind, type Resources, resources } from "./leaks.ts"
+import { leftBehind, type Resources, resources, watchTimers } from "./leaks.ts"
+
+watchTimers()
 
 let beforeFile: Resources = new Map()
 let beforeTest: Resources = new Map()

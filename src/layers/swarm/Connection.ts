@@ -55,7 +55,7 @@ type Message = { readonly _tag: "Close" } | { readonly _tag: "Ended"; readonly r
 const endOf = (reason: MuxerErrorReason): ConnectionEnd => {
   switch (reason._tag) {
     case "RemoteGoAway":
-      return { by: "remote", detail: `go-away code ${reason.code}` }
+      return { by: "remote", detail: reason.code === 0 ? "closed by the peer" : `go-away code ${reason.code}` }
     case "MuxerClosed":
       return { by: "remote", detail: reason.detail }
     case "StreamLimit":

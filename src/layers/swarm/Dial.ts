@@ -26,7 +26,7 @@ const maxDepth = 4
 const maxAddresses = 32
 
 export interface Options {
-  /** For one address, from the first packet to a usable connection. */
+  /** For resolving a name; and for one address, from the first packet to a usable connection. */
   readonly addressDeadline: Duration.Duration
 }
 
@@ -47,6 +47,12 @@ export const make = (
   upgrade: ReturnType<typeof Upgrade.make>,
   options: Options
 ) => {
+  /** Ends the wait for an address, or for the name in front of it. */
+  const timeout = {
+    duration: options.addressDeadline,
+    orElse: () =>
+      Effect.fail(new DeadlineExceeded({ stage: "dialing", afterMs: Duration.toMillis(options.addressDeadline) }))
+  }
   const unresolved = (detail: string) => Effect.fail(new UnresolvedName({ detail }))
 
   /** Follows `/dnsaddr` links; other addresses stay as they are. Keeps those that can lead to `peer`. */
@@ -93,13 +99,7 @@ export const make = (
       return yield* Effect.gen(function*() {
         const raw = yield* protocol.dial(address).pipe(
           Effect.mapError((cause) => new TransportFailed({ cause })),
-          Effect.timeoutOrElse({
-            duration: options.addressDeadline,
-            orElse: () =>
-              Effect.fail(
-                new DeadlineExceeded({ stage: "dialing", afterMs: Duration.toMillis(options.addressDeadline) })
-              )
-          })
+          Effect.timeoutOrElse(timeout)
         )
         const upgraded = yield* upgrade(raw, {
           role: "dialer",
@@ -123,7 +123,7 @@ export const make = (
     const attempts: Array<DialAttempt> = []
     const seen = new Set<string>()
     for (const given of addresses) {
-      const resolved = yield* Effect.result(resolve(given, peer, 0))
+      const resolved = yield* Effect.result(Effect.timeoutOrElse(resolve(given, peer, 0), timeout))
       if (Result.isFailure(resolved)) {
         attempts.push({ address: given.toString(), reason: resolved.failure })
         continue

@@ -13,7 +13,7 @@
  *
  * The tables can be read from outside at any time; only the actor writes them.
  */
-import { Clock, Deferred, Duration, Effect, Exit, Layer, PubSub, Scope, Semaphore, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, type Fiber, Layer, PubSub, Scope, Semaphore, Stream } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import { type ActorRef, Actors, type Reply } from "../../services/Actors.ts"
@@ -47,7 +47,7 @@ import * as Dial from "./Dial.ts"
 import * as Upgrade from "./Upgrade.ts"
 
 export interface Options {
-  /** For one address, from the first packet to a usable connection. Default 10 seconds. */
+  /** For resolving a name; and for one address, from the first packet to a usable connection. Default 10 seconds. */
   readonly dialDeadline?: Duration.Input | undefined
   /** For securing and multiplexing an inbound connection. Default 10 seconds. */
   readonly upgradeDeadline?: Duration.Input | undefined
@@ -68,7 +68,8 @@ type Message =
     readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
     readonly reply: Reply<Connection, DialError>
   }
-  | { readonly _tag: "DialDone"; readonly key: string; readonly exit: Exit.Exit<Connection, DialError> }
+  | { readonly _tag: "DialDone"; readonly key: string; readonly dial: object; readonly exit: Exit.Exit<Connection, DialError> }
+  | { readonly _tag: "DialLeft"; readonly key: string; readonly reply: Reply<Connection, DialError> }
   | {
     readonly _tag: "Opened"
     readonly prepared: Connections.Prepared
@@ -80,6 +81,14 @@ type Message =
 interface Entry {
   readonly connection: Connection
   readonly scope: Scope.Closeable
+  /** False once one end has said goodbye: it is still there, but gives no streams. */
+  readonly isOpen: () => boolean
+}
+
+/** A dial under way and those who wait for it. */
+interface Dialing {
+  readonly waiting: Array<Reply<Connection, DialError>>
+  fiber: Fiber.Fiber<unknown> | undefined
 }
 
 const make = Effect.fnUntraced(function*(options?: Options) {
@@ -112,6 +121,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   // Written by the actor alone.
   const byId = new Map<number, Entry>()
   const byPeer = new Map<string, ReadonlyArray<Connection>>()
+  /** The oldest connection with a peer that still gives streams. */
+  const usable = (peer: string): Connection | undefined =>
+    byPeer.get(peer)?.find((connection) => byId.get(connection.id)?.isOpen() === true)
   const listening = new Set<TransportListener>()
   const tasks = new Set<(connection: Connection) => Effect.Effect<void>>()
   let nextId = 1
@@ -150,7 +162,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     make: (self) =>
       Effect.gen(function*() {
         const runScope = yield* Effect.scope
-        const dials = new Map<string, Array<Reply<Connection, DialError>>>()
+        const dials = new Map<string, Dialing>()
         byId.clear()
         byPeer.clear()
         connectionsScope = yield* Scope.fork(runScope, "parallel")
@@ -160,7 +172,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
           const connection = yield* Connections.start(id, yield* Clock.currentTimeMillis, prepared, surroundings).pipe(
             Scope.provide(prepared.scope)
           )
-          const entry: Entry = { connection, scope: prepared.scope }
+          const entry: Entry = { connection, scope: prepared.scope, isOpen: prepared.upgraded.muxed.isOpen }
           const peer = connection.remotePeer.toString()
           byId.set(id, entry)
           byPeer.set(peer, [...byPeer.get(peer) ?? [], connection])
@@ -174,55 +186,82 @@ const make = Effect.fnUntraced(function*(options?: Options) {
           return connection
         })
 
-        /** Runs outside the actor and reports back to it. */
-        const dial = (key: string, peer: PeerId.PeerId | undefined, addresses: ReadonlyArray<Multiaddr.Multiaddr>) =>
+        /** Hands a dialled connection to the actor; not interrupted, so that it has an owner at any time. */
+        const handOver = (prepared: Connections.Prepared, scope: Scope.Closeable) =>
           Effect.gen(function*() {
-            const result = yield* dialAddresses(peer, addresses, connectionsScope)
-            if (result._tag === "Failed") {
-              return yield* new DialError({
-                peer: peer?.toString() ?? "",
-                reason: new AllFailed({}),
-                attempts: result.attempts
-              })
-            }
-            const remote = result.prepared.upgraded.secured.remotePeer
-            if (PeerId.equals(remote, identity.peerId)) {
-              yield* Scope.close(result.prepared.scope, Exit.void)
-              return yield* dialError(remote.toString(), new DialSelf({}))
-            }
-            yield* peerStore.addAddresses(remote, [result.prepared.raw.remoteAddress])
+            const remote = prepared.upgraded.secured.remotePeer
+            if (PeerId.equals(remote, identity.peerId)) return yield* dialError(remote.toString(), new DialSelf({}))
+            yield* peerStore.addAddresses(remote, [prepared.raw.remoteAddress])
             return yield* Effect.mapError(
-              self.ask<Connection>((reply) => ({ _tag: "Opened", prepared: result.prepared, reply }), dialPatience),
+              self.ask<Connection>((reply) => ({ _tag: "Opened", prepared: { ...prepared, scope }, reply }), dialPatience),
               (cause) => dialError(remote.toString(), new SwarmUnavailable({ cause }))
             )
-          }).pipe(
-            Effect.onExit((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, exit })))
+          })
+
+        /** Runs outside the actor and reports back to it. What it opened is gone unless it succeeds. */
+        const dial = (
+          key: string,
+          dialing: Dialing,
+          peer: PeerId.PeerId | undefined,
+          addresses: ReadonlyArray<Multiaddr.Multiaddr>
+        ) =>
+          Effect.uninterruptibleMask((restore) =>
+            Effect.gen(function*() {
+              const scope = yield* Scope.fork(connectionsScope)
+              return yield* restore(dialAddresses(peer, addresses, scope)).pipe(
+                Effect.flatMap((result) =>
+                  result._tag === "Succeeded"
+                    ? handOver(result.prepared, scope)
+                    : Effect.fail(
+                      new DialError({ peer: peer?.toString() ?? "", reason: new AllFailed({}), attempts: result.attempts })
+                    )
+                ),
+                Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
+              )
+            })
+          ).pipe(
+            Effect.onExit((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit })))
           )
 
         const receive = (message: Message): Effect.Effect<void, never, Actors | Scope.Scope> => {
           switch (message._tag) {
             case "Dial": {
-              const open = message.peer === undefined ? undefined : byPeer.get(message.peer.toString())?.[0]
+              const open = message.peer === undefined ? undefined : usable(message.peer.toString())
               if (open !== undefined) return Effect.asVoid(Deferred.succeed(message.reply, open))
-              const waiting = dials.get(message.key)
-              if (waiting !== undefined) {
-                waiting.push(message.reply)
+              const under = dials.get(message.key)
+              if (under !== undefined) {
+                under.waiting.push(message.reply)
                 return Effect.void
               }
-              dials.set(message.key, [message.reply])
-              return Effect.asVoid(
-                Effect.forkIn(Effect.exit(dial(message.key, message.peer, message.addresses)), runScope)
+              const dialing: Dialing = { waiting: [message.reply], fiber: undefined }
+              dials.set(message.key, dialing)
+              return Effect.map(
+                Effect.forkIn(Effect.exit(dial(message.key, dialing, message.peer, message.addresses)), runScope),
+                (fiber) => {
+                  dialing.fiber = fiber
+                }
               )
             }
+            case "DialLeft": {
+              const dialing = dials.get(message.key)
+              const at = dialing?.waiting.indexOf(message.reply) ?? -1
+              if (dialing === undefined || at < 0) return Effect.void
+              dialing.waiting.splice(at, 1)
+              if (dialing.waiting.length > 0) return Effect.void
+              // Nobody waits for it any more. Its end is not waited for either: it reports to this actor.
+              dials.delete(message.key)
+              return Effect.sync(() => dialing.fiber?.interruptUnsafe())
+            }
             case "DialDone": {
-              const waiting = dials.get(message.key) ?? []
+              const dialing = dials.get(message.key)
+              if (dialing === undefined || dialing !== message.dial) return Effect.void
               dials.delete(message.key)
               if (Exit.isFailure(message.exit)) {
                 counters.dialsFailed++
                 const error = Exit.findErrorOption(message.exit)
                 if (error._tag === "Some") emit({ _tag: "DialFailed", error: error.value })
               }
-              return Effect.forEach(waiting, (reply) => Deferred.done(reply, message.exit), { discard: true })
+              return Effect.forEach(dialing.waiting, (reply) => Deferred.done(reply, message.exit), { discard: true })
             }
             case "Opened":
               return Effect.flatMap(opened(message.prepared), (connection) =>
@@ -258,17 +297,26 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       const { peer, addresses: given } = target(to)
       if (peer !== undefined) {
         if (PeerId.equals(peer, identity.peerId)) return yield* dialError(peer.toString(), new DialSelf({}))
-        const open = byPeer.get(peer.toString())?.[0]
+        const open = usable(peer.toString())
         if (open !== undefined) return open
       }
       const known = peer === undefined ? [] : yield* peerStore.addresses(peer)
       const addresses = [...given, ...known]
       if (addresses.length === 0) return yield* dialError(peer?.toString() ?? "", new NoAddresses({}))
       const key = peer?.toString() ?? addresses.join(",")
+      let asked: Reply<Connection, DialError> | undefined
       return yield* swarm.ask<Connection, DialError>(
-        (reply) => ({ _tag: "Dial", key, peer, addresses, reply }),
+        (reply) => {
+          asked = reply
+          return { _tag: "Dial", key, peer, addresses, reply }
+        },
         dialPatience
       ).pipe(
+        // Interrupted or out of patience: without anybody else who waits, the dial is given up.
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit) && asked !== undefined) swarm.tellUnsafe({ _tag: "DialLeft", key, reply: asked })
+          })),
         Effect.catchTag("ActorError", (cause) =>
           Effect.fail(dialError(peer?.toString() ?? "", new SwarmUnavailable({ cause }))))
       )

@@ -200,10 +200,10 @@ const summary = (result: Result, report: SimulationReport): void => {
 const ResultLine = Schema.fromJsonString(Schema.Struct({
   event: Schema.Literal("result"),
   ok: Schema.Boolean,
-  seed: Schema.Number,
+  seed: Schema.Finite,
   hash: Schema.String,
-  events: Schema.Number,
-  wallMs: Schema.Number,
+  events: Schema.Finite,
+  wallMs: Schema.Finite,
   problem: Schema.optionalKey(Schema.String)
 }))
 

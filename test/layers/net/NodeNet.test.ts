@@ -22,19 +22,22 @@ const loopback = { host: "127.0.0.1", port: 0 }
 /** A server of plain Node, as a peer that does what it likes. */
 const rawServer = (onSocket: (socket: net.Socket) => void): Effect.Effect<number, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.callback<net.Server>((resume) => {
+    Effect.callback<{ readonly server: net.Server; readonly sockets: Set<net.Socket> }>((resume) => {
       const sockets = new Set<net.Socket>()
       const server = net.createServer({ allowHalfOpen: true }, (socket) => {
         sockets.add(socket)
         socket.on("error", () => {})
         onSocket(socket)
       })
-      server.on("close", () => sockets.clear())
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed({ server, sockets })))
     }),
-    (server) => Effect.sync(() => server.close())
+    ({ server, sockets }) =>
+      Effect.sync(() => {
+        for (const socket of sockets) socket.destroy()
+        server.close()
+      })
   ).pipe(
-    Effect.map((server) => {
+    Effect.map(({ server }) => {
       const address = server.address()
       return address === null || typeof address === "string" ? 0 : address.port
     })

@@ -236,7 +236,7 @@ describe("Swarm", () => {
   it.live("messages: length-prefixed bytes and JSON by Schema, with a bound", () =>
     run(Effect.gen(function*() {
       const { a, b, atB } = yield* two
-      const Chat = ProtocolStream.json(Schema.Struct({ text: Schema.String, n: Schema.Number }))
+      const Chat = ProtocolStream.json(Schema.Struct({ text: Schema.String, n: Schema.Finite }))
       yield* b.protocols.handle("/chat", (stream) => {
         const chat = ProtocolStream.messages(stream, Chat, { maxSize: 1000 })
         return Stream.runForEach(chat.stream, ({ n, text }) => chat.write({ text: text.toUpperCase(), n: n + 1 }))

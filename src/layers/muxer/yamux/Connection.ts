@@ -383,6 +383,7 @@ export const make = Effect.fnUntraced(function*(
     protocol,
     openStream: driver.open,
     acceptStream: driver.accept,
+    isOpen: () => driver.session.ended === undefined && driver.session.remoteGoAway === undefined,
     streamCount: () => driver.session.streamCount,
     ping: driver.ping,
     close: driver.close,

@@ -1,12 +1,16 @@
 /**
  * Inbox: the bytes that arrived on one stream and were not read yet. They are
- * kept as views of the batches that brought them, except where a small view
- * would hold a large batch in memory: those are copied and packed together.
+ * views of the batches that brought them, and stay so where a stream has a fair
+ * part of its batch. Where a few bytes would keep a large batch in memory, or
+ * many tiny pieces would cost more than they hold, they are copied together:
+ * not as each frame comes, but once, when they are read or the next batch comes.
  */
 
-/** A view may hold at most this many times its own size in memory. */
+/** What is kept may hold at most this many times its own size in memory. */
 const slack = 4
-/** Copied pieces are packed into buffers that double up to this size. */
+/** Pieces that are smaller on average are joined with what already waits. */
+const tiny = 512
+/** Copies are gathered in buffers that double up to this size. */
 const largestPack = 16 * 1024
 
 /** Shared by all that are empty, so that an idle stream holds no array. Never changed. */
@@ -17,44 +21,59 @@ export class Inbox {
   size = 0
   private pieces: Array<Uint8Array> = none
   private first = 0
-  /** The buffer that the last piece is packed in, while it is. */
+  /** Where in `pieces` those begin of which is not decided yet whether to copy them. */
+  private looseFrom = 0
+  private looseBytes = 0
+  /** A buffer with room left, of which the piece before `looseFrom` is a part. */
   private pack: Uint8Array | undefined
   private packUsed = 0
 
-  push(bytes: Uint8Array): void {
-    const length = bytes.length
-    if (length * slack >= bytes.buffer.byteLength) {
-      this.seal()
-      this.add(bytes)
-    } else {
-      let pack = this.pack
-      if (pack === undefined || this.packUsed + length > pack.length) {
-        this.seal()
-        pack = new Uint8Array(Math.max(length, Math.min(this.size, largestPack)))
-        this.pack = pack
-      }
-      pack.set(bytes, this.packUsed)
-      this.packUsed += length
+  /** Adds bytes of the current batch. True if `settle` should be called before the next batch. */
+  push(bytes: Uint8Array): boolean {
+    const fresh = this.looseBytes === 0
+    if (fresh) this.looseFrom = this.pieces.length
+    if (this.pieces === none) this.pieces = [bytes]
+    else this.pieces.push(bytes)
+    this.size += bytes.length
+    this.looseBytes += bytes.length
+    return fresh
+  }
+
+  /** Decides what to copy of the bytes that came since the last time. All of them are of one batch. */
+  settle(): void {
+    const loose = this.looseBytes
+    if (loose === 0) return
+    this.looseBytes = 0
+    const from = this.looseFrom
+    const count = this.pieces.length - from
+    const before = this.size - loose
+    const backing = this.pieces[from]?.buffer.byteLength ?? 0
+    const small = (before > 0 || count > 1) && loose < tiny * count
+    if (loose * slack >= backing && !small) {
+      this.pack = undefined
+      return
     }
-    this.size += length
-  }
-
-  private seal(): void {
-    const pack = this.pack
-    if (pack === undefined) return
-    this.add(this.packUsed === pack.length ? pack : pack.subarray(0, this.packUsed))
-    this.pack = undefined
-    this.packUsed = 0
-  }
-
-  private add(piece: Uint8Array): void {
-    if (this.pieces === none) this.pieces = [piece]
-    else this.pieces.push(piece)
+    let pack = this.pack
+    let at = from - 1
+    if (pack === undefined || pack.length - this.packUsed < loose) {
+      pack = new Uint8Array(Math.max(loose, Math.min(before, largestPack)))
+      at = from
+      this.packUsed = 0
+    }
+    for (let index = from; index < this.pieces.length; index += 1) {
+      const piece = this.pieces[index]
+      if (piece === undefined) continue
+      pack.set(piece, this.packUsed)
+      this.packUsed += piece.length
+    }
+    this.pieces.length = at
+    this.pieces.push(this.packUsed === pack.length ? pack : pack.subarray(0, this.packUsed))
+    this.pack = this.packUsed < pack.length ? pack : undefined
   }
 
   /** The oldest bytes, which are the caller's from now on; `undefined` when there are none. */
   shift(): Uint8Array | undefined {
-    if (this.first === this.pieces.length) this.seal()
+    if (this.looseBytes > 0 && this.first === this.looseFrom) this.settle()
     const piece = this.pieces[this.first]
     if (piece === undefined) return undefined
     this.size -= piece.length
@@ -62,9 +81,15 @@ export class Inbox {
     if (this.first === this.pieces.length) {
       this.pieces = none
       this.first = 0
-    } else if (this.first >= 32) {
-      this.pieces.splice(0, this.first)
-      this.first = 0
+      this.pack = undefined
+    } else {
+      // The piece of the pack was taken: nothing may be added to it.
+      if (this.looseBytes > 0 && this.first === this.looseFrom) this.pack = undefined
+      if (this.first >= 32) {
+        this.pieces.splice(0, this.first)
+        this.looseFrom -= this.first
+        this.first = 0
+      }
     }
     return piece
   }
@@ -73,7 +98,7 @@ export class Inbox {
     this.size = 0
     this.pieces = none
     this.first = 0
+    this.looseBytes = 0
     this.pack = undefined
-    this.packUsed = 0
   }
 }

@@ -54,6 +54,8 @@ export class Session {
   private readonly unannounced = new Set<StreamState>()
   private readonly turns = new Turns()
   private touched: Array<StreamState> = []
+  /** Streams that data of the last batch waits on, as views of it. */
+  private loose: Array<StreamState> = []
   private nextId: number
   private inboundCount = 0
   private unacknowledged = 0
@@ -236,6 +238,7 @@ export class Session {
       case "nothing":
         return undefined
       case "ask":
+        this.settle()
         this.output.rest()
         this.ping(nowMs)
         return undefined
@@ -258,6 +261,7 @@ export class Session {
     this.ended = end
     const failure: StreamFailure = { _tag: "ConnectionLost", detail: describe(end) }
     for (const stream of this.streams.values()) this.fail(stream, failure)
+    this.settle()
     this.payloadStream = undefined
     return end
   }
@@ -318,6 +322,7 @@ export class Session {
     if (this.ended !== undefined) return this.ended
     this.nowMs = nowMs
     this.liveness.heard(nowMs)
+    this.settle()
     let at = 0
     while (at < bytes.length) {
       if (this.payload > 0) {
@@ -455,9 +460,16 @@ export class Session {
     if (stream === undefined || stream.done) this.counts.strayBytes += bytes.length
     else if (stream.readClosed) this.giveBack(stream, bytes.length, nowMs)
     else {
-      stream.inbox.push(bytes)
+      if (stream.inbox.push(bytes)) this.loose.push(stream)
       this.touch(stream)
     }
+  }
+
+  /** Copies what would keep a whole batch in memory for a few bytes that nobody has read yet. */
+  private settle(): void {
+    if (this.loose.length === 0) return
+    for (const stream of this.loose) stream.inbox.settle()
+    this.loose = []
   }
 
   private payloadEnd(): void {

@@ -1,0 +1,32 @@
+/** What the nodes of a simulation are made of, unless it says otherwise. */
+import { Context, Effect, Layer } from "effect"
+import type { PeerId } from "../../data/PeerId.ts"
+import type { Crypto } from "../../services/Crypto.ts"
+import { Identity } from "../../services/Identity.ts"
+import * as NodeCrypto from "../crypto/NodeCrypto.ts"
+import * as IdentityFromSeed from "../identity/FromSeed.ts"
+import * as Libp2p from "../Libp2p.ts"
+import type { NodeInfo, NodeServices } from "./SimNode.ts"
+
+/** TCP, Noise, Yamux, identify, ping and perf, listening on TCP port 4001. */
+export const wholeNode = (_node: NodeInfo) =>
+  Libp2p.layer({ listen: ["/ip4/0.0.0.0/tcp/4001"] }).pipe(Layer.provide(Libp2p.layerTcp))
+
+/** The services of {@link wholeNode}. */
+export type WholeNode = Layer.Success<ReturnType<typeof wholeNode>>
+
+export interface NodeIdentity {
+  readonly peerId: PeerId
+  readonly layer: Layer.Layer<Identity | Crypto>
+}
+
+/** The identity and the computations of a node; Ed25519, which repeats to the byte. */
+export const environment = (seed: Uint8Array): NodeIdentity => {
+  const crypto = NodeCrypto.layer
+  const built = Effect.runSync(
+    Effect.scoped(Layer.build(IdentityFromSeed.layer(seed).pipe(Layer.provideMerge(crypto), Layer.orDie)))
+  )
+  return { peerId: Context.get(built, Identity).peerId, layer: Layer.succeedContext(built) }
+}
+
+export type { NodeServices }

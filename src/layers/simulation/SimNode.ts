@@ -1,0 +1,202 @@
+/**
+ * A node of a simulation: a layer that is built, stopped, crashed and built
+ * again at a place of its own, with its own host, disk, clock and identity.
+ */
+import { Context, Effect, Exit, Fiber, type FileSystem, Layer, Logger, Schema, Scope } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { PeerId } from "../../data/PeerId.ts"
+import { Observer } from "../../services/Actors.ts"
+import type { Crypto } from "../../services/Crypto.ts"
+import type { Identity } from "../../services/Identity.ts"
+import type { Net } from "../../services/Net.ts"
+import type { SimHost } from "./net/SimNetwork.ts"
+import type { SimDisk } from "./SimDisk.ts"
+import type { Place, World } from "./World.ts"
+
+/** What a simulation gives to the layer of each node. */
+export type NodeServices =
+  | Net
+  | Identity
+  | Crypto
+  | SecureRandom.SecureRandom
+  | FileSystem.FileSystem
+
+/** What is left of a disk after a crash. */
+export type DiskAfterCrash = "kept" | "lost" | "torn"
+
+/** The node is not running: it crashed or was stopped. */
+export class NodeDown extends Schema.TaggedError<NodeDown>()("NodeDown", { node: Schema.String }) {
+  override get message(): string {
+    return `${this.node} is not running`
+  }
+}
+
+/** What is known of a node before it runs. */
+export interface NodeInfo {
+  readonly index: number
+  /** Such as `n0`. */
+  readonly name: string
+  readonly peerId: PeerId
+  /** Its IP addresses. */
+  readonly hosts: ReadonlyArray<string>
+}
+
+interface Boot<R> {
+  readonly scope: Scope.Closeable
+  readonly context: Context.Context<R>
+  readonly fibers: Set<Fiber.Fiber<unknown, unknown>>
+}
+
+export interface SimNodeOptions<R, E> {
+  readonly world: World
+  readonly info: NodeInfo
+  readonly place: Place
+  readonly host: SimHost
+  readonly disk: SimDisk
+  readonly layer: Layer.Layer<R, E, NodeServices>
+  readonly environment: Layer.Layer<Identity | Crypto>
+}
+
+/** Warnings and errors go into the trace; causes do not, since their stack traces differ between machines. */
+const traceLogger = (note: (kind: string, detail: string) => void) =>
+  Logger.layer([
+    Logger.make(({ logLevel, message }) => {
+      if (logLevel !== "Warn" && logLevel !== "Error" && logLevel !== "Fatal") return
+      const [first] = Array.isArray(message) ? message : [message]
+      note(`log.${logLevel.toLowerCase()}`, typeof first === "string" ? first : "")
+    })
+  ])
+
+export class SimNode<R> {
+  readonly info: NodeInfo
+  readonly place: Place
+  readonly host: SimHost
+  readonly disk: SimDisk
+  private readonly world: World
+  private readonly build: (scope: Scope.Closeable) => Effect.Effect<Context.Context<R>, unknown, SecureRandom.SecureRandom>
+  private boot: Boot<R> | undefined
+
+  constructor(options: SimNodeOptions<R, unknown>) {
+    const { disk, environment, host, info, layer, place, world } = options
+    this.world = world
+    this.info = info
+    this.place = place
+    this.host = host
+    this.disk = disk
+    const note = (kind: string, detail: string) => world.note(info.name, kind, detail)
+    this.build = (scope) =>
+      layer.pipe(
+        Layer.provide(Layer.mergeAll(environment, host.layer, disk.layer)),
+        Layer.provideMerge(Layer.mergeAll(
+          traceLogger(note),
+          Layer.succeed(Observer, ({ kind, path }) => note(`actor.${kind}`, path))
+        )),
+        Layer.buildWithScope(scope)
+      )
+  }
+
+  get name(): string {
+    return this.info.name
+  }
+
+  get peerId(): PeerId {
+    return this.info.peerId
+  }
+
+  /** The multiaddrs of a node that listens on TCP port `port`, with its id. */
+  addresses(port = 4001): ReadonlyArray<Multiaddr.Multiaddr> {
+    return this.host.addresses.map((host) =>
+      Multiaddr.withPeer(
+        Multiaddr.fromStringUnsafe(`/${host.includes(":") ? "ip6" : "ip4"}/${host}/tcp/${port}`),
+        this.peerId
+      )
+    )
+  }
+
+  get running(): boolean {
+    return this.boot !== undefined
+  }
+
+  /** Builds its layer. Fails with what the layer fails with; does nothing if it runs. */
+  readonly start: Effect.Effect<void, unknown> = Effect.suspend(() => {
+    if (this.boot !== undefined) return Effect.void
+    if (!this.host.up) this.host.boot()
+    const scope = Scope.makeUnsafe()
+    return this.at(this.build(scope)).pipe(
+      Effect.tap((context) =>
+        Effect.sync(() => {
+          this.boot = { scope, context, fibers: new Set() }
+          this.world.note(this.name, "node.started", "")
+        })
+      ),
+      Effect.onExit((exit) => Exit.isFailure(exit) ? this.at(Scope.close(scope, exit)) : Effect.void),
+      Effect.asVoid
+    )
+  })
+
+  /** Closes its scope, as a process that is asked to stop does. */
+  readonly stop: Effect.Effect<void> = Effect.suspend(() => {
+    const { boot } = this
+    if (boot === undefined) return Effect.void
+    this.boot = undefined
+    for (const fiber of boot.fibers) fiber.interruptUnsafe()
+    return Effect.andThen(
+      this.at(Scope.close(boot.scope, Exit.void)),
+      Effect.sync(() => this.world.note(this.name, "node.stopped", ""))
+    )
+  })
+
+  /** Ends it without a word: no packet leaves, nothing more reaches its disk. Synchronous, as crashes are. */
+  crash(disk: DiskAfterCrash): void {
+    const { boot } = this
+    if (boot === undefined) return
+    this.boot = undefined
+    this.world.note(this.name, "node.crashed", `disk ${disk}`)
+    this.host.crash()
+    this.disk.crash(disk)
+    this.place.scheduler.resume()
+    for (const fiber of boot.fibers) fiber.interruptUnsafe()
+    // What is left in memory is let go; it reaches neither network nor disk.
+    this.world.fork(this.place, Scope.close(boot.scope, Exit.void))
+  }
+
+  /** Runs an effect on the node, with its services, in its turn and its time. It ends with the node. */
+  run<A, E>(effect: Effect.Effect<A, E, R | SecureRandom.SecureRandom>): Effect.Effect<A, E | NodeDown> {
+    return Effect.suspend((): Effect.Effect<A, E | NodeDown> => {
+      const { boot } = this
+      if (boot === undefined) return Effect.fail(new NodeDown({ node: this.name }))
+      const down = (): Effect.Effect<never, NodeDown> | undefined =>
+        this.boot === boot ? undefined : Effect.fail(new NodeDown({ node: this.name }))
+      return this.at(Effect.provideContext(effect, boot.context), boot.fibers, down)
+    })
+  }
+
+  /** A service of the node, as it runs now. */
+  get<I extends R, S>(service: Context.Key<I, S>): Effect.Effect<S, NodeDown> {
+    return Effect.suspend(() =>
+      this.boot === undefined
+        ? Effect.fail(new NodeDown({ node: this.name }))
+        : Effect.succeed(Context.get(this.boot.context, service))
+    )
+  }
+
+  /** Runs an effect at the node's place, and comes back to the caller's turn with its exit. */
+  private at<A, E, E2 = never>(
+    effect: Effect.Effect<A, E, SecureRandom.SecureRandom>,
+    fibers?: Set<Fiber.Fiber<unknown, unknown>>,
+    instead?: () => Effect.Effect<never, E2> | undefined
+  ): Effect.Effect<A, E | E2> {
+    const { place, world } = this
+    return Effect.callback<A, E | E2>(function(resume) {
+      const caller = this.makeDispatcher()
+      const fiber = world.fork(place, effect)
+      fibers?.add(fiber)
+      fiber.addObserver((exit) => {
+        fibers?.delete(fiber)
+        caller.scheduleTask(() => resume((Exit.isFailure(exit) ? instead?.() : undefined) ?? exit), 0)
+      })
+      return Effect.sync(() => fiber.interruptUnsafe())
+    })
+  }
+}

@@ -1,0 +1,368 @@
+/**
+ * Whole networks in virtual time.
+ *
+ * ```
+ * it("a cut network heals", simulate({ seed: 7, nodes: 5 }, ({ faults, nodes }) => Effect.gen(function*() {
+ *   const [left, ...right] = nodes
+ *   yield* faults.partition([left], right)
+ *   yield* Effect.sleep("10 minutes")              // virtual: no time at all
+ *   yield* faults.heal
+ * })))
+ * ```
+ *
+ * A run is synchronous and follows from its seed: the same seed gives the same
+ * trace, to the byte. docs/simulation.md teaches it from the beginning.
+ */
+import { Cause, Duration, Effect, Exit, type Layer, Schedule, Schema } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import { Faults } from "./Faults.ts"
+import { SimNetwork } from "./net/SimNetwork.ts"
+import type { LinkOptions } from "./net/Link.ts"
+import { environment, type NodeIdentity, wholeNode, type WholeNode } from "./Nodes.ts"
+import { SimDisk } from "./SimDisk.ts"
+import { type NodeInfo, type NodeServices, SimNode } from "./SimNode.ts"
+import type { TraceEvent, TraceOptions } from "./Trace.ts"
+import { type Place, World } from "./World.ts"
+
+export interface SimulateOptions<R, E> {
+  /** Everything random follows from it. Default 1. */
+  readonly seed?: number | string | undefined
+  readonly nodes: number
+  /** What each node is. Default: TCP, Noise, Yamux, identify, ping and perf, listening on TCP port 4001. */
+  readonly layer?: ((node: NodeInfo) => Layer.Layer<R, E, NodeServices>) | undefined
+  /** Every link, unless `arrange` says otherwise. Default: 20 ms, no loss. */
+  readonly link?: LinkOptions | undefined
+  /** Names that DNS knows. */
+  readonly names?: Readonly<Record<string, { readonly addresses?: Array<string>; readonly txt?: Array<string> }>> | undefined
+  /** Arranges links, NATs and the like before the nodes start. */
+  readonly arrange?: ((network: SimNetwork, nodes: ReadonlyArray<SimNode<R>>) => void) | undefined
+  /** Explore interleavings; see `World`. Default false. */
+  readonly shuffle?: boolean | undefined
+  /** Virtual time after which the run has failed. Default 1 day. */
+  readonly until?: Duration.Input | undefined
+  /** Names that `sometimes` must have reached by the end. */
+  readonly mustReach?: ReadonlyArray<string> | undefined
+  readonly trace?: TraceOptions | undefined
+}
+
+/** A running simulation, as its program sees it. */
+export interface Simulation<R> {
+  readonly nodes: ReadonlyArray<SimNode<R>> & { readonly 0: SimNode<R> }
+  readonly network: SimNetwork
+  readonly faults: Faults<R>
+  readonly world: World
+  /** Notes something in the trace. */
+  readonly note: (text: string) => Effect.Effect<void>
+  /**
+   * Must hold after every event, from now on, or every so many milliseconds of
+   * virtual time. Gives false or a text that says what is wrong.
+   */
+  readonly always: (name: string, holds: () => boolean | string, everyMs?: number) => Effect.Effect<void>
+  /** Says that this was reached, for the report; with a condition, only if it is true. */
+  readonly sometimes: (name: string, reached?: boolean) => Effect.Effect<void>
+  /**
+   * The liveness phase: mends every fault, then `effect` must succeed within
+   * this virtual time. Failures of it are tried again until then.
+   */
+  readonly eventually: <A, E>(
+    name: string,
+    effect: Effect.Effect<A, E>,
+    within: Duration.Input
+  ) => Effect.Effect<A, NotLive>
+}
+
+/** The liveness phase did not converge. */
+export class NotLive extends Schema.TaggedError<NotLive>()("NotLive", { name: Schema.String, detail: Schema.String }) {
+  override get message(): string {
+    return `${this.name}: ${this.detail}`
+  }
+}
+
+/** What came of a run. */
+export interface SimulationReport {
+  readonly ok: boolean
+  /** What is wrong, in words; undefined if `ok`. */
+  readonly problem: string | undefined
+  readonly seed: number | string
+  readonly nodes: number
+  /** Of the whole trace. */
+  readonly hash: string
+  readonly virtualMs: number
+  readonly events: number
+  /** The latest events. */
+  readonly trace: ReadonlyArray<TraceEvent>
+  /** How often each `sometimes` was reached. */
+  readonly reached: ReadonlyMap<string, number>
+  readonly neverReached: ReadonlyArray<string>
+  /** Faults of schedules that were applied, by kind. */
+  readonly faults: ReadonlyMap<string, number>
+}
+
+/** Where a run is, for progress. */
+export interface Progress {
+  readonly virtualMs: number
+  readonly events: number
+  readonly faultsAlive: number
+}
+
+/** Virtual time that everything may take to end after the program. */
+const teardownMs = 5 * 60_000
+const everyHalfSecond = Schedule.spaced("500 millis")
+
+/** The IP address of a node: 10.x.y.1, a network of its own for each. */
+const addressOf = (index: number): string => `10.${(index >> 8) & 255}.${index & 255}.1`
+
+type Program<R, A, E> = (simulation: Simulation<R>) => Effect.Effect<A, E, SecureRandom.SecureRandom>
+
+/**
+ * Runs a simulation; yields its progress now and then, and returns what came of
+ * it. For programs that show progress; tests use {@link simulate}.
+ */
+export function start<A, E>(
+  options: SimulateOptions<WholeNode, unknown> & { readonly layer?: undefined },
+  program: Program<WholeNode, A, E>
+): Generator<Progress, SimulationReport>
+export function start<R, E2, A, E>(
+  options: SimulateOptions<R, E2> & { readonly layer: (node: NodeInfo) => Layer.Layer<R, E2, NodeServices> },
+  program: Program<R, A, E>
+): Generator<Progress, SimulationReport>
+export function start(
+  options: SimulateOptions<WholeNode, unknown>,
+  program: Program<WholeNode, unknown, unknown>
+): Generator<Progress, SimulationReport> {
+  return startWith(options, options.layer ?? wholeNode, program)
+}
+
+function* startWith<R>(
+  options: Omit<SimulateOptions<R, unknown>, "layer">,
+  layer: (node: NodeInfo) => Layer.Layer<R, unknown, NodeServices>,
+  program: Program<R, unknown, unknown>
+): Generator<Progress, SimulationReport> {
+  const seed = options.seed ?? 1
+  const world = new World({ seed, shuffle: options.shuffle, trace: options.trace })
+  const network = new SimNetwork({
+    timeline: world.timeline,
+    random: world.random.fork("network"),
+    note: world.note,
+    link: options.link ?? { latencyMs: 20 },
+    ...(options.names === undefined ? {} : { names: options.names })
+  })
+  const [first, ...others] = Array.from({ length: options.nodes }, (_, index) =>
+    makeNode(world, network, index, layer))
+  if (first === undefined) throw new RangeError("a simulation has at least one node")
+  const nodes: Simulation<R>["nodes"] = [first, ...others]
+  const faults = new Faults(world, network, nodes)
+  const reached = new Map<string, number>((options.mustReach ?? []).map((name) => [name, 0]))
+  const main = world.place("")
+  options.arrange?.(network, nodes)
+
+  const simulation = makeSimulation(world, network, nodes, faults, reached)
+  const whole = Effect.forEach(nodes, (node) => node.start, { discard: true, concurrency: "unbounded" }).pipe(
+    Effect.andThen(program(simulation))
+  )
+  const untilMs = Duration.toMillis(options.until ?? "1 day")
+  const progress = (): Progress => ({ virtualMs: world.timeline.now, events: world.events, faultsAlive: faults.alive })
+
+  let problem = yield* drive(world, main, whole, untilMs, progress)
+  if (problem === undefined) {
+    world.note("", "sim.teardown", "")
+    world.checks.clear()
+    const mended = Effect.sync(() => {
+      network.heal()
+      for (const node of nodes) node.place.scheduler.resume()
+    })
+    const stopped = Effect.forEach(nodes, (node) => node.stop, { discard: true, concurrency: "unbounded" })
+    problem = yield* drive(world, main, Effect.andThen(mended, stopped), world.timeline.now + teardownMs, progress)
+    problem = problem === undefined ? leftBehind(world) : `the nodes could not be stopped: ${problem}`
+  }
+  const neverReached = [...reached].filter(([, times]) => times === 0).map(([name]) => name)
+  if (problem === undefined && neverReached.length > 0) problem = `never reached: ${neverReached.join(", ")}`
+  return {
+    ok: problem === undefined,
+    problem,
+    seed,
+    nodes: options.nodes,
+    hash: world.trace.hash(),
+    virtualMs: world.timeline.now,
+    events: world.events,
+    trace: world.trace.latest,
+    reached,
+    neverReached,
+    faults: faults.applied
+  }
+}
+
+/** Runs an effect to its end, and says what was wrong with it. */
+function* drive(
+  world: World,
+  place: Place,
+  effect: Effect.Effect<unknown, unknown, SecureRandom.SecureRandom>,
+  untilMs: number,
+  progress: () => Progress
+): Generator<Progress, string | undefined> {
+  const run = world.run(world.fork(place, effect), untilMs)
+  for (;;) {
+    const next = run.next()
+    if (next.done !== true) {
+      yield progress()
+      continue
+    }
+    const outcome = next.value
+    switch (outcome._tag) {
+      case "Done":
+        return Exit.isSuccess(outcome.exit) ? undefined : Cause.pretty(outcome.exit.cause)
+      case "Deadlock":
+        return "nothing is left to happen, and the program still waits"
+      case "OutOfTime":
+        return `not done after ${Math.round(untilMs)} ms of virtual time`
+      case "CheckFailed":
+        return outcome.problem
+    }
+  }
+}
+
+/** When all has ended, nothing may wait any more: a timer that is left belongs to a fiber that is. */
+const leftBehind = (world: World): string | undefined => {
+  const limit = world.timeline.now + teardownMs
+  for (;;) {
+    while (world.queue.step()) {
+      // What was woken ends too.
+    }
+    if (world.timeline.pending === 0) return undefined
+    if (!world.timeline.step(limit)) break
+  }
+  return `${world.timeline.pending} timers are left ${teardownMs / 60_000} minutes after every node was stopped`
+}
+
+const makeNode = <R>(
+  world: World,
+  network: SimNetwork,
+  index: number,
+  layer: (node: NodeInfo) => Layer.Layer<R, unknown, NodeServices>
+): SimNode<R> => {
+  const name = `n${index}`
+  const place = world.place(name)
+  const identity: NodeIdentity = environment(world.random.fork(`identity of ${name}`).bytes(32))
+  const hosts = [addressOf(index)]
+  const info: NodeInfo = { index, name, peerId: identity.peerId, hosts }
+  return new SimNode({
+    world,
+    info,
+    place,
+    host: network.addHost({ name, addresses: hosts, schedule: place.scheduler.schedule }),
+    disk: new SimDisk({
+      random: world.random.fork(`disk of ${name}`),
+      note: (kind, detail) => world.note(name, kind, detail)
+    }),
+    layer: layer(info),
+    environment: identity.layer
+  })
+}
+
+const makeSimulation = <R>(
+  world: World,
+  network: SimNetwork,
+  nodes: Simulation<R>["nodes"],
+  faults: Faults<R>,
+  reached: Map<string, number>
+): Simulation<R> => ({
+  nodes,
+  network,
+  faults,
+  world,
+  note: (text) => Effect.sync(() => world.note("", "app.note", text)),
+  always: (name, holds, everyMs = 0) =>
+    Effect.sync(() => {
+      let due = 0
+      world.checks.add(() => {
+        if (world.timeline.now < due) return undefined
+        due = world.timeline.now + everyMs
+        const answer = holds()
+        return answer === true ? undefined : answer === false ? `${name} does not hold` : `${name}: ${answer}`
+      })
+    }),
+  sometimes: (name, is = true) =>
+    Effect.sync(() => {
+      reached.set(name, (reached.get(name) ?? 0) + (is ? 1 : 0))
+    }),
+  eventually: (name, effect, within) => {
+    const fail = (detail: string) => Effect.fail(new NotLive({ name, detail }))
+    let last: unknown
+    const attempt = Effect.catchCause(effect, (cause): Effect.Effect<never, "again"> => {
+      if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+      last = Cause.squash(cause)
+      return Effect.fail("again")
+    })
+    return faults.mend.pipe(
+      Effect.catch((error) => fail(`a node does not start: ${String(error)}`)),
+      Effect.andThen(
+        Effect.timeoutOrElse(Effect.orDie(Effect.retry(attempt, everyHalfSecond)), {
+          duration: within,
+          orElse: () => fail(`not within ${Duration.format(Duration.fromInputUnsafe(within))}; the last failure: ${String(last)}`)
+        })
+      )
+    )
+  }
+})
+
+/** A failed run, with the way to repeat it. */
+export class SimulationFailed extends Error {
+  override readonly name = "SimulationFailed"
+  readonly report: SimulationReport
+
+  constructor(report: SimulationReport) {
+    const tail = report.trace.slice(-15).map(({ at, detail, kind, node }) => `  ${at.toFixed(1).padStart(10)} ms  ${node.padEnd(5)} ${kind} ${detail}`)
+    super(
+      `${report.problem ?? "failed"}\n\nseed ${JSON.stringify(report.seed)}, ${report.nodes} nodes, ${
+        Math.round(report.virtualMs)
+      } ms of virtual time, trace ${report.hash.slice(0, 16)}\nthe last events:\n${tail.join("\n")}`
+    )
+    this.report = report
+  }
+}
+
+const finish = (running: Generator<Progress, SimulationReport>): SimulationReport => {
+  for (let next = running.next(); ; next = running.next()) {
+    if (next.done === true) return next.value
+  }
+}
+
+/** Runs a simulation to its end. */
+export function run<A, E>(
+  options: SimulateOptions<WholeNode, unknown> & { readonly layer?: undefined },
+  program: Program<WholeNode, A, E>
+): SimulationReport
+export function run<R, E2, A, E>(
+  options: SimulateOptions<R, E2> & { readonly layer: (node: NodeInfo) => Layer.Layer<R, E2, NodeServices> },
+  program: Program<R, A, E>
+): SimulationReport
+export function run(
+  options: SimulateOptions<WholeNode, unknown>,
+  program: Program<WholeNode, unknown, unknown>
+): SimulationReport {
+  return finish(startWith(options, options.layer ?? wholeNode, program))
+}
+
+/**
+ * A test: `it("name", simulate(options, program))`. It throws
+ * {@link SimulationFailed}, which says what went wrong, the seed, and the last
+ * events, if the program fails, a check does not hold, or something is left
+ * behind.
+ */
+export function simulate<A, E>(
+  options: SimulateOptions<WholeNode, unknown> & { readonly layer?: undefined },
+  program: Program<WholeNode, A, E>
+): () => void
+export function simulate<R, E2, A, E>(
+  options: SimulateOptions<R, E2> & { readonly layer: (node: NodeInfo) => Layer.Layer<R, E2, NodeServices> },
+  program: Program<R, A, E>
+): () => void
+export function simulate(
+  options: SimulateOptions<WholeNode, unknown>,
+  program: Program<WholeNode, unknown, unknown>
+): () => void {
+  return () => {
+    const report = finish(startWith(options, options.layer ?? wholeNode, program))
+    if (!report.ok) throw new SimulationFailed(report)
+  }
+}
