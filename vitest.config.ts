@@ -2,9 +2,14 @@ import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
-  resolve: { alias: { "effect-libp2p": fileURLToPath(new URL("src/index.ts", import.meta.url)) } },
+  resolve: {
+    alias: [
+      { find: /^effect-libp2p$/, replacement: fileURLToPath(new URL("src/index.ts", import.meta.url)) },
+      { find: "effect-libp2p/testing", replacement: fileURLToPath(new URL("src/testing.ts", import.meta.url)) }
+    ]
+  },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "examples/*.test.ts"],
     exclude: ["test/interop/{go,rust,js}/**", "node_modules/**"],
     setupFiles: ["test/support/setup.ts"],
     // An unhandled rejection anywhere is a bug of the library: never ignore one.

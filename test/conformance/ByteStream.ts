@@ -13,7 +13,21 @@ export interface ByteStreamOptions {
   readonly bound?: number | undefined
   /** Bytes sent each way in the transfer test. Default 1 MiB. */
   readonly transfer?: number | undefined
+  /** Runs a test, for streams that live on a clock of their own. */
+  readonly run?: (<A, E>(test: Effect.Effect<A, E, Scope.Scope>) => void) | undefined
+  /** Lets everything that is under way arrive. Default: some turns. */
+  readonly settle?: Effect.Effect<void> | undefined
 }
+
+/** Declares a test in the way that the options ask for. */
+export const tester =
+  (options: ByteStreamOptions) =>
+  <A, E>(name: string, test: () => Effect.Effect<A, E, Scope.Scope>): void => {
+    const { run } = options
+    if (run !== undefined) it(name, () => run(test()))
+    else if (options.live === true) it.live(name, test)
+    else it.effect(name, test)
+  }
 
 /** The byte at a position of an endless pattern without a short period. */
 const byteAt = (position: number, seed: number): number => (Math.imul(position + seed, 0x9e3779b1) >>> 24) & 0xff
@@ -60,13 +74,13 @@ const receivePattern = (stream: ByteStream, seed: number): Effect.Effect<number,
   })
 
 /** Lets everything that can go on go on, without a clock. */
-const settle = (rounds = 200): Effect.Effect<void> => {
+export const settle = (rounds = 200): Effect.Effect<void> => {
   let left = rounds
   return Effect.whileLoop({ while: () => left-- > 0, body: () => Effect.yieldNow, step: () => {} })
 }
 
 /** Writes until nothing more is taken however long one waits; gives the number of bytes taken. */
-const fill = (stream: ByteStream): Effect.Effect<number, StreamError> =>
+const fill = (stream: ByteStream, options: ByteStreamOptions): Effect.Effect<number, StreamError> =>
   Effect.gen(function* () {
     let taken = 0
     for (;;) {
@@ -76,7 +90,7 @@ const fill = (stream: ByteStream): Effect.Effect<number, StreamError> =>
       if (n === size) continue
       stream.flush()
       const waiter = yield* Effect.forkChild(stream.writable)
-      yield* settle()
+      yield* options.settle ?? settle()
       if (waiter.pollUnsafe() === undefined) {
         yield* Fiber.interrupt(waiter)
         return taken
@@ -118,7 +132,7 @@ export const byteStreamSuite = <E>(
   makePair: Effect.Effect<readonly [ByteStream, ByteStream], E, Scope.Scope>,
   options: ByteStreamOptions = {}
 ): void => {
-  const test = options.live === true ? it.live : it.effect
+  const test = tester(options)
   describe(`${name}: a byte stream`, () => {
     test("carries bytes in order, both ways at once, in pieces of any size", () =>
       Effect.gen(function* () {
@@ -201,7 +215,7 @@ export const byteStreamSuite = <E>(
     test("a reset wakes those who wait at both ends", () =>
       Effect.gen(function* () {
         const [left, right] = yield* makePair
-        yield* fill(left)
+        yield* fill(left, options)
         const reader = yield* Effect.forkChild(Effect.flip(left.readable))
         const writer = yield* Effect.forkChild(Effect.flip(left.writable))
         yield* settle(3)
@@ -214,7 +228,7 @@ export const byteStreamSuite = <E>(
     test("a writer that is blocked learns of the other side's reset", () =>
       Effect.gen(function* () {
         const [left, right] = yield* makePair
-        yield* fill(left)
+        yield* fill(left, options)
         const writer = yield* Effect.forkChild(Effect.flip(left.writable))
         yield* settle(3)
         right.reset("no")
@@ -236,7 +250,7 @@ export const byteStreamSuite = <E>(
     test("takes a bounded number of bytes while nobody reads, and goes on when somebody does", () =>
       Effect.gen(function* () {
         const [left, right] = yield* makePair
-        const taken = yield* fill(left)
+        const taken = yield* fill(left, options)
         assert.isAbove(taken, 0)
         assert.isAtMost(taken, options.bound ?? 32 * 1024 * 1024)
         const closing = yield* Effect.forkChild(left.closeWrite)
@@ -254,7 +268,7 @@ export const byteStreamSuite = <E>(
         }
         yield* write(left, pattern(0, 100))
         assert.deepStrictEqual(yield* readExactly(right, 100), pattern(0, 100))
-        const taken = yield* fill(left)
+        const taken = yield* fill(left, options)
         for (let i = 0; i < 3; i++) {
           const writer = yield* Effect.forkChild(left.writable)
           yield* settle(3)

@@ -1,9 +1,9 @@
 /** What every layer of Net promises, as tests; also that its sockets are byte streams. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { read, write } from "../../src/services/ByteStream.ts"
 import { type Endpoint, Net, type NetError, type Socket, type SocketListener } from "../../src/services/Net.ts"
-import { byteStreamSuite, type ByteStreamOptions, pattern, readExactly, reasonOf } from "./ByteStream.ts"
+import { byteStreamSuite, type ByteStreamOptions, pattern, readExactly, reasonOf, settle, tester } from "./ByteStream.ts"
 
 export interface NetOptions extends ByteStreamOptions {
   /** An address of this host to listen on. Default 127.0.0.1. */
@@ -26,7 +26,8 @@ interface Joined {
 }
 
 export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: NetOptions = {}): void => {
-  const test = options.live === true ? it.live : it.effect
+  const test = tester(options)
+  const settled = options.settle ?? settle(50)
   const host = options.host ?? "127.0.0.1"
   const any: Endpoint = { host, port: 0 }
   const build: Effect.Effect<Net["Service"], E, Scope.Scope> = Effect.flatMap(Layer.build(layer), (context) =>
@@ -117,7 +118,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
         yield* write(server, pattern(0, 1))
         yield* readExactly(client, 1)
         // So that the system has handed it over.
-        for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+        yield* settled
         yield* Scope.close(scope, Exit.void)
         assert.strictEqual((yield* Effect.flip(Effect.scoped(listener.accept))).reason._tag, "SocketClosed")
         assert.strictEqual(yield* reasonOf(ignored), "ResetByPeer")
@@ -148,7 +149,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
         for (let i = 0; i < 4; i++) {
           const client = yield* Effect.result(net.connect(listener.local))
           if (client._tag === "Success") clients.push(client.success)
-          for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+          yield* settled
         }
         const last = clients.slice(2)
         for (const client of last) assert.strictEqual(yield* reasonOf(client), "ResetByPeer")
@@ -312,7 +313,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
         yield* Effect.yieldNow
         yield* Fiber.interrupt(receiving)
         for (let i = 0; i < 20; i++) yield* left.send(pattern(i, 10), right.local)
-        for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+        yield* settled
         for (let i = 0; i < 4; i++)
           assert.deepStrictEqual(Uint8Array.from((yield* right.receive).bytes), pattern(i, 10))
         yield* left.send(pattern(77, 10), right.local)
@@ -368,7 +369,7 @@ export const netSuite = <E>(name: string, layer: Layer.Layer<Net, E>, options: N
           yield* second.leave(group, via)
           yield* first.leave(group, via)
           yield* sender.send(pattern(1, 10), to)
-          for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+          yield* settled
           yield* first.join(group, via)
           yield* sender.send(pattern(2, 10), to)
           assert.deepStrictEqual(Uint8Array.from((yield* first.receive).bytes), pattern(2, 10))

@@ -14,6 +14,8 @@ export interface Limits {
   readonly maxWindowGrowth: number
   /** Bytes that may wait to be sent; streams take no more writes beyond. */
   readonly outputHighWater: number
+  /** How long the remote may leave a stream open that this end has closed in both directions; then it is reset. In ms. */
+  readonly closeTimeoutMs: number
   /** A connection on which nothing arrived for so long is asked whether it lives, in ms. */
   readonly keepAliveIntervalMs: number
   /** How long anything at all may take to arrive after that question, in ms. */
@@ -27,6 +29,7 @@ export const defaults: Limits = {
   maxWindow: 16 * 1024 * 1024,
   maxWindowGrowth: 64 * 1024 * 1024,
   outputHighWater: initialWindow,
+  closeTimeoutMs: 60_000,
   keepAliveIntervalMs: 30_000,
   keepAliveTimeoutMs: 10_000
 }

@@ -57,6 +57,8 @@ export class Session {
   /** Streams that data of the last batch waits on, as views of it. */
   private loose: Array<StreamState> = []
   private nextId: number
+  /** Streams that this end is done with and the remote is not, with the time when they are reset, the earliest first. */
+  private readonly lingering = new Map<StreamState, number>()
   private inboundCount = 0
   private unacknowledged = 0
   private growth = 0
@@ -193,6 +195,7 @@ export class Session {
     this.output.header(Frame.typeWindowUpdate, Frame.flagFin | this.openFlag(stream), stream.id, 0)
     this.touch(stream)
     if (stream.remoteClosed) this.forget(stream)
+    else this.linger(stream, this.nowMs)
   }
 
   /** Reads no more: what is there and what comes is dropped, and its window given back. */
@@ -203,6 +206,7 @@ export class Session {
     stream.inbox.clear()
     this.giveBack(stream, dropped, nowMs)
     this.touch(stream)
+    this.linger(stream, nowMs)
   }
 
   /** Ends both directions at once. */
@@ -228,12 +232,22 @@ export class Session {
 
   /** When `tick` is due, in ms. */
   get deadline(): number {
-    return this.ended === undefined ? this.liveness.deadline : Number.POSITIVE_INFINITY
+    if (this.ended !== undefined) return Number.POSITIVE_INFINITY
+    const [overdue] = this.lingering.values()
+    return Math.min(this.liveness.deadline, overdue ?? Number.POSITIVE_INFINITY)
   }
 
-  /** Does what is due: asks a silent remote whether it lives, ends the session if it does not say. */
+  /**
+   * Does what is due: asks a silent remote whether it lives, ends the session if
+   * it does not say, resets streams that it does not close.
+   */
   tick(nowMs: number): SessionEnd | undefined {
     if (this.ended !== undefined) return this.ended
+    this.nowMs = nowMs
+    for (const [stream, due] of this.lingering) {
+      if (due > nowMs) break
+      this.reset(stream, `closed here, and not by the remote within ${this.limits.closeTimeoutMs} ms`)
+    }
     switch (this.liveness.check(nowMs)) {
       case "nothing":
         return undefined
@@ -542,6 +556,11 @@ export class Session {
     this.touched.push(stream)
   }
 
+  private linger(stream: StreamState, nowMs: number): void {
+    if (stream.done || !stream.writeClosed || !stream.readClosed) return
+    this.lingering.set(stream, nowMs + this.limits.closeTimeoutMs)
+  }
+
   private fail(stream: StreamState, failure: StreamFailure): void {
     stream.failure = failure
     this.touch(stream)
@@ -559,5 +578,6 @@ export class Session {
     this.backlog.delete(stream)
     this.unannounced.delete(stream)
     this.turns.remove(stream)
+    this.lingering.delete(stream)
   }
 }

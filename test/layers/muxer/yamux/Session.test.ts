@@ -361,6 +361,25 @@ describe("limits", () => {
   })
 })
 
+describe("turns", () => {
+  it("a stream whose turn found the output full goes before the one that filled it", () => {
+    const client = make(true)
+    const [first, second, third] = [open(client), open(client), open(client)]
+    for (const stream of [first, second, third]) client.receive(frame(update, 0, stream.id, 10_000_000), 0)
+    const big = new Uint8Array(1_000_000)
+    client.write(first, big)
+    client.write(second, big)
+    output(client)
+    client.grantTurns()
+    client.takeTouched()
+    client.write(third, big)
+    assert.strictEqual(client.write(second, big), 0)
+    output(client)
+    client.grantTurns()
+    assert.deepStrictEqual(client.takeTouched().map((stream) => stream.id), [second.id, third.id])
+  })
+})
+
 describe("windows", () => {
   it("are given back by halves", () => {
     const server = make(false)
@@ -600,5 +619,39 @@ describe("random", () => {
         if (session.outputSize > 10_000 || session.streamCount > 8) assert.fail("it has grown")
       }
     }
+  })
+})
+
+describe("streams that the remote does not close", () => {
+  it("are reset when their time is over, and are not forgotten before", () => {
+    const [client, server] = [make(true, { closeTimeoutMs: 60_000 }), make(false)]
+    const near = open(client)
+    client.write(near, new Uint8Array([1]))
+    carry(client, server)
+    const far = accept(server)
+    client.closeWrite(near)
+    client.closeRead(near, 1000)
+    carry(client, server, 1000)
+    assert.strictEqual(client.deadline, Math.min(31_000, 61_000))
+    client.receive(frame(ping, syn, 0, 1), 50_000)
+    client.tick(60_999)
+    assert.strictEqual(client.streamCount, 1)
+    client.tick(61_000)
+    assert.strictEqual(client.streamCount, 0)
+    carry(client, server, 61_000)
+    assert.deepStrictEqual(far.failure, { _tag: "ResetByPeer" })
+  })
+
+  it("need no reset when the remote closes in time", () => {
+    const [client, server] = [make(true), make(false)]
+    const near = open(client)
+    client.write(near, new Uint8Array([1]))
+    client.closeWrite(near)
+    client.closeRead(near, 0)
+    carry(client, server)
+    server.closeWrite(accept(server))
+    carry(client, server)
+    assert.deepStrictEqual([client.streamCount, server.streamCount, near.failure], [0, 0, undefined])
+    assert.strictEqual(client.deadline, 30_000)
   })
 })
