@@ -18,18 +18,23 @@ export interface Effort {
   readonly idleConnections: number
 }
 
+export interface Prepared {
+  /** Measures once, in the unit of the benchmark. */
+  readonly round: Effect.Effect<number, PeerError, Scope.Scope>
+}
+
 export interface Benchmark {
   readonly name: string
   readonly unit: string
   readonly better: "higher" | "lower"
   /** One line for people. */
   readonly about: string
-  /** Starts and warms up the peers of a stack; the effect it gives measures one round. */
-  readonly prepare: (stack: Stack, effort: Effort) => Effect.Effect<Effect.Effect<number, PeerError, Scope.Scope>, PeerError, Scope.Scope>
+  /** Starts and warms up the peers of a stack. */
+  readonly prepare: (stack: Stack, effort: Effort) => Effect.Effect<Prepared, PeerError, Scope.Scope>
 }
 
 /** What a peer answers when it has done something for a time. */
-const Done = Schema.Struct({ count: Schema.Number, seconds: Schema.Number })
+const Done = Schema.Struct({ count: Schema.Finite, seconds: Schema.Finite })
 
 /** A benchmark of a rate: how often a dialer does something in a second, divided by `per`. */
 export const rate = (
@@ -40,14 +45,12 @@ export const rate = (
   ...facts,
   better: "higher",
   prepare: (stack, { seconds, warmupSeconds }) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { address } = yield* Peers.run(stack, "listen")
       const dialer: Peer = yield* Peers.run(stack, "dial")
       yield* dialer.ask({ ...command, address, seconds: warmupSeconds }, Done)
-      return Effect.map(
-        dialer.ask({ ...command, address, seconds }, Done),
-        (done) => done.count / done.seconds / per
-      )
+      const round = dialer.ask({ ...command, address, seconds }, Done)
+      return { round: Effect.map(round, (done) => done.count / done.seconds / per) }
     })
 })
 
@@ -61,14 +64,16 @@ export const run = (
   effort: Effort,
   progress: (text: string) => void
 ): Effect.Effect<Row, PeerError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const { better, name, unit } = benchmark
     const sides = yield* Effect.forEach([Peers.ours, ...others], (stack) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         progress(`${name}: starting ${stack.name}`)
         const values: Array<number> = []
-        return { stack, values, measure: yield* benchmark.prepare(stack, effort) }
-      }))
+        const { round } = yield* benchmark.prepare(stack, effort)
+        return { stack, values, measure: round }
+      })
+    )
     for (let round = 1; round <= effort.rounds; round++) {
       for (const { measure, stack, values } of sides) {
         const value = yield* Effect.scoped(measure)

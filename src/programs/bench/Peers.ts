@@ -18,10 +18,12 @@ export interface Stack {
   readonly command: readonly [string, ...ReadonlyArray<string>]
   readonly cwd: string
   /** What must run before the first start, and the path that shows that it has. */
-  readonly install?: {
-    readonly makes: string
-    readonly command: readonly [string, ...ReadonlyArray<string>]
-  } | undefined
+  readonly install?:
+    | {
+        readonly makes: string
+        readonly command: readonly [string, ...ReadonlyArray<string>]
+      }
+    | undefined
 }
 
 /** What a peer is asked to do; README.md says which options a command has. */
@@ -75,7 +77,7 @@ export const others: ReadonlyArray<Stack> = [
 
 const Ready = Schema.Struct({ event: Schema.Literal("ready"), address: Schema.optional(Schema.String) })
 const Answer = Schema.Struct({
-  id: Schema.Number,
+  id: Schema.Finite,
   ok: Schema.optional(Schema.Unknown),
   error: Schema.optional(Schema.String)
 })
@@ -98,7 +100,8 @@ export const install = (stack: Stack): Effect.Effect<void, PeerError> =>
       child.stdout.pipe(process.stderr, { end: false })
       child.on("error", (error) => fail(`cannot be installed: ${error.message}`))
       child.on("exit", (code) =>
-        code === 0 ? resume(Effect.void) : fail(`cannot be installed: ${needed.command.join(" ")} ended with ${code}`))
+        code === 0 ? resume(Effect.void) : fail(`cannot be installed: ${needed.command.join(" ")} ended with ${code}`)
+      )
       return Effect.sync(() => void child.kill("SIGKILL"))
     })
   })
@@ -117,10 +120,13 @@ const stop = (child: ChildProcess): Effect.Effect<void> =>
 
 /** Starts a peer, which stops with the scope. */
 export const run = (stack: Stack, role: "listen" | "dial"): Effect.Effect<Peer, PeerError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const error = (detail: string) => new PeerError({ stack: stack.name, detail })
     const started = performance.now()
-    const child = yield* Effect.acquireRelease(Effect.sync(() => start(stack, [role])), stop)
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => start(stack, [role])),
+      stop
+    )
     const ready = Deferred.makeUnsafe<Pick<Peer, "address" | "readyMs">, PeerError>()
     let nextId = 1
     let waiting: { readonly id: number; readonly answer: Deferred.Deferred<unknown, PeerError> } | undefined
@@ -143,7 +149,10 @@ export const run = (stack: Stack, role: "listen" | "dial"): Effect.Effect<Peer, 
       } else if (waiting?.id === message.id) {
         const { answer } = waiting
         waiting = undefined
-        Deferred.doneUnsafe(answer, message.error === undefined ? Exit.succeed(message.ok) : Exit.fail(error(message.error)))
+        Deferred.doneUnsafe(
+          answer,
+          message.error === undefined ? Exit.succeed(message.ok) : Exit.fail(error(message.error))
+        )
       }
     })
 
@@ -157,15 +166,14 @@ export const run = (stack: Stack, role: "listen" | "dial"): Effect.Effect<Peer, 
       address,
       readyMs,
       ask: <A>(command: Command, answer: Schema.Codec<A, unknown>) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const id = nextId++
           const deferred = Deferred.makeUnsafe<unknown, PeerError>()
           waiting = { id, answer: deferred }
           child.stdin.write(`${JSON.stringify({ id, ...command })}\n`)
           const given = yield* Deferred.await(deferred).pipe(within((command.seconds ?? 0) + 120, command.run))
-          return yield* Effect.mapError(
-            Schema.decodeUnknownEffect(answer)(given),
-            () => error(`answered ${JSON.stringify(given)} to ${command.run}`)
+          return yield* Effect.mapError(Schema.decodeUnknownEffect(answer)(given), () =>
+            error(`answered ${JSON.stringify(given)} to ${command.run}`)
           )
         })
     }

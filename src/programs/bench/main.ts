@@ -52,7 +52,7 @@ interface Options {
 }
 
 /** One that fails does not take the others with it. */
-const program = Effect.fnUntraced(function*({ chosen, effort, others, out }: Options) {
+const program = Effect.fnUntraced(function* ({ chosen, effort, others, out }: Options) {
   const about = machine()
   yield* Effect.forEach(others, Peers.install, { discard: true })
   const rows: Array<Row> = []
@@ -68,12 +68,22 @@ const program = Effect.fnUntraced(function*({ chosen, effort, others, out }: Opt
       })
     )
   }
-  const report = { machine: { ...about, loadAfter: Math.round((loadavg()[0] ?? 0) * 100) / 100 }, effort, rows, failures }
+  const report = {
+    machine: { ...about, loadAfter: Math.round((loadavg()[0] ?? 0) * 100) / 100 },
+    effort,
+    rows,
+    failures
+  }
   if (out !== undefined) {
     mkdirSync(dirname(resolve(out)), { recursive: true })
     writeFileSync(out, `${JSON.stringify(report, null, 2)}\n`)
   }
-  console.log(render(rows, others.map(({ name }) => name)))
+  console.log(
+    render(
+      rows,
+      others.map(({ name }) => name)
+    )
+  )
   console.log(
     `\nMedian (least–most) of ${effort.rounds} rounds; a ratio is of medians, above 1 ours is better.` +
       `\n${about.cpu}, ${about.cores} cores, Node ${about.node}; ours from ${about.ours}; ` +
@@ -118,13 +128,16 @@ const main = () => {
   if (stranger !== undefined) return fail(`There is no peer "${stranger}".`)
   const effort = values.quick ? quick : full
   const rounds = Number(values.rounds ?? effort.rounds)
-  if (!Number.isInteger(rounds) || rounds < 1) return fail(`--rounds ${values.rounds}: a whole number from 1 is needed.`)
-  NodeRuntime.runMain(program({
-    chosen: positionals.length === 0 ? benchmarks : benchmarks.filter(({ name }) => positionals.includes(name)),
-    others: Peers.others.filter(({ name }) => values.peer === undefined || values.peer.includes(name)),
-    effort: { ...effort, rounds },
-    out: values.out
-  }))
+  if (!Number.isInteger(rounds) || rounds < 1)
+    return fail(`--rounds ${values.rounds}: a whole number from 1 is needed.`)
+  NodeRuntime.runMain(
+    program({
+      chosen: positionals.length === 0 ? benchmarks : benchmarks.filter(({ name }) => positionals.includes(name)),
+      others: Peers.others.filter(({ name }) => values.peer === undefined || values.peer.includes(name)),
+      effort: { ...effort, rounds },
+      out: values.out
+    })
+  )
 }
 
 main()

@@ -2,7 +2,7 @@
  * The node that is measured: TCP, Noise, Yamux and three protocols to measure
  * with. No identify, since the peers that it is compared with have none either.
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import * as Actors from "../../../layers/actors/Actors.ts"
@@ -20,6 +20,13 @@ import type { ProtocolStream } from "../../../services/ProtocolStream.ts"
 import * as Protocols from "../../../services/Protocols.ts"
 import { type Connection, Swarm } from "../../../services/Swarm.ts"
 
+/** A command did not come out as it must. */
+export class PeerFailure extends Schema.TaggedError<PeerFailure>()("PeerFailure", { detail: Schema.String }) {
+  override get message(): string {
+    return this.detail
+  }
+}
+
 export const echoProtocol = "/bench/echo/1.0.0"
 export const sinkProtocol = "/bench/sink/1.0.0"
 export const sourceProtocol = "/bench/source/1.0.0"
@@ -27,7 +34,7 @@ export const sourceProtocol = "/bench/source/1.0.0"
 const unlimited: Protocols.HandlerOptions = { maxStreamsPerConnection: Number.MAX_SAFE_INTEGER }
 
 /** Reads exactly `size` bytes. */
-export const take = Effect.fnUntraced(function*(stream: ProtocolStream, size: number) {
+export const take = Effect.fnUntraced(function* (stream: ProtocolStream, size: number) {
   const first = yield* stream.read
   if (first !== null && first.length === size) return first
   const all = new Uint8Array(size)
@@ -37,11 +44,11 @@ export const take = Effect.fnUntraced(function*(stream: ProtocolStream, size: nu
     length += batch.length
     if (length >= size) return all
   }
-  return yield* Effect.fail(new Error(`the stream ended after ${length} of ${size} bytes`))
+  return yield* new PeerFailure({ detail: `the stream ended after ${length} of ${size} bytes` })
 })
 
 /** Writes `chunk` for as long as `more` says so; gives how many bytes. */
-export const fill = Effect.fnUntraced(function*(stream: ByteStream, chunk: Uint8Array, more: () => boolean) {
+export const fill = Effect.fnUntraced(function* (stream: ByteStream, chunk: Uint8Array, more: () => boolean) {
   let sent = 0
   while (more()) {
     let taken = stream.tryWrite(chunk)
@@ -56,7 +63,7 @@ export const fill = Effect.fnUntraced(function*(stream: ByteStream, chunk: Uint8
 })
 
 /** Counts what arrives until the end, or until `enough`. */
-export const drain = Effect.fnUntraced(function*(stream: ByteStream, enough: () => boolean) {
+export const drain = Effect.fnUntraced(function* (stream: ByteStream, enough: () => boolean) {
   let received = 0
   for (;;) {
     const batch = stream.tryRead()
@@ -74,11 +81,11 @@ export const drain = Effect.fnUntraced(function*(stream: ByteStream, enough: () 
 const never = () => false
 const always = () => true
 
-const echo = Effect.fnUntraced(function*(stream: ProtocolStream) {
+const echo = Effect.fnUntraced(function* (stream: ProtocolStream) {
   for (let batch = yield* stream.read; batch !== null; batch = yield* stream.read) yield* stream.write(batch)
 })
 
-const sink = Effect.fnUntraced(function*(stream: ProtocolStream) {
+const sink = Effect.fnUntraced(function* (stream: ProtocolStream) {
   const received = yield* drain(stream.bytes, never)
   const answer = new Uint8Array(8)
   new DataView(answer.buffer).setBigUint64(0, BigInt(received))
@@ -86,7 +93,7 @@ const sink = Effect.fnUntraced(function*(stream: ProtocolStream) {
 })
 
 /** Ends when the dialer resets the stream. */
-const source = Effect.fnUntraced(function*(stream: ProtocolStream) {
+const source = Effect.fnUntraced(function* (stream: ProtocolStream) {
   const wanted = yield* take(stream, 4)
   const size = new DataView(wanted.buffer, wanted.byteOffset).getUint32(0)
   yield* Effect.ignore(fill(stream.bytes, new Uint8Array(size), always))
@@ -98,7 +105,14 @@ const Handlers = Layer.mergeAll(
   Protocols.layerHandler(sourceProtocol, source, unlimited)
 )
 
-const Stack = Layer.mergeAll(Actors.layer, ProtocolRegistry.layer, MemoryPeerStore.layer(), Tcp.layer, Noise.layer, Yamux.layer()).pipe(
+const Stack = Layer.mergeAll(
+  Actors.layer,
+  ProtocolRegistry.layer,
+  MemoryPeerStore.layer(),
+  Tcp.layer,
+  Noise.layer,
+  Yamux.layer()
+).pipe(
   Layer.provideMerge(Generated.layer),
   Layer.provideMerge(Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto))
 )
@@ -106,15 +120,15 @@ const Stack = Layer.mergeAll(Actors.layer, ProtocolRegistry.layer, MemoryPeerSto
 const Node = Handlers.pipe(Layer.provideMerge(SwarmLayer.layer()), Layer.provide(Stack))
 
 /** Starts a node, with a key of its own, in the scope. */
-export const start = Effect.gen(function*() {
+export const start = Effect.gen(function* () {
   const context = yield* Layer.buildWithMemoMap(Node, Layer.makeMemoMapUnsafe(), yield* Effect.scope)
   return Context.get(context, Swarm)
 })
 
 /** Listens on loopback; gives the address with the peer id. */
-export const listen = Effect.fnUntraced(function*(swarm: Swarm["Service"]) {
+export const listen = Effect.fnUntraced(function* (swarm: Swarm["Service"]) {
   const [address] = yield* swarm.listen(yield* Effect.fromResult(Multiaddr.fromString("/ip4/127.0.0.1/tcp/0")))
-  if (address === undefined) return yield* Effect.fail(new Error("no address is listened on"))
+  if (address === undefined) return yield* new PeerFailure({ detail: "no address is listened on" })
   return Multiaddr.withPeer(address, swarm.peerId).toString()
 })
 
@@ -123,6 +137,4 @@ export const exchange = (stream: ProtocolStream, message: Uint8Array) =>
 
 /** Opens a stream, sends that many bytes there and back, and closes it. */
 export const echoOnce = (connection: Connection, size: number) =>
-  Effect.scoped(
-    Effect.flatMap(connection.openStream(echoProtocol), (stream) => exchange(stream, new Uint8Array(size)))
-  )
+  Effect.scoped(Effect.flatMap(connection.openStream(echoProtocol), (stream) => exchange(stream, new Uint8Array(size))))
