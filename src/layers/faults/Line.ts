@@ -10,6 +10,8 @@ interface Piece {
 
 /** What one step may let through at a limited rate, in milliseconds of that rate. */
 const stepMs = 20
+/** Memory that a piece takes besides its bytes, so that many tiny ones are bounded too. */
+const pieceCost = 64
 /** What an unused rate may save up, in milliseconds. */
 const savedMs = 50
 
@@ -21,8 +23,7 @@ export const holds = (faults: Faults): boolean =>
   (faults.corrupt ?? 0) > 0
 
 export class Line {
-  /** Bytes held. */
-  size = 0
+  private size = 0
   private readonly tools: Tools
   private pieces: Array<Piece> = []
   private first = 0
@@ -47,7 +48,7 @@ export class Line {
     const due = this.tools.now() + sampleDelay(this.tools, faults)
     this.lastDue = Math.max(this.lastDue, due)
     this.pieces.push({ bytes, due: this.lastDue })
-    this.size += bytes?.length ?? 0
+    this.size += pieceCost + (bytes?.length ?? 0)
   }
 
   /** Milliseconds until the next bytes may pass: 0 for now, infinite in a black hole; `undefined` when there are none. */
@@ -87,6 +88,7 @@ export class Line {
 
   private next(): void {
     this.first++
+    this.size -= pieceCost
     if (this.first === this.pieces.length) {
       this.pieces = []
       this.first = 0

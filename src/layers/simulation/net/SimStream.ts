@@ -549,6 +549,7 @@ export class SimSocket implements Socket, Waiter {
 
   private stalled(): void {
     this.stall = undefined
+    this.gone = true
     this.dropOutgoing()
     if (this.error === undefined) {
       this.fabric.stats.timedOut++

@@ -30,4 +30,4 @@ const suite = (name: string, options: SimOptions): void => {
 
 suite("SimNet", {})
 suite("SimNet, in another order", { shuffle: true, seed: 7 })
-suite("SimNet with a small window", { windowBytes: 1000 })
+suite("SimNet with a small window", { windowBytes: 33_000 })
