@@ -15,7 +15,6 @@ import * as IdentityGenerated from "./identity/Generated.ts"
 import * as Yamux from "./muxer/Yamux.ts"
 import * as NodeNet from "./net/NodeNet.ts"
 import * as MemoryPeerStore from "./peerstore/MemoryPeerStore.ts"
-import * as Perf from "./perf/Perf.ts"
 import * as Ping from "./ping/Ping.ts"
 import * as Noise from "./security/Noise.ts"
 import * as Protocols from "./swarm/Protocols.ts"
@@ -37,13 +36,13 @@ export const layerListen = (addresses: ReadonlyArray<string>) =>
   }))
 
 /**
- * A swarm with identify, ping and perf, on whatever transport, security and
+ * A swarm with identify and ping, on whatever transport, security and
  * muxer are provided. It asks for Transport, ConnectionSecurity, StreamMuxer,
  * Identity, Net and SecureRandom.
  */
 export const layer = (options?: Options) =>
   layerListen(options?.listen ?? []).pipe(
-    Layer.provideMerge(Layer.mergeAll(Identify.layer(options?.identify), Ping.layer, Perf.layer)),
+    Layer.provideMerge(Layer.mergeAll(Identify.layer(options?.identify), Ping.layer)),
     Layer.provideMerge(SwarmLayer.layer(options?.swarm)),
     Layer.provideMerge(Layer.mergeAll(Actors.layer, Protocols.layer, MemoryPeerStore.layer()))
   )
@@ -55,7 +54,7 @@ export const layerTcp = Layer.mergeAll(Tcp.layer, Noise.layer, Yamux.layer())
 export const layerNode = Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto)
 
 /**
- * A node on real sockets: TCP, Noise, Yamux, identify, ping and perf.
+ * A node on real sockets: TCP, Noise, Yamux, identify and ping.
  *
  * ```
  * const Node = Libp2p.layerDefault({ listen: ["/ip4/0.0.0.0/tcp/4001"] })

@@ -5,8 +5,8 @@
  */
 import { Context, type Effect, Schema } from "effect"
 
-const probability = Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
-const milliseconds = Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 3_600_000 }))
+const probability = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+const milliseconds = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 3_600_000 }))
 
 /**
  * How late bytes are, in milliseconds: always the same; anything between two
@@ -24,7 +24,7 @@ export const Faults = Schema.Struct({
   /** Added in each direction; a new connection takes twice as much longer to open. Order is kept. */
   delayMs: Schema.optional(Delay),
   /** The most that passes in each direction of each connection, per second. */
-  bytesPerSecond: Schema.optional(Schema.Number.check(Schema.isBetween({ minimum: 1, maximum: 1e12 }))),
+  bytesPerSecond: Schema.optional(Schema.Finite.check(Schema.isBetween({ minimum: 1, maximum: 1e12 }))),
   /** The probability that a bit is flipped in a batch of bytes, or in a datagram. */
   corrupt: Schema.optional(probability),
   /**
@@ -59,20 +59,23 @@ export interface FaultLink {
   readonly cut: () => void
 }
 
-export class FaultControls extends Context.Service<FaultControls, {
-  /** Sets the faults of one remote host, or of all that have none of their own. They take the place of those before. */
-  readonly set: (faults: Faults, host?: string) => Effect.Effect<void>
-  /** Ends the faults of one host, so that those of all count for it; without a host, all faults of all hosts. */
-  readonly clear: (host?: string) => Effect.Effect<void>
-  /** Resets the connections with a host, or all, now; gives their number. */
-  readonly cut: (host?: string) => Effect.Effect<number>
-  /** The faults that are set; those for all hosts are under `"*"`. */
-  readonly current: Effect.Effect<ReadonlyMap<string, Faults>>
-  readonly counts: Effect.Effect<FaultCounts>
-  /** For layers: the faults of a host, now. */
-  readonly of: (host: string) => Faults
-  /** For layers: makes a connection known until the returned function is called. */
-  readonly attach: (link: FaultLink) => () => void
-  /** For layers: counts what a fault did. */
-  readonly count: (what: keyof FaultCounts) => void
-}>()("effect-libp2p/FaultControls") {}
+export class FaultControls extends Context.Service<
+  FaultControls,
+  {
+    /** Sets the faults of one remote host, or of all that have none of their own. They take the place of those before. */
+    readonly set: (faults: Faults, host?: string) => Effect.Effect<void>
+    /** Ends the faults of one host, so that those of all count for it; without a host, all faults of all hosts. */
+    readonly clear: (host?: string) => Effect.Effect<void>
+    /** Resets the connections with a host, or all, now; gives their number. */
+    readonly cut: (host?: string) => Effect.Effect<number>
+    /** The faults that are set; those for all hosts are under `"*"`. */
+    readonly current: Effect.Effect<ReadonlyMap<string, Faults>>
+    readonly counts: Effect.Effect<FaultCounts>
+    /** For layers: the faults of a host, now. */
+    readonly of: (host: string) => Faults
+    /** For layers: makes a connection known until the returned function is called. */
+    readonly attach: (link: FaultLink) => () => void
+    /** For layers: counts what a fault did. */
+    readonly count: (what: keyof FaultCounts) => void
+  }
+>()("effect-libp2p/FaultControls") {}

@@ -62,7 +62,7 @@ export const make = (options: {
   readonly connection: ConnectionKind
 }): ProtocolStream => {
   const { bytes } = options
-  const read = Effect.map(ByteStream.read(bytes), (batch) => batch === null || bytes.ownedReads ? batch : batch.slice())
+  const read = ByteStream.read(bytes)
   return {
     ...options,
     read,

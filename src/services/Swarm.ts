@@ -37,7 +37,15 @@ export class DeadlineExceeded extends Schema.TaggedClass<DeadlineExceeded>()("De
 /** A name could not be resolved to addresses of the peer. */
 export class UnresolvedName extends Schema.TaggedClass<UnresolvedName>()("UnresolvedName", { detail: Schema.String }) {}
 
+/** A limit on open connections was met; see `Swarm`'s options. */
+export class ConnectionRefused extends Schema.TaggedClass<ConnectionRefused>()("ConnectionRefused", {
+  scope: Schema.String,
+  limit: Schema.Finite,
+  current: Schema.Finite
+}) {}
+
 export const AttemptReason = Schema.Union([
+  ConnectionRefused,
   NoTransport,
   TransportFailed,
   NegotiationFailed,
@@ -80,6 +88,8 @@ const describeAttempt = (reason: AttemptReason): string => {
       return `no answer within ${reason.afterMs} ms (${reason.stage})`
     case "UnresolvedName":
       return reason.detail
+    case "ConnectionRefused":
+      return `limit of ${reason.limit} ${reason.scope} reached (${reason.current} open)`
   }
 }
 

@@ -5,6 +5,7 @@ import * as Multiaddr from "../../src/data/Multiaddr.ts"
 import * as NodeCrypto from "../../src/layers/crypto/NodeCrypto.ts"
 import * as IdentityFromSeed from "../../src/layers/identity/FromSeed.ts"
 import * as Libp2p from "../../src/layers/Libp2p.ts"
+import * as PerfLayer from "../../src/layers/perf/Perf.ts"
 import { Actors } from "../../src/services/Actors.ts"
 import { Identify } from "../../src/services/Identify.ts"
 import type { Net } from "../../src/services/Net.ts"
@@ -39,7 +40,8 @@ export const startNode = Effect.fnUntraced(function*({ seed, net, ...options }: 
   const scope = yield* Scope.fork(yield* Effect.scope)
   const bytes = new Uint8Array(32)
   bytes[0] = seed
-  const context = yield* Libp2p.layer(options).pipe(
+  const context = yield* PerfLayer.layer.pipe(
+    Layer.provideMerge(Libp2p.layer(options)),
     Layer.provide(Libp2p.layerTcp),
     Layer.provide(IdentityFromSeed.layer(bytes)),
     Layer.provide(Layer.mergeAll(net, NodeCrypto.layer, SecureRandom.layerWebCrypto)),

@@ -141,9 +141,22 @@ const make = Effect.sync(() => {
       }
     })
 
+    /**
+     * Before the run's children end: one of them may wait for an answer that
+     * will not come. When the actor stops, that holds for the mailbox too.
+     */
+    const ended = Effect.fnUntraced(function*(exit: Exit.Exit<unknown, unknown>) {
+      const restarts = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
+      failQuestions(restarts ? new ActorRestarted({}) : new ActorStopped({}))
+      if (restarts) return
+      stopped = true
+      for (const { question } of yield* Effect.orDie(Queue.clear(mailbox))) question?.(new ActorStopped({}))
+      yield* Queue.fail(mailbox, failure(new ActorStopped({})))
+    })
+
     const run = Effect.suspend(() => {
       escalated = Deferred.makeUnsafe<never, unknown>()
-      return Effect.scoped(Effect.raceFirst(loop, Deferred.await(escalated)))
+      return Effect.scoped(Effect.onExit(Effect.raceFirst(loop, Deferred.await(escalated)), ended))
     })
 
     const supervise: Effect.Effect<void, never, Exclude<R, Scope.Scope>> = Effect.gen(function*() {

@@ -49,6 +49,20 @@ const readable = (addresses: ReadonlyArray<Uint8Array>): ReadonlyArray<Multiaddr
     return Result.isSuccess(address) ? [address.success] : []
   })
 
+/**
+ * Those of `addresses` that mean the same at both ends of a connection that
+ * leads to `remote`: loopback addresses only on this machine, private ones only
+ * within a private network.
+ */
+const shared = (
+  addresses: ReadonlyArray<Multiaddr.Multiaddr>,
+  remote: Multiaddr.Multiaddr
+): ReadonlyArray<Multiaddr.Multiaddr> => {
+  if (Multiaddr.isLoopback(remote)) return addresses
+  const near = Multiaddr.isPrivate(remote)
+  return addresses.filter((address) => !Multiaddr.isLoopback(address) && (near || !Multiaddr.isPrivate(address)))
+}
+
 /** Reads a message and holds it against the identity that the connection has proven. */
 const interpret = (
   bytes: Uint8Array,
@@ -93,7 +107,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     Effect.flatMap(swarm.listenAddresses, (listening) =>
       stream.write(LengthPrefix.encode(IdentifyMessage.encode({
         publicKey,
-        listenAddrs: listening.map((address) => address.bytes),
+        listenAddrs: shared(listening, stream.remoteAddress).map((address) => address.bytes),
         protocols: protocols.list(),
         observedAddr: stream.remoteAddress.bytes,
         protocolVersion,
@@ -137,7 +151,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
         yield* Deferred.fail(answer, error)
         yield* Effect.logDebug(error.message)
       } else {
-        yield* peerStore.addAddresses(connection.remotePeer, result.success.listenAddresses)
+        yield* peerStore.addAddresses(connection.remotePeer, shared(result.success.listenAddresses, connection.remoteAddress), "claimed")
         yield* Deferred.succeed(answer, result.success)
         yield* PubSub.publish(events, { connection, info: result.success })
       }

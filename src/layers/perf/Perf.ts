@@ -1,5 +1,6 @@
 /**
- * Perf 1.0, both ends.
+ * Perf 1.0, both ends. Not for public nodes: it sends whoever asks as many bytes
+ * as they ask for.
  *
  * Specification: perf/perf.md.
  */
@@ -15,7 +16,7 @@ const headerSize = 8
 
 const header = (wanted: number): Uint8Array => {
   const bytes = new Uint8Array(headerSize)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(wanted))
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(Math.max(0, Math.trunc(wanted))))
   return bytes
 }
 
@@ -60,7 +61,7 @@ const serve = Effect.fnUntraced(function*({ bytes }: ProtocolStream) {
 const make = Effect.gen(function*() {
   const protocols = yield* Protocols
   const swarm = yield* Swarm
-  yield* protocols.handle(protocol, serve)
+  yield* protocols.handle(protocol, serve, { maxStreamsPerConnection: 1 })
 
   return Perf.of({
     measure: (target, { uploadBytes, downloadBytes }) =>

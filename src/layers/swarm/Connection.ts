@@ -3,9 +3,9 @@
  *
  * ```
  * swarm ── starts ──> connection <id>
- *                      ├─ acceptor fiber: takes inbound streams from the muxer
- *                      ├─ one fiber an inbound stream: negotiates, runs the handler
- *                      └─ watcher fiber: tells the actor when the muxer has ended
+ *                      ├─ acceptor fiber: takes inbound streams from the muxer,
+ *                      │  and tells the actor when it has ended
+ *                      └─ one fiber an inbound stream: negotiates, runs the handler
  * ```
  *
  * It ends when it is told to close, or when the muxer ends, whatever the cause;
@@ -154,13 +154,15 @@ export const start = Effect.fnUntraced(function*(
       Effect.gen(function*() {
         const scope = yield* Effect.scope
         yield* Effect.forkIn(
-          Effect.forever(Effect.flatMap(muxed.acceptStream, (stream) => Effect.forkIn(serve(stream), scope, { startImmediately: true }))),
+          Effect.forever(Effect.flatMap(muxed.acceptStream, (stream) => Effect.forkIn(serve(stream), scope, { startImmediately: true }))).pipe(
+            Effect.ignoreCause,
+            Effect.andThen(muxed.awaitClosed),
+            Effect.flatMap((reason) => Effect.ignore(self.tell({ _tag: "Ended", reason })))
+          ),
           scope
         )
-        yield* Effect.forkIn(
-          Effect.flatMap(muxed.awaitClosed, (reason) => Effect.ignore(self.tell({ _tag: "Ended", reason }))),
-          scope
-        )
+        // First of all when the actor ends: handlers that wait for the remote must not hold it up.
+        yield* Effect.addFinalizer(() => muxed.close)
         return {
           receive: (message: Message) => {
             end = message._tag === "Close" ? { by: "local", detail: "closed" } : endOf(message.reason)
@@ -183,15 +185,16 @@ export const start = Effect.fnUntraced(function*(
         finish,
         { interruptible: true }
       )
-      const agreed = yield* propose(stream, proposals).pipe(
-        Effect.mapError((cause) => new NegotiationFailed({ cause })),
-        Effect.timeoutOrElse({
-          duration: negotiationTimeoutMs,
-          orElse: () => Effect.fail(new NegotiationTimeout({ afterMs: negotiationTimeoutMs }))
-        })
-      )
+      const agreed = yield* Effect.mapError(propose(stream, proposals), (cause) => new NegotiationFailed({ cause }))
       return ProtocolStream.make({ ...facts, bytes: agreed.stream, protocol: agreed.protocol, direction: "outbound" })
-    }).pipe(Effect.mapError(openError(proposals)))
+    }).pipe(
+      // A remote that acknowledges no stream, or answers no proposal.
+      Effect.timeoutOrElse({
+        duration: negotiationTimeoutMs,
+        orElse: () => Effect.fail(new NegotiationTimeout({ afterMs: negotiationTimeoutMs }))
+      }),
+      Effect.mapError(openError(proposals))
+    )
   }
 
   const connection: Connection = {

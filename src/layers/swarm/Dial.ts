@@ -1,10 +1,10 @@
 /**
  * Dialling: from the addresses of a peer to an upgraded connection, or the
- * reason why each address failed. Addresses are tried one after the other.
+ * reason why each address failed.
  *
  * Specification: addressing/README.md, "dnsaddr links".
  */
-import { Duration, Effect, Exit, Result, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, Queue, Result, Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import type { Net } from "../../services/Net.ts"
@@ -24,6 +24,10 @@ import type * as Upgrade from "./Upgrade.ts"
 const maxDepth = 4
 /** Addresses tried in one dial, after names are resolved. */
 const maxAddresses = 32
+/** Addresses tried at once. */
+const maxAtOnce = 8
+/** How long an address is given before the next is tried beside it. */
+const stagger = Duration.millis(250)
 
 export interface Options {
   /** For resolving a name; and for one address, from the first packet to a usable connection. */
@@ -97,15 +101,21 @@ export const make = (
       if (protocol === undefined) return yield* Effect.fail(new NoTransport({}))
       const scope = yield* Scope.fork(parent)
       return yield* Effect.gen(function*() {
+        const began = yield* Clock.monotonicTimeNanos
         const raw = yield* protocol.dial(address).pipe(
           Effect.mapError((cause) => new TransportFailed({ cause })),
           Effect.timeoutOrElse(timeout)
         )
+        const spentMs = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
         const upgraded = yield* upgrade(raw, {
           role: "dialer",
           expectedPeer: peer ?? Multiaddr.peerId(address),
-          deadline: options.addressDeadline
-        })
+          deadline: Duration.millis(Math.max(0, Duration.toMillis(options.addressDeadline) - spentMs))
+        }).pipe(Effect.mapError((reason) =>
+          reason._tag === "DeadlineExceeded"
+            ? new DeadlineExceeded({ stage: reason.stage, afterMs: Duration.toMillis(options.addressDeadline) })
+            : reason
+        ))
         const prepared: Prepared = { scope, raw, upgraded, direction: "outbound" }
         return prepared
       }).pipe(
@@ -114,7 +124,12 @@ export const make = (
       )
     })
 
-  /** Tries the addresses in turn; the connection belongs to a scope forked from `parent`. */
+  /**
+   * Tries the addresses, the first one first: the next is begun when one has
+   * failed, or after a moment, so that one that does not answer holds up nobody.
+   * The first to succeed ends the others. `addresses` may grow meanwhile. The
+   * connection belongs to a scope forked from `parent`.
+   */
   return Effect.fnUntraced(function*(
     peer: PeerId.PeerId | undefined,
     addresses: ReadonlyArray<Multiaddr.Multiaddr>,
@@ -122,25 +137,71 @@ export const make = (
   ) {
     const attempts: Array<DialAttempt> = []
     const seen = new Set<string>()
-    for (const given of addresses) {
-      const resolved = yield* Effect.result(Effect.timeoutOrElse(resolve(given, peer, 0), timeout))
-      if (Result.isFailure(resolved)) {
-        attempts.push({ address: given.toString(), reason: resolved.failure })
-        continue
-      }
-      for (const address of resolved.success) {
-        const text = address.toString()
-        if (seen.has(text) || seen.size >= maxAddresses) continue
-        seen.add(text)
-        const result = yield* Effect.result(attempt(address, peer, parent))
-        if (Result.isSuccess(result)) {
-          const succeeded: Succeeded = { _tag: "Succeeded", prepared: result.success }
-          return succeeded
+    const ready: Array<Multiaddr.Multiaddr> = []
+    const results = yield* Queue.unbounded<Outcome>()
+    let taken = 0
+    let running = 0
+
+    const report = (effect: Effect.Effect<Outcome>) =>
+      Effect.andThen(
+        Effect.sync(() => running++),
+        Effect.forkScoped(Effect.flatMap(effect, (outcome) => Queue.offer(results, outcome)))
+      )
+    const resolveOne = (address: Multiaddr.Multiaddr): Effect.Effect<Outcome> =>
+      Effect.match(Effect.timeoutOrElse(resolve(address, peer, 0), timeout), {
+        onFailure: (reason) => ({ _tag: "Failed", address: address.toString(), reason }),
+        onSuccess: (resolved) => ({ _tag: "Resolved", addresses: resolved })
+      })
+    const attemptOne = (address: Multiaddr.Multiaddr): Effect.Effect<Outcome> =>
+      Effect.match(attempt(address, peer, parent), {
+        onFailure: (reason) => ({ _tag: "Failed", address: address.toString(), reason }),
+        onSuccess: (prepared) => ({ _tag: "Connected", prepared })
+      })
+
+    const race = Effect.gen(function*() {
+      for (;;) {
+        for (; taken < addresses.length && seen.size < maxAddresses; taken++) {
+          const address = addresses[taken]
+          if (address === undefined || seen.has(address.toString())) continue
+          seen.add(address.toString())
+          if (Multiaddr.dnsName(address)?.kind === "dnsaddr") yield* report(resolveOne(address))
+          else ready.push(address)
         }
-        attempts.push({ address: text, reason: result.failure })
+        const next = running < maxAtOnce ? ready.shift() : undefined
+        if (next !== undefined) yield* report(attemptOne(next))
+        else if (running === 0) return undefined
+        const outcome = yield* Effect.timeoutOption(Queue.take(results), stagger)
+        if (outcome._tag === "None") continue
+        running--
+        switch (outcome.value._tag) {
+          case "Connected":
+            return outcome.value.prepared
+          case "Failed":
+            attempts.push({ address: outcome.value.address, reason: outcome.value.reason })
+            break
+          case "Resolved":
+            for (const address of outcome.value.addresses) {
+              if (seen.has(address.toString()) || seen.size >= maxAddresses) continue
+              seen.add(address.toString())
+              ready.push(address)
+            }
+        }
       }
+    })
+    const prepared = yield* Effect.scoped(race)
+    // One that succeeded a moment later is not needed.
+    for (const late of yield* Queue.clear(results)) {
+      if (late._tag === "Connected" && late.prepared !== prepared) yield* Scope.close(late.prepared.scope, Exit.void)
     }
-    const failed: Failed = { _tag: "Failed", attempts }
-    return failed
+    const result: Succeeded | Failed = prepared === undefined
+      ? { _tag: "Failed", attempts }
+      : { _tag: "Succeeded", prepared }
+    return result
   })
 }
+
+/** What came of one address. */
+type Outcome =
+  | { readonly _tag: "Connected"; readonly prepared: Prepared }
+  | { readonly _tag: "Resolved"; readonly addresses: ReadonlyArray<Multiaddr.Multiaddr> }
+  | { readonly _tag: "Failed"; readonly address: string; readonly reason: AttemptReason }

@@ -13,7 +13,7 @@
  *
  * The tables can be read from outside at any time; only the actor writes them.
  */
-import { Clock, Deferred, Duration, Effect, Exit, type Fiber, Layer, PubSub, Scope, Semaphore, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, PubSub, Scope, Stream } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import { type ActorRef, Actors, type Reply } from "../../services/Actors.ts"
@@ -32,18 +32,17 @@ import {
   type DialErrorReason,
   DialSelf,
   type DialTarget,
-  ListenError,
   NoAddresses,
-  NoTransport,
   Swarm,
   type SwarmCounters,
   type SwarmEvent,
   SwarmUnavailable,
-  TransportFailed
+  ConnectionRefused
 } from "../../services/Swarm.ts"
-import { Transport, type TransportListener } from "../../services/Transport.ts"
+import { Transport } from "../../services/Transport.ts"
 import * as Connections from "./Connection.ts"
 import * as Dial from "./Dial.ts"
+import * as Listening from "./Listening.ts"
 import * as Upgrade from "./Upgrade.ts"
 
 export interface Options {
@@ -55,6 +54,10 @@ export interface Options {
   readonly negotiationDeadline?: Duration.Input | undefined
   /** Inbound connections that may be upgrading at once; further ones wait in the system's backlog. Default 256. */
   readonly maxPendingInbound?: number | undefined
+  /** Open connections, of both directions; inbound ones beyond are closed. Default 4,096. */
+  readonly maxConnections?: number | undefined
+  /** Open connections with one peer; inbound ones beyond are closed. Default 16. */
+  readonly maxConnectionsPerPeer?: number | undefined
 }
 
 /** For a whole dial: the addresses of a peer are bounded, and so is each, but a caller should not wait for all. */
@@ -73,7 +76,7 @@ type Message =
   | {
     readonly _tag: "Opened"
     readonly prepared: Connections.Prepared
-    readonly reply: Reply<Connection>
+    readonly reply: Reply<Connection, AttemptReason>
   }
   | { readonly _tag: "Ended"; readonly id: number; readonly end: ConnectionEnd }
 
@@ -85,8 +88,16 @@ interface Entry {
   readonly isOpen: () => boolean
 }
 
+/** Something that runs for each connection. */
+interface Task {
+  readonly run: (connection: Connection) => Effect.Effect<void>
+  readonly fibers: Set<Fiber.Fiber<void>>
+}
+
 /** A dial under way and those who wait for it. */
 interface Dialing {
+  /** Grows with what later askers know. */
+  readonly addresses: Array<Multiaddr.Multiaddr>
   readonly waiting: Array<Reply<Connection, DialError>>
   fiber: Fiber.Fiber<unknown> | undefined
 }
@@ -99,7 +110,6 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const protocols = yield* Protocols
   const transport = yield* Transport
   const upgrade = Upgrade.make(yield* ConnectionSecurity, yield* StreamMuxer)
-  const upgradeDeadline = Duration.fromInputUnsafe(options?.upgradeDeadline ?? "10 seconds")
   const dialAddresses = Dial.make(net, transport, upgrade, {
     addressDeadline: Duration.fromInputUnsafe(options?.dialDeadline ?? "10 seconds")
   })
@@ -115,6 +125,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   const emit = (event: SwarmEvent): void => {
     if (event._tag === "HandlerFailed") counters.handlersFailed++
+    else if (event._tag === "InboundFailed") counters.inboundFailed++
     PubSub.publishUnsafe(events, event)
   }
 
@@ -124,8 +135,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   /** The oldest connection with a peer that still gives streams. */
   const usable = (peer: string): Connection | undefined =>
     byPeer.get(peer)?.find((connection) => byId.get(connection.id)?.isOpen() === true)
-  const listening = new Set<TransportListener>()
-  const tasks = new Set<(connection: Connection) => Effect.Effect<void>>()
+  const tasks = new Set<Task>()
   let nextId = 1
   /** Where connections live; made anew if the actor restarts. */
   let connectionsScope: Scope.Closeable = yield* Scope.make("parallel")
@@ -139,8 +149,15 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     negotiationTimeoutMs: Duration.toMillis(options?.negotiationDeadline ?? "10 seconds")
   }
 
-  const runTask = (task: (connection: Connection) => Effect.Effect<void>, { connection, scope }: Entry) =>
-    Effect.asVoid(Effect.forkIn(Effect.ignoreCause(task(connection), { log: "Warn" }), scope))
+  /** In a fiber that ends with the connection, and with the registration. */
+  const runTask = (task: Task, { connection, scope }: Entry) =>
+    Effect.map(
+      Effect.forkIn(Effect.ignoreCause(task.run(connection), { log: "Warn" }), scope),
+      (fiber) => {
+        task.fibers.add(fiber)
+        fiber.addObserver(() => task.fibers.delete(fiber))
+      }
+    )
 
   const forget = (id: number): Entry | undefined => {
     const entry = byId.get(id)
@@ -151,6 +168,19 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     if (left.length === 0) byPeer.delete(peer)
     else byPeer.set(peer, left)
     return entry
+  }
+
+  /** Limits of open connections; inbound ones are refused, outbound ones are this node's own wish. */
+  const maxConnections = options?.maxConnections ?? 4096
+  const maxConnectionsPerPeer = options?.maxConnectionsPerPeer ?? 16
+  const overLimit = ({ direction, upgraded }: Connections.Prepared): ConnectionRefused | undefined => {
+    if (direction === "outbound") return undefined
+    const ofPeer = byPeer.get(upgraded.secured.remotePeer.toString())?.length ?? 0
+    return ofPeer >= maxConnectionsPerPeer
+      ? new ConnectionRefused({ scope: "connections of a peer", limit: maxConnectionsPerPeer, current: ofPeer })
+      : byId.size >= maxConnections
+      ? new ConnectionRefused({ scope: "connections", limit: maxConnections, current: byId.size })
+      : undefined
   }
 
   const dialError = (peer: string, reason: DialErrorReason) => new DialError({ peer, reason, attempts: [] })
@@ -186,32 +216,40 @@ const make = Effect.fnUntraced(function*(options?: Options) {
           return connection
         })
 
-        /** Hands a dialled connection to the actor; not interrupted, so that it has an owner at any time. */
+        /** Hands a dialled connection to the actor. */
         const handOver = (prepared: Connections.Prepared, scope: Scope.Closeable) =>
           Effect.gen(function*() {
             const remote = prepared.upgraded.secured.remotePeer
             if (PeerId.equals(remote, identity.peerId)) return yield* dialError(remote.toString(), new DialSelf({}))
-            yield* peerStore.addAddresses(remote, [prepared.raw.remoteAddress])
-            return yield* Effect.mapError(
-              self.ask<Connection>((reply) => ({ _tag: "Opened", prepared: { ...prepared, scope }, reply }), dialPatience),
-              (cause) => dialError(remote.toString(), new SwarmUnavailable({ cause }))
+            yield* peerStore.addAddresses(remote, [prepared.raw.remoteAddress], "proven")
+            const asking = self.ask<Connection, AttemptReason>(
+              (reply) => ({ _tag: "Opened", prepared: { ...prepared, scope }, reply }),
+              dialPatience
             )
+            return yield* Effect.mapError(asking, (cause) =>
+              cause._tag === "ActorError"
+                ? dialError(remote.toString(), new SwarmUnavailable({ cause }))
+                : new DialError({
+                  peer: remote.toString(),
+                  reason: new AllFailed({}),
+                  attempts: [{ address: prepared.raw.remoteAddress.toString(), reason: cause }]
+                }))
           })
 
         /** Runs outside the actor and reports back to it. What it opened is gone unless it succeeds. */
         const dial = (
           key: string,
           dialing: Dialing,
-          peer: PeerId.PeerId | undefined,
-          addresses: ReadonlyArray<Multiaddr.Multiaddr>
+          peer: PeerId.PeerId | undefined
         ) =>
           Effect.uninterruptibleMask((restore) =>
             Effect.gen(function*() {
               const scope = yield* Scope.fork(connectionsScope)
-              return yield* restore(dialAddresses(peer, addresses, scope)).pipe(
+              return yield* restore(dialAddresses(peer, dialing.addresses, scope)).pipe(
                 Effect.flatMap((result) =>
                   result._tag === "Succeeded"
-                    ? handOver(result.prepared, scope)
+                    // Interruptible: an actor that is ending does not answer.
+                    ? restore(handOver(result.prepared, scope))
                     : Effect.fail(
                       new DialError({ peer: peer?.toString() ?? "", reason: new AllFailed({}), attempts: result.attempts })
                     )
@@ -231,12 +269,13 @@ const make = Effect.fnUntraced(function*(options?: Options) {
               const under = dials.get(message.key)
               if (under !== undefined) {
                 under.waiting.push(message.reply)
+                under.addresses.push(...message.addresses)
                 return Effect.void
               }
-              const dialing: Dialing = { waiting: [message.reply], fiber: undefined }
+              const dialing: Dialing = { addresses: [...message.addresses], waiting: [message.reply], fiber: undefined }
               dials.set(message.key, dialing)
               return Effect.map(
-                Effect.forkIn(Effect.exit(dial(message.key, dialing, message.peer, message.addresses)), runScope),
+                Effect.forkIn(Effect.exit(dial(message.key, dialing, message.peer)), runScope),
                 (fiber) => {
                   dialing.fiber = fiber
                 }
@@ -263,9 +302,12 @@ const make = Effect.fnUntraced(function*(options?: Options) {
               }
               return Effect.forEach(dialing.waiting, (reply) => Deferred.done(reply, message.exit), { discard: true })
             }
-            case "Opened":
+            case "Opened": {
+              const refusal = overLimit(message.prepared)
+              if (refusal !== undefined) return Effect.asVoid(Deferred.fail(message.reply, refusal))
               return Effect.flatMap(opened(message.prepared), (connection) =>
                 Effect.asVoid(Deferred.succeed(message.reply, connection)))
+            }
             case "Ended": {
               const entry = forget(message.id)
               if (entry === undefined) return Effect.void
@@ -324,85 +366,25 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   // ---- listening
 
-  const pendingInbound = yield* Semaphore.make(options?.maxPendingInbound ?? 256)
-
-  /** Upgrades an accepted connection and hands it to the actor; closes it if either fails. */
-  const admit = (prepare: Effect.Effect<Connections.Prepared, AttemptReason>, scope: Scope.Closeable, address: Multiaddr.Multiaddr) =>
-    prepare.pipe(
-      Effect.tapError((reason) =>
-        Effect.sync(() => {
-          counters.inboundFailed++
-          emit({ _tag: "InboundFailed", remoteAddress: address, reason })
-        })
-      ),
-      Effect.flatMap((prepared) =>
-        swarm.ask<Connection>((reply) => ({ _tag: "Opened", prepared, reply }), dialPatience)
-      ),
-      Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)),
-      Effect.ignoreCause
-    )
-
-  const acceptOne = (listener: TransportListener) =>
-    Effect.gen(function*() {
-      yield* Semaphore.take(pendingInbound, 1)
-      const parent = connectionsScope
-      const scope = yield* Scope.fork(parent)
-      const raw = yield* Scope.provide(listener.accept, scope).pipe(
-        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Effect.andThen(Scope.close(scope, exit), Semaphore.release(pendingInbound, 1)))
+  const { listen, listenAddresses } = yield* Listening.make({
+    transport,
+    upgrade,
+    upgradeDeadline: Duration.fromInputUnsafe(options?.upgradeDeadline ?? "10 seconds"),
+    maxPending: options?.maxPendingInbound ?? 256,
+    connectionsScope: () => connectionsScope,
+    emit,
+    open: (prepared) =>
+      Effect.catchTag(
+        swarm.ask<Connection, AttemptReason>((reply) => ({ _tag: "Opened", prepared, reply }), dialPatience),
+        "ActorError",
+        () => Effect.fail(new ConnectionRefused({ scope: "swarm", limit: 0, current: 0 }))
       )
-      const prepare = upgrade(raw, { role: "listener", expectedPeer: undefined, deadline: upgradeDeadline }).pipe(
-        Scope.provide(scope),
-        Effect.map((upgraded): Connections.Prepared => ({ scope, raw, upgraded, direction: "inbound" }))
-      )
-      yield* Effect.forkIn(
-        Effect.ensuring(admit(prepare, scope, raw.remoteAddress), Semaphore.release(pendingInbound, 1)),
-        parent,
-        { startImmediately: true }
-      )
-    })
-
-  const listen = Effect.fnUntraced(function*(address: Multiaddr.Multiaddr) {
-    const protocol = transport.transports.find((candidate) => candidate.canListen(address))
-    if (protocol === undefined) {
-      return yield* new ListenError({ address: address.toString(), reason: new NoTransport({}) })
-    }
-    const listener = yield* Effect.mapError(
-      protocol.listen(address),
-      (cause) => new ListenError({ address: address.toString(), reason: new TransportFailed({ cause }) })
-    )
-    const addresses = yield* listener.addresses
-    yield* Effect.acquireRelease(
-      Effect.sync(() => listening.add(listener)),
-      () => Effect.sync(() => listening.delete(listener))
-    )
-    let accepted = 0
-    yield* actors.spawn<never, never, Scope.Scope>({
-      name: `listener ${addresses[0]?.toString() ?? address.toString()}`,
-      mailbox: 1,
-      restart: "stop",
-      make: () =>
-        Effect.gen(function*() {
-          yield* Effect.forkScoped(
-            Effect.forever(Effect.tap(acceptOne(listener), () => Effect.sync(() => accepted++))).pipe(
-              Effect.catch((error) => Effect.logError(`no more connections are accepted: ${error.message}`))
-            )
-          )
-          return { receive: () => Effect.void, detail: () => `${accepted} accepted` }
-        })
-    })
-    emit({ _tag: "Listening", addresses })
-    return addresses
   })
 
   return Swarm.of({
     peerId: identity.peerId,
     listen,
-    listenAddresses: Effect.suspend(() =>
-      Effect.map(
-        Effect.forEach(listening, (listener) => listener.addresses),
-        (lists) => lists.flat()
-      )
-    ),
+    listenAddresses,
     dial,
     openStream: (to, wanted) => Effect.flatMap(dial(to), (connection) => connection.openStream(wanted)),
     connections: (peer) =>
@@ -419,12 +401,16 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     events: Stream.fromPubSub(events),
     forEachConnection: Effect.fnUntraced(function*<R>(task: (connection: Connection) => Effect.Effect<void, never, R>) {
       const context = yield* Effect.context<R>()
-      const provided = (connection: Connection) => Effect.provideContext(task(connection), context)
+      const registered: Task = { run: (connection) => Effect.provideContext(task(connection), context), fibers: new Set() }
       yield* Effect.acquireRelease(
-        Effect.sync(() => tasks.add(provided)),
-        () => Effect.sync(() => tasks.delete(provided))
+        Effect.sync(() => tasks.add(registered)),
+        () =>
+          Effect.suspend(() => {
+            tasks.delete(registered)
+            return Fiber.interruptAll(registered.fibers)
+          })
       )
-      yield* Effect.forEach([...byId.values()], (entry) => runTask(provided, entry), { discard: true })
+      yield* Effect.forEach([...byId.values()], (entry) => runTask(registered, entry), { discard: true })
     }),
     counters: Effect.sync(() => ({ ...counters }))
   })

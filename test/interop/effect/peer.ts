@@ -7,6 +7,7 @@ import { parseArgs } from "node:util"
 import { Deferred, Effect, Layer, Result, Stream } from "effect"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Identify, Libp2p, Multiaddr, Perf, Ping, Protocols, type ProtocolStream, Swarm } from "../../../src/index.ts"
+import * as PerfLayer from "../../../src/layers/perf/Perf.ts"
 
 const echo = "/interop/echo/1.0.0"
 const halfClose = "/interop/half-close/1.0.0"
@@ -46,7 +47,7 @@ const Handlers = Layer.mergeAll(
   Protocols.layerHandler(reset, (stream) => Effect.andThen(stream.read, stream.reset("asked to")))
 )
 
-const Node = (listen: ReadonlyArray<string>) => Handlers.pipe(Layer.provideMerge(Libp2p.layerDefault({ listen })))
+const Node = (listen: ReadonlyArray<string>) => Layer.merge(Handlers, PerfLayer.layer).pipe(Layer.provideMerge(Libp2p.layerDefault({ listen })))
 
 const listen = Effect.gen(function*() {
   const swarm = yield* Swarm.Swarm

@@ -418,4 +418,109 @@ describe("Swarm", () => {
       yield* Effect.sleep(20)
       assert.isAtMost((yield* a.swarm.connections()).length, 1)
     })))
+
+  /** Hosts that accept connections and never say a word. */
+  const silentHosts = Effect.fnUntraced(function*(network: MemoryNet.Network, count: number) {
+    const hosts = Array.from({ length: count }, (_, i) => `10.0.1.${i + 1}`)
+    const net = Context.get(yield* Layer.build(network.host(hosts)), Net)
+    for (const host of hosts) {
+      const listener = yield* net.listen({ host, port: 4001 })
+      yield* Effect.forkScoped(Effect.forever(listener.accept))
+    }
+    return hosts.map((host) => Multiaddr.fromStringUnsafe(`/ip4/${host}/tcp/4001`))
+  })
+
+  it.live("addresses that do not answer hold up no other", () =>
+    run(Effect.gen(function*() {
+      const { a, atB, b, network } = yield* two
+      const silent = yield* silentHosts(network, 6)
+      const connection = yield* a.swarm.dial({ peer: b.swarm.peerId, addresses: [...silent, atB] })
+      assert.strictEqual(connection.remoteAddress.toString(), "/ip4/10.0.0.2/tcp/4001")
+      assert.strictEqual((yield* a.swarm.counters).outboundOpened, 1)
+    })))
+
+  it.live("who joins a dial brings its addresses along", () =>
+    run(Effect.gen(function*() {
+      const { a, atB, b, network } = yield* two
+      const addresses = yield* silentHosts(network, 1)
+      const first = yield* Effect.forkChild(a.swarm.dial({ peer: b.swarm.peerId, addresses }), { startImmediately: true })
+      yield* Effect.sleep(20)
+      const second = yield* a.swarm.dial({ peer: b.swarm.peerId, addresses: [atB] })
+      assert.strictEqual((yield* Fiber.join(first)).id, second.id)
+    })))
+
+  it.live("a node stops at any moment of a dial", () =>
+    run(Effect.gen(function*() {
+      const network = yield* MemoryNet.makeNetwork()
+      yield* startNode({ seed: 2, net: network.host(["10.0.0.2"]), listen })
+      for (let turns = 0; turns < 40; turns += 3) {
+        const a = yield* startNode({ seed: 1, net: network.host(["10.0.0.1"]) })
+        const dialing = yield* Effect.forkChild(
+          Effect.exit(a.swarm.dial(Multiaddr.fromStringUnsafe("/ip4/10.0.0.2/tcp/4001"))),
+          { startImmediately: true }
+        )
+        for (let i = 0; i < turns; i++) yield* Effect.yieldNow
+        yield* Effect.timeoutOrElse(a.stop, { duration: "5 seconds", orElse: () => Effect.die(`hangs after ${turns} turns`) })
+        yield* Effect.timeoutOrElse(Fiber.join(dialing), { duration: "5 seconds", orElse: () => Effect.die(`a dial hangs after ${turns} turns`) })
+      }
+    })))
+
+  it.live("a handler that will not end before the remote reads does not hold up the stop", () =>
+    run(Effect.gen(function*() {
+      const { a, atB, b } = yield* two
+      const began = yield* Deferred.make<void>()
+      yield* b.protocols.handle("/stubborn", (stream) =>
+        Effect.andThen(Deferred.succeed(began, undefined), Effect.never).pipe(
+          Effect.ensuring(Effect.ignore(stream.write(new Uint8Array(2 * 1024 * 1024))))
+        ))
+      const stream = yield* a.swarm.openStream(atB, "/stubborn")
+      yield* stream.write(Buffer.from("x"))
+      yield* Deferred.await(began)
+      yield* Effect.timeoutOrElse(b.stop, { duration: "5 seconds", orElse: () => Effect.die("the stop hangs") })
+    })))
+
+  it.live("inbound connections of one peer are limited, and the refusal says which limit", () =>
+    run(Effect.gen(function*() {
+      const network = yield* MemoryNet.makeNetwork()
+      const b = yield* startNode({ seed: 2, net: network.host(["10.0.0.2"]), listen, swarm: { maxConnectionsPerPeer: 2 } })
+      const refusals = yield* Effect.forkChild(
+        b.swarm.events.pipe(Stream.filter((event) => event._tag === "InboundFailed"), Stream.runHead),
+        { startImmediately: true }
+      )
+      for (const host of ["10.0.0.3", "10.0.0.4", "10.0.0.5"]) {
+        const twin = yield* startNode({ seed: 1, net: network.host([host]) })
+        yield* Effect.ignore(twin.swarm.dial(Multiaddr.fromStringUnsafe("/ip4/10.0.0.2/tcp/4001")))
+      }
+      const refused = yield* Fiber.join(refusals)
+      assert.deepStrictEqual(
+        refused._tag === "Some" && refused.value._tag === "InboundFailed" && refused.value.reason._tag === "ConnectionRefused" &&
+          [refused.value.reason.scope, refused.value.reason.limit],
+        ["connections of a peer", 2]
+      )
+      assert.lengthOf(yield* b.swarm.connections(), 2)
+    })))
+
+  it.live("tasks of connections end with the scope that asked for them", () =>
+    run(Effect.gen(function*() {
+      const { a, atB } = yield* two
+      yield* a.swarm.dial(atB)
+      let alive = 0
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* a.swarm.forEachConnection(() =>
+          Effect.andThen(Effect.sync(() => alive++), Effect.never).pipe(Effect.ensuring(Effect.sync(() => alive--))))
+        yield* Effect.sleep(10)
+        assert.strictEqual(alive, 1)
+      }))
+      assert.strictEqual(alive, 0)
+    })))
+
+  it.live("what a peer says of its addresses never comes before what worked", () =>
+    run(Effect.gen(function*() {
+      const { a, atB, b } = yield* two
+      const connection = yield* a.swarm.dial(atB)
+      const info = yield* a.identify.identified(connection)
+      assert.isFalse(info.listenAddresses.some(Multiaddr.isLoopback), "loopback addresses are not told over the network")
+      yield* a.peerStore.addAddresses(b.swarm.peerId, [Multiaddr.fromStringUnsafe("/ip4/10.0.0.99/tcp/1")], "claimed")
+      assert.strictEqual((yield* a.peerStore.addresses(b.swarm.peerId))[0]?.toString(), "/ip4/10.0.0.2/tcp/4001")
+    })))
 })

@@ -252,6 +252,8 @@ export class SecureStream implements ByteStream {
       if (this.pending) return this.sendBacklog
       this.seal()
       if (this.pending) return this.sendBacklog
+      // In the same step: a backlog that forms from now on needs a drain of its own.
+      this.draining = false
       if (this.failed !== undefined) return Effect.fail(this.failed)
       this.raw.flush()
       return this.writeClosed ? this.raw.closeWrite : Effect.void
