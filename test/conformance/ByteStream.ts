@@ -20,14 +20,12 @@ export interface ByteStreamOptions {
 }
 
 /** Declares a test in the way that the options ask for. */
-export const tester =
-  (options: ByteStreamOptions) =>
-  <A, E>(name: string, test: () => Effect.Effect<A, E, Scope.Scope>): void => {
-    const { run } = options
-    if (run !== undefined) it(name, () => run(test()))
-    else if (options.live === true) it.live(name, test)
-    else it.effect(name, test)
-  }
+export const tester = (options: ByteStreamOptions) => {
+  const { live, run } = options
+  const plain: (name: string, body: () => void) => void = it
+  return <A, E>(name: string, body: () => Effect.Effect<A, E, Scope.Scope>): void =>
+    run === undefined ? (live === true ? it.live : it.effect)(name, body) : plain(name, () => run(body()))
+}
 
 /** The byte at a position of an endless pattern without a short period. */
 const byteAt = (position: number, seed: number): number => (Math.imul(position + seed, 0x9e3779b1) >>> 24) & 0xff
@@ -74,10 +72,11 @@ const receivePattern = (stream: ByteStream, seed: number): Effect.Effect<number,
   })
 
 /** Lets everything that can go on go on, without a clock. */
-export const settle = (rounds = 200): Effect.Effect<void> => {
-  let left = rounds
-  return Effect.whileLoop({ while: () => left-- > 0, body: () => Effect.yieldNow, step: () => {} })
-}
+export const settle = (rounds = 200): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    let left = rounds
+    return Effect.whileLoop({ while: () => left-- > 0, body: () => Effect.yieldNow, step: () => {} })
+  })
 
 /** Writes until nothing more is taken however long one waits; gives the number of bytes taken. */
 const fill = (stream: ByteStream, options: ByteStreamOptions): Effect.Effect<number, StreamError> =>

@@ -3,7 +3,15 @@ import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { read, write } from "../../src/services/ByteStream.ts"
 import { type Endpoint, Net, type NetError, type Socket, type SocketListener } from "../../src/services/Net.ts"
-import { byteStreamSuite, type ByteStreamOptions, pattern, readExactly, reasonOf, settle, tester } from "./ByteStream.ts"
+import {
+  byteStreamSuite,
+  type ByteStreamOptions,
+  pattern,
+  readExactly,
+  reasonOf,
+  settle,
+  tester
+} from "./ByteStream.ts"
 
 export interface NetOptions extends ByteStreamOptions {
   /** An address of this host to listen on. Default 127.0.0.1. */

@@ -117,10 +117,13 @@ export class FaultyStream implements ByteStream, FaultLink {
     if (wait !== undefined && wait !== Number.POSITIVE_INFINITY) waits.push(Effect.sleep(Math.ceil(wait)))
     if (!this.drained && this.faults.blackHole !== true && this.incoming.room > 0) {
       waits.push(
-        Effect.catch(this.inner.readable, () =>
-          Effect.sync(() => {
-            this.drained = true
-          })
+        this.inner.readable.pipe(
+          Effect.catchTag("StreamError", () =>
+            Effect.sync(() => {
+              this.drained = true
+              this.failWrites()
+            })
+          )
         )
       )
     }
@@ -190,15 +193,16 @@ export class FaultyStream implements ByteStream, FaultLink {
     this.signal.notify()
     const sent = bytes === null || bytes === undefined ? this.inner.closeWrite : this.send(bytes)
     return sent.pipe(
-      Effect.catch(() =>
-        Effect.sync(() => {
-          this.writeFailed = true
-          this.outgoing.drop()
-        })
-      ),
+      Effect.catch(() => Effect.sync(() => this.failWrites())),
       Effect.andThen(this.pumpNext)
     )
   })
+
+  private failWrites(): void {
+    this.writeFailed = true
+    this.outgoing.drop()
+    this.signal.notify()
+  }
 
   private send(bytes: Uint8Array): Effect.Effect<void, StreamError> {
     return Effect.suspend(() => {
@@ -234,7 +238,7 @@ export class FaultyStream implements ByteStream, FaultLink {
   readonly release: Effect.Effect<void> = Effect.suspend(() => {
     const lingering =
       this.closing && this.pumping
-        ? Effect.interruptible(Effect.raceFirst(this.awaitPump, Effect.sleep(this.tools.lingerMs)))
+        ? Effect.interruptible(Effect.ignore(Effect.timeout(this.awaitPump, this.tools.lingerMs)))
         : Effect.void
     return Effect.andThen(
       lingering,

@@ -4,7 +4,7 @@
  * address without the peer: `/memory/7`.
  */
 import { Effect, Exit, Layer, Scope } from "effect"
-import * as Multiaddr from "../../data/Multiaddr.ts"
+import type * as Multiaddr from "../../data/Multiaddr.ts"
 import type { FaultControls } from "../../services/FaultControls.ts"
 import { ConnectionRefused, ConnectTimeout, NetError, type NetErrorReason } from "../../services/Net.ts"
 import {

@@ -74,8 +74,7 @@ export class Line {
     } else this.next()
     if (bytes === null) return null
     this.size -= bytes.length
-    if (rate !== undefined)
-      this.gate = Math.max(this.gate, this.tools.now() - savedMs) + (bytes.length * 1000) / rate
+    if (rate !== undefined) this.gate = Math.max(this.gate, this.tools.now() - savedMs) + (bytes.length * 1000) / rate
     maybeCorrupt(this.tools, faults, bytes)
     return bytes
   }

@@ -38,7 +38,7 @@ export const makeTools = (options: FaultOptions): Effect.Effect<Tools, never, Fa
       lingerMs: options.lingerMs ?? 5000,
       connectTimeoutMs: options.connectTimeoutMs ?? 127_000,
       now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
-      context: yield* Effect.context<never>()
+      context: yield* Effect.context()
     }
   })
 

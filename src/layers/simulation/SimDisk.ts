@@ -108,7 +108,10 @@ export class SimDisk {
    * time it is asked for, so that a restart does not share the dead one.
    */
   get layer(): Layer.Layer<FileSystem.FileSystem> {
-    return Layer.effect(FileSystem.FileSystem, Effect.sync(() => this.mount()))
+    return Layer.effect(
+      FileSystem.FileSystem,
+      Effect.sync(() => this.mount())
+    )
   }
 
   /** The service itself, until the next crash. */

@@ -56,20 +56,23 @@ const passing = <A, E>(fiber: Fiber.Fiber<A, E>, step = 10): Effect.Effect<A, E>
   })
 const now = Effect.clockWith((clock) => Effect.sync(() => Number(clock.monotonicTimeNanosUnsafe()) / 1e6))
 
+/** Everything goes through the lines, and nothing happens to it. */
+const hold: Faults = { corrupt: 1e-300 }
+
 byteStreamSuite(
-  "FaultyNet, held at a huge rate",
-  Effect.map(joined(MemoryNet.layer(), {}, { bytesPerSecond: 1e12 }), ({ client, server }) => [client, server] as const)
+  "FaultyNet, held for nothing",
+  Effect.map(joined(MemoryNet.layer(), {}, hold), ({ client, server }) => [client, server] as const)
 )
 
 byteStreamSuite(
-  "FaultyNet, held at a huge rate, the other way",
-  Effect.map(joined(MemoryNet.layer(), {}, { bytesPerSecond: 1e12 }), ({ client, server }) => [server, client] as const)
+  "FaultyNet, held for nothing, the other way",
+  Effect.map(joined(MemoryNet.layer(), {}, hold), ({ client, server }) => [server, client] as const)
 )
 
 byteStreamSuite(
-  "FaultyNet, late, over NodeNet",
-  Effect.map(joined(NodeNet.layer, {}, { delayMs: { min: 0, max: 2 } }), ({ client, server }) => [client, server] as const),
-  { live: true, transfer: 100_000 }
+  "FaultyNet, held for nothing, over NodeNet",
+  Effect.map(joined(NodeNet.layer, {}, hold), ({ client, server }) => [client, server] as const),
+  { live: true }
 )
 
 describe("FaultyNet", () => {
@@ -288,7 +291,7 @@ describe("FaultyNet", () => {
           const { client, controls, server } = yield* joined(MemoryNet.layer(), { capacityBytes: 20_000 })
           const sending = (stream: typeof client) =>
             Effect.gen(function* () {
-              for (let sent = 0; sent < size; ) {
+              for (let sent = 0; sent < size;) {
                 const length = Math.min(size - sent, 1 + ((sent * 31) % 9000))
                 yield* write(stream, pattern(sent, length))
                 sent += length

@@ -61,7 +61,13 @@ describe("FaultyTransport", () => {
         delayMs: { min: 1, max: 2 },
         corrupt: 0.5
       })
-      for (const wrong of [{ corrupt: 2 }, { bytesPerSecond: 0 }, { delayMs: -1 }, { delayMs: { min: 1 } }, { refuse: 1 }])
+      for (const wrong of [
+        { corrupt: 2 },
+        { bytesPerSecond: 0 },
+        { delayMs: -1 },
+        { delayMs: { min: 1 } },
+        { refuse: 1 }
+      ])
         yield* Effect.flip(decode(wrong))
     })
   )

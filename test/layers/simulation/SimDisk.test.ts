@@ -1,6 +1,6 @@
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, type FileSystem, Path, type PlatformError, type Scope } from "effect"
+import { Effect, Exit, Fiber, type FileSystem, Layer, Path, type PlatformError, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { FileSystem as FileSystemTag } from "effect/FileSystem"
 import * as NodeCrypto from "../../../src/layers/crypto/NodeCrypto.ts"
@@ -106,8 +106,7 @@ describe("SimDisk: as a file system", () => {
         const sim = diskOf(seed).mount()
         const root = yield* real.makeTempDirectoryScoped()
         yield* sim.makeDirectory(root, { recursive: true })
-        const path = () =>
-          `${root}/${random.pick(["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "a/x"] as const)}`
+        const path = () => `${root}/${random.pick(["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "a/x"] as const)}`
         const flags: ReadonlyArray<FileSystem.OpenFlag> = ["r", "r+", "w", "wx", "w+", "wx+", "a", "ax", "a+", "ax+"]
         const step = (): ((fs: Fs) => Effect.Effect<unknown, PlatformError.PlatformError>) => {
           const one = path()
@@ -151,7 +150,11 @@ describe("SimDisk: as a file system", () => {
           const [left, right] = [yield* Effect.result(doing(sim)), yield* Effect.result(doing(real))]
           const show = (result: typeof left) =>
             result._tag === "Success" ? ["ok", result.success] : ["failed", tagOf(result.failure)]
-          assert.deepStrictEqual(show(left), show(right), `seed ${seed}, step ${i}, ${left._tag === "Failure" ? left.failure.message : ""}, ${right._tag === "Failure" ? right.failure.message : ""}`)
+          assert.deepStrictEqual(
+            show(left),
+            show(right),
+            `seed ${seed}, step ${i}, ${left._tag === "Failure" ? left.failure.message : ""}, ${right._tag === "Failure" ? right.failure.message : ""}`
+          )
         }
       }
     }).pipe(Effect.provide(NodeFileSystem.layer))
@@ -249,7 +252,13 @@ describe("SimDisk: crashes", () => {
         const left = yield* disk.mount().readFile("/config")
         const same = (other: Uint8Array) => left.length === other.length && left.every((byte, i) => byte === other[i])
         seen.add(
-          same(bytes(1500, 1)) ? "old" : same(bytes(1500, 2)) ? "new" : left.length === 0 ? "empty" : `cut ${left.length}`
+          same(bytes(1500, 1))
+            ? "old"
+            : same(bytes(1500, 2))
+              ? "new"
+              : left.length === 0
+                ? "empty"
+                : `cut ${left.length}`
         )
       }
       assert.deepStrictEqual([...seen].toSorted(), ["cut 1024", "cut 512", "empty", "new", "old"])
@@ -344,8 +353,7 @@ describe("SimDisk: a key file", () => {
         SecureRandom.SecureRandom,
         SecureRandom.make((size) => entropy.bytes(size))
       ),
-      Effect.provide(Path.layer),
-      Effect.provide(NodeCrypto.layer)
+      Effect.provide(Layer.merge(Path.layer, NodeCrypto.layer))
     )
 
   for (const mode of ["kept", "lost", "torn"] as const) {

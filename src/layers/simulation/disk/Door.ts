@@ -72,7 +72,5 @@ export const operation = <A>(
     const fault = door.enter(method, detail)
     if (fault !== undefined) return Effect.fail(refuse(method, path, fault))
     const result = body(clock.currentTimeMillisUnsafe())
-    return Result.isSuccess(result)
-      ? Effect.succeed(result.success)
-      : Effect.fail(refuse(method, path, result.failure))
+    return Result.isSuccess(result) ? Effect.succeed(result.success) : Effect.fail(refuse(method, path, result.failure))
   })

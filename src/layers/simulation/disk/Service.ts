@@ -127,8 +127,7 @@ export const makeService = (volume: Volume, door: Door, names: Prng): FileSystem
           return Result.void
         })
       ),
-    chmod: (path, mode) =>
-      run("chmod", path, () => volume.setMode(path, mode), `${path} ${mode.toString(8)}`),
+    chmod: (path, mode) => run("chmod", path, () => volume.setMode(path, mode), `${path} ${mode.toString(8)}`),
     chown: (path) => unsupported("chown", path),
     copy: (path) => unsupported("copy", path),
     copyFile: (from, to) => Effect.flatMap(readFile(from), (bytes) => writeFile(to, bytes)),

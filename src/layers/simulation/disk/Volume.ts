@@ -216,7 +216,8 @@ export class Volume {
     if (node === undefined) return Result.fail("ENOENT")
     if (node._tag === "Directory") {
       if (!recursive) return Result.fail("ERR_FS_EISDIR")
-      for (const child of [...node.entries.keys()]) {
+      // Deleting the entry under a map's iterator is sound.
+      for (const child of node.entries.keys()) {
         const gone = this.remove(`${path}/${child}`, true, now)
         if (Result.isFailure(gone)) return gone
       }

@@ -15,4 +15,5 @@ export const isMulticast = (host: string): boolean => {
 }
 export const isPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port <= 65_535
 /** An endpoint as one word, for tables and notes. */
-export const text = (at: Endpoint): string => (at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`)
+export const text = (at: Endpoint): string =>
+  at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`

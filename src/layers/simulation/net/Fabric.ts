@@ -50,7 +50,9 @@ export interface SimNetworkOptions {
 }
 
 /** Where an address leads: to a host, or into a NAT. */
-export type Route = { readonly host: SimHost; readonly nat?: undefined } | { readonly nat: NatBox; readonly host?: undefined }
+export type Route =
+  | { readonly host: SimHost; readonly nat?: undefined }
+  | { readonly nat: NatBox; readonly host?: undefined }
 
 const loopbackLink: LinkOptions = { latencyMs: 0.02 }
 

@@ -3,10 +3,10 @@ import { Layer } from "effect"
 import { Net } from "../../../services/Net.ts"
 import { familyOf, isLoopback } from "./Address.ts"
 import type { Fabric } from "./Fabric.ts"
+import type { FlightEnd } from "./Flight.ts"
 import * as HostNet from "./HostNet.ts"
 import { type Path, type PathEnd, Rate, type Waiter } from "./Link.ts"
 import type { Firewall, NatBox } from "./Nat.ts"
-import type { SimSocket } from "./SimStream.ts"
 import { Stack } from "./Stack.ts"
 
 export interface HostOptions {
@@ -28,7 +28,7 @@ export interface HostOptions {
 export interface SlowReads {
   readonly bytesPerSecond: number
   readonly rate: Rate
-  readonly waiting: Set<SimSocket>
+  readonly waiting: Set<FlightEnd>
 }
 
 export class SimHost implements PathEnd {

@@ -1,6 +1,5 @@
 /** The Net service of one boot of a simulated host. */
-import { Effect, type Scope } from "effect"
-import * as Scopes from "effect/Scope"
+import { Effect, Scope } from "effect"
 import {
   type ConnectOptions,
   type Endpoint,
@@ -14,8 +13,7 @@ import {
   type Socket,
   SocketClosed,
   type SocketListener,
-  SystemRefused,
-
+  SystemRefused
 } from "../../../services/Net.ts"
 import { Inbox } from "../../internal/Inbox.ts"
 import { familyOf } from "./Address.ts"
@@ -37,6 +35,13 @@ const pause = (stack: Stack, ms: number): Effect.Effect<void> =>
     const timer = stack.fabric.timeline.after(ms, () => stack.host.schedule(() => resume(Effect.void)))
     return Effect.sync(timer.cancel)
   })
+
+/** By itself, so that it holds on to nothing but the socket. */
+const releaseWith = (scope: Scope.Scope, socket: SimSocket): Effect.Effect<void> =>
+  Scope.addFinalizer(
+    scope,
+    Effect.sync(() => socket.release())
+  )
 
 const connect = (stack: Stack, options: ConnectOptions): Effect.Effect<Socket, NetError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
@@ -60,10 +65,7 @@ const connect = (stack: Stack, options: ConnectOptions): Effect.Effect<Socket, N
       yield* Effect.onInterrupt(restore(settled), () => Effect.sync(() => started.abort()))
       const { outcome } = started
       if (!(outcome instanceof SimSocket)) return yield* refuse(outcome ?? new SystemRefused({ code: "ECANCELED" }))
-      yield* Scopes.addFinalizer(
-        scope,
-        Effect.sync(() => outcome.release())
-      )
+      yield* releaseWith(scope, outcome)
       return outcome
     })
   )
@@ -92,10 +94,7 @@ const listen = (stack: Stack, options: ListenOptions): Effect.Effect<SocketListe
           for (;;) {
             const socket = accepting.take()
             if (socket !== undefined) {
-              yield* Scopes.addFinalizer(
-                scope,
-                Effect.sync(() => socket.release())
-              )
+              yield* releaseWith(scope, socket)
               return socket
             }
             if (accepting.closed)
@@ -158,4 +157,3 @@ export const make = (stack: Stack): Net["Service"] =>
       ),
     lookupTxt: (name) => lookup(stack, name, ({ txt = [] }) => txt)
   })
-

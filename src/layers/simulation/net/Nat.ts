@@ -120,12 +120,6 @@ export class NatBox {
     return mapping.sent.has(this.filterKey(from), now - this.mappingTimeoutMs) ? mapping : undefined
   }
 
-  /** Forgets every mapping, as a reboot of the box does. */
-  forgetAll(): void {
-    this.byInner.clear()
-    this.byPort.clear()
-  }
-
   private filterKey(endpoint: Endpoint): string {
     if (this.kind === "address-dependent") return endpoint.host
     return this.kind === "address-port-dependent" || this.kind === "symmetric" ? text(endpoint) : "any"

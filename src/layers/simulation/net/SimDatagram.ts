@@ -92,7 +92,9 @@ const land = (fabric: Fabric, host: SimHost, packet: Packet, own: boolean): void
   const deliver = (): void => {
     const { datagrams } = host.stack
     if (isMulticast(packet.to.host)) {
-      const joined = datagrams.filter(({ groups, local }) => local.port === packet.to.port && groups.has(packet.to.host))
+      const joined = datagrams.filter(
+        ({ groups, local }) => local.port === packet.to.port && groups.has(packet.to.host)
+      )
       return hand(fabric, host, packet, joined)
     }
     if (!host.owns(packet.to.host)) return drop(fabric, host.name, packet, "the address is gone")
@@ -118,7 +120,9 @@ const sendMulticast = (stack: Stack, packet: Packet, loopback: boolean): void =>
   // Those who share its wire: the hosts behind the same NAT, or those behind none.
   for (const target of fabric.hosts) {
     if (target.behind !== host.behind || (target === host && !loopback)) continue
-    if (!target.stack.datagrams.some(({ groups, local }) => local.port === packet.to.port && groups.has(packet.to.host)))
+    if (
+      !target.stack.datagrams.some(({ groups, local }) => local.port === packet.to.port && groups.has(packet.to.host))
+    )
       continue
     const copy = { ...packet, bytes: new Uint8Array(packet.bytes) }
     transmit(fabric, fabric.path(host, target), copy, (arrived) => land(fabric, target, arrived, true))

@@ -23,30 +23,14 @@ import type { Timer } from "../Timeline.ts"
 import { text } from "./Address.ts"
 import type { Fabric } from "./Fabric.ts"
 import type { SimHost } from "./Host.ts"
-import { minRetransmitMs, nextRetry, type Path, stallMs, type Waiter } from "./Link.ts"
+import { Flight, type FlightEnd, maxSegment, noBytes, type Segment } from "./Flight.ts"
+import { type Path, stallMs } from "./Link.ts"
 import { Pieces } from "./Pieces.ts"
 
-/** The most bytes of a segment. */
-const maxSegment = 64 * 1024
 /** Acknowledgements noted one by one; more are joined. */
 const maxCredits = 64
-const noBytes = new Uint8Array(0)
 
 type Resume = (effect: Effect.Effect<void, StreamError>) => void
-
-/** `open` is the last step of the handshake; `deaf` says that the sender has stopped reading. */
-type SegmentKind = "open" | "data" | "end" | "deaf" | "reset"
-
-interface Segment {
-  readonly kind: SegmentKind
-  bytes: Uint8Array
-  readonly sentAt: number
-  /** The time from its first bit to its last. */
-  spread: number
-  arriveAt: number
-  /** It has waited for the receiver's downlink. */
-  admitted: boolean
-}
 
 const failure = (reason: StreamErrorReason): Effect.Effect<never, StreamError> =>
   Effect.suspend(() => Effect.fail(new StreamError({ reason })))
@@ -62,7 +46,7 @@ export interface SocketOwner {
   readonly finished: (socket: SimSocket) => void
 }
 
-export class SimSocket implements Socket, Waiter {
+export class SimSocket implements Socket, FlightEnd {
   readonly ownedReads = true
   readonly owner: SocketOwner
   readonly local: Endpoint
@@ -72,7 +56,6 @@ export class SimSocket implements Socket, Waiter {
   /** Takes the connection that the remote has dialled; false to refuse it. */
   onOpen: (() => boolean) | undefined
   private readonly fabric: Fabric
-  private readonly path: Path
   private readonly back: Path
   private peer: SimSocket | undefined
   private error: StreamErrorReason | undefined
@@ -99,29 +82,21 @@ export class SimSocket implements Socket, Waiter {
   private heldCredit = 0
   private creditTimer: Timer | undefined
 
-  // Under way.
-  private flight: Array<Segment> = []
-  private timer: Timer | undefined
-  private lastArrival = 0
-  /** When the segment that does not get through was sent. */
-  private stuckSince: number | undefined
-  /** The segments under way were lost, not merely held. */
-  private lost = false
-  private stall: Timer | undefined
+  private readonly flight: Flight
 
   constructor(fabric: Fabric, owner: SocketOwner, local: Endpoint, remote: Endpoint, path: Path, back: Path) {
     this.fabric = fabric
     this.owner = owner
     this.local = local
     this.remote = remote
-    this.path = path
     this.back = back
+    this.flight = new Flight(fabric, path, back, this)
   }
 
   /** Joins both ends and, if `opens`, tells the far one. */
   join(peer: SimSocket, opens: boolean): void {
     this.peer = peer
-    if (opens) this.send("open", noBytes)
+    if (opens) this.flight.send("open", noBytes)
   }
 
   get remoteHost(): SimHost | undefined {
@@ -165,7 +140,7 @@ export class SimSocket implements Socket, Waiter {
       if (this.outEnded) return Effect.void
       this.flush()
       this.outEnded = true
-      this.send("end", noBytes)
+      this.flight.send("end", noBytes)
       this.wakeLater()
       return Effect.void
     })
@@ -200,7 +175,7 @@ export class SimSocket implements Socket, Waiter {
 
   readonly flush = (): void => {
     if (this.pending.size === 0) return
-    for (const bytes of this.pending.takeAll(maxSegment)) this.send("data", bytes)
+    for (const bytes of this.pending.takeAll(maxSegment)) this.flight.send("data", bytes)
   }
 
   readonly reset = (because: string): void => {
@@ -212,7 +187,7 @@ export class SimSocket implements Socket, Waiter {
       this.dropOutgoing()
       this.note("net.reset", `${this.link}: ${because}`)
       this.fabric.stats.resets++
-      this.send("reset", noBytes)
+      this.flight.send("reset", noBytes)
     }
     this.finishIfDone()
   }
@@ -223,7 +198,7 @@ export class SimSocket implements Socket, Waiter {
     if (!this.outEnded) return this.reset("its scope was closed")
     this.fail(new ResetLocally({ because: "its scope was closed" }))
     this.note("net.closed", this.link)
-    if (!this.inEnded) this.send("deaf", noBytes)
+    if (!this.inEnded) this.flight.send("deaf", noBytes)
     this.finishIfDone()
   }
 
@@ -250,21 +225,51 @@ export class SimSocket implements Socket, Waiter {
     }
   }
 
-  /** The receiver's speed has changed: what waits for it is looked at again. */
+  /** The receiver's speed has changed. */
   reconsider(): void {
-    const head = this.flight[0]
-    if (head === undefined || this.stuckSince !== undefined) return
-    if (head.admitted) {
-      head.admitted = false
-      head.arriveAt = this.fabric.now
-    }
-    this.arm(head.arriveAt)
+    this.flight.reconsider()
   }
 
   /** A path that it waited for is open, or the remote host (`undefined`) is back. */
   opened(path: Path | undefined): void {
     if (path !== undefined && path === this.back) this.creditsFlow()
-    else this.unstick()
+    else this.flight.opened()
+  }
+
+  // ---- What becomes of its segments; see Flight.ts.
+
+  get host(): SimHost {
+    return this.owner.host
+  }
+
+  /** The other end, where its segments go. */
+  get far(): SimSocket | undefined {
+    return this.peer
+  }
+
+  /** Everything has arrived, or been dropped. */
+  drained(): void {
+    this.finishIfDone()
+  }
+
+  /** The remote host knows nothing of the connection. */
+  refused(): void {
+    if (this.error !== undefined) return
+    this.dropOutgoing()
+    this.fail(new ResetByPeer())
+    this.finishIfDone()
+  }
+
+  /** No progress for too long. */
+  stalled(): void {
+    this.gone = true
+    this.dropOutgoing()
+    if (this.error === undefined) {
+      this.fabric.stats.timedOut++
+      this.note("net.lost", `${this.link}: no progress for ${stallMs / 1000} s`)
+      this.fail(new ConnectionLost({ detail: "timed out: no progress for two minutes (ETIMEDOUT)" }))
+    }
+    this.finishIfDone()
   }
 
   // ---- Reading side.
@@ -275,9 +280,12 @@ export class SimSocket implements Socket, Waiter {
   }
 
   /** A segment of the other end arrives here. Says what to answer. */
-  private receive(segment: Segment): "taken" | "unknown" {
+  receive(segment: Segment): "taken" | "unknown" {
     if (segment.kind === "open") {
-      if (this.owner.alive && this.onOpen?.() === true) return "taken"
+      const opened = this.owner.alive && this.onOpen?.() === true
+      // It holds on to the handshake, which is over.
+      this.onOpen = undefined
+      if (opened) return "taken"
       this.vanish("refused")
       return "unknown"
     }
@@ -320,9 +328,9 @@ export class SimSocket implements Socket, Waiter {
   private creditsFlow(): void {
     const bytes = this.heldCredit
     this.heldCredit = 0
-    if (this.stuckSince === undefined) this.clearStall()
+    this.flight.heard()
     // The sender's next attempt brings the answer that was lost.
-    if (bytes > 0) this.addCredit(bytes, this.fabric.now + this.back.meanMs + this.retransmitMs)
+    if (bytes > 0) this.addCredit(bytes, this.fabric.now + this.back.meanMs + this.flight.retransmitMs)
   }
 
   /** The remote has read so many bytes. */
@@ -355,7 +363,8 @@ export class SimSocket implements Socket, Waiter {
       this.outstanding -= credit.bytes
       count++
     }
-    if (count > 0) this.credits.splice(0, count)
+    if (count > 0 && count === this.credits.length) this.credits = []
+    else if (count > 0) this.credits.splice(0, count)
   }
 
   private awaitCredit(): void {
@@ -369,13 +378,8 @@ export class SimSocket implements Socket, Waiter {
     this.wakeLater()
   }
 
-  // ---- On the way.
-
-  private get retransmitMs(): number {
-    return Math.max(minRetransmitMs, this.path.meanMs + this.back.meanMs)
-  }
-
-  private get link(): string {
+  /** Both endpoints, for notes. */
+  get link(): string {
     return `${text(this.local)} ${text(this.remote)}`
   }
 
@@ -383,193 +387,9 @@ export class SimSocket implements Socket, Waiter {
     this.fabric.note(this.owner.host.name, kind, detail)
   }
 
-  private send(kind: SegmentKind, bytes: Uint8Array): void {
-    const { now } = this.fabric
-    // A reset is sent once, whether it arrives or not.
-    if (kind === "reset" && this.path.blocked) return
-    const segment: Segment = { kind, bytes, sentAt: now, spread: 0, arriveAt: 0, admitted: false }
-    this.flight.push(segment)
-    if (this.stuckSince !== undefined) return
-    if (this.path.blocked) return this.stick(true)
-    this.depart(segment)
-    if (this.timer === undefined) this.arm(segment.arriveAt)
-  }
-
-  private depart(segment: Segment): void {
-    const { bytes } = segment
-    let at = this.path.depart(bytes.length, this.fabric.now)
-    const losses = this.path.losses(bytes.length)
-    if (losses > 0) {
-      at += this.retransmitMs * (2 ** losses - 1)
-      this.fabric.stats.retransmitted += losses
-      if (this.stall === undefined && at - this.fabric.now > stallMs) this.armStall(this.fabric.now)
-    }
-    segment.spread = this.path.spread
-    segment.arriveAt = this.lastArrival = Math.max(at, this.lastArrival)
-  }
-
-  private arm(at: number): void {
-    this.timer?.cancel()
-    this.timer = this.fabric.timeline.after(at - this.fabric.now, () => this.arrive())
-  }
-
-  /** Delivers what has arrived. */
-  private arrive(): void {
-    this.timer = undefined
-    const { peer } = this
-    if (peer === undefined) return
-    let taken = 0
-    for (; taken < this.flight.length; taken++) {
-      const segment = this.flight[taken]
-      if (segment === undefined || segment.arriveAt > this.fabric.now) break
-      const away = !peer.owner.host.owns(peer.local.host) || !peer.owner.host.up
-      if (this.path.blocked || away) {
-        // A reset is sent once.
-        if (segment.kind === "reset") continue
-        this.flight.splice(0, taken)
-        return this.stick(true)
-      }
-      if (this.path.held) {
-        this.flight.splice(0, taken)
-        return this.stick(false)
-      }
-      if (segment.kind === "data" && !segment.admitted && !this.admit(segment, taken, peer.owner.host)) break
-      this.deliver(segment, peer)
-      if (this.flight.length === 0) break
-    }
-    if (taken > 0) this.flight.splice(0, taken)
-    const head = this.flight[0]
-    if (head !== undefined && this.timer === undefined) this.arm(head.arriveAt)
-    this.finishIfDone()
-  }
-
-  /** Lets a segment through the receiver's downlink; false when it has to wait there. */
-  private admit(segment: Segment, index: number, host: SimHost): boolean {
-    const { now } = this.fabric
-    let at = now
-    if (host.downlink !== undefined && host !== this.owner.host) {
-      at = host.downlink.pass(segment.bytes.length, now - segment.spread, now)
-    }
-    if (host.slow !== undefined) {
-      // In small pieces, so that a slow reader reads slowly and not now and then.
-      const size = Math.max(1, Math.floor(host.slow.bytesPerSecond / 10))
-      if (segment.bytes.length > size) {
-        const rest: Segment = { ...segment, bytes: segment.bytes.subarray(size) }
-        segment.bytes = segment.bytes.subarray(0, size)
-        this.flight.splice(index + 1, 0, rest)
-      }
-      at = Math.max(at, host.slow.rate.pass(segment.bytes.length, now, now))
-      host.slow.waiting.add(this)
-    }
-    if (at <= now) return true
-    segment.admitted = true
-    segment.arriveAt = at
-    this.lastArrival = Math.max(this.lastArrival, at)
-    return false
-  }
-
-  private deliver(segment: Segment, peer: SimSocket): void {
-    const { stats } = this.fabric
-    stats.segments++
-    stats.bytes += segment.bytes.length
-    if (this.fabric.traceSegments) this.note("net.segment", `${this.link} ${segment.kind} ${segment.bytes.length}`)
-    this.stuckSince = undefined
-    if (this.back.stopped) {
-      // It arrives, but nothing ever tells this end.
-      if (this.stall === undefined) this.armStall(this.fabric.now)
-      this.back.waiting.add(this)
-    } else {
-      this.clearStall()
-    }
-    if (this.path.corrupt(segment.bytes)) stats.corrupted++
-    if (peer.receive(segment) === "taken") return
-    // Nobody is there: the host answers with a reset.
-    this.flight = []
-    if (this.back.stopped) return
-    this.fabric.timeline.after(this.back.sampleMs(), () => {
-      if (this.error !== undefined) return
-      this.dropOutgoing()
-      this.fail(new ResetByPeer())
-      this.finishIfDone()
-    })
-  }
-
-  /** Nothing gets through any more; `lost` if what was under way has to be sent again. */
-  private stick(lost: boolean): void {
-    const head = this.flight[0]
-    if (head === undefined) return
-    this.timer?.cancel()
-    this.timer = undefined
-    this.lost ||= lost
-    this.stuckSince ??= head.sentAt
-    if (this.stall === undefined) this.armStall(this.stuckSince)
-    if (this.path.stopped) this.path.waiting.add(this)
-    else this.peer?.owner.host.waiting.add(this)
-  }
-
-  private unstick(): void {
-    if (this.stuckSince === undefined || this.flight.length === 0) return
-    const { now } = this.fabric
-    const at = this.lost ? nextRetry(this.stuckSince, now, this.retransmitMs) : now
-    this.timer?.cancel()
-    this.timer = this.fabric.timeline.after(at - now, () => this.resend())
-  }
-
-  private resend(): void {
-    this.timer = undefined
-    if (this.lost && this.path.blocked) return this.stick(true)
-    const { lost } = this
-    this.lost = false
-    this.lastArrival = this.fabric.now
-    for (const segment of this.flight) {
-      if (lost) {
-        this.depart(segment)
-        this.fabric.stats.retransmitted++
-      } else {
-        segment.arriveAt = this.fabric.now
-      }
-    }
-    const head = this.flight[0]
-    // The queue moves again; whether the other end is there is seen on arrival.
-    const since = this.stuckSince
-    this.stuckSince = undefined
-    if (head === undefined) return
-    if (since !== undefined && this.stall === undefined) this.armStall(since)
-    this.arm(head.arriveAt)
-  }
-
-  private armStall(since: number): void {
-    this.stall = this.fabric.timeline.after(Math.max(0, since + stallMs - this.fabric.now), () => this.stalled())
-  }
-
-  private clearStall(): void {
-    this.stall?.cancel()
-    this.stall = undefined
-  }
-
-  private stalled(): void {
-    this.stall = undefined
-    this.gone = true
-    this.dropOutgoing()
-    if (this.error === undefined) {
-      this.fabric.stats.timedOut++
-      this.note("net.lost", `${this.link}: no progress for ${stallMs / 1000} s`)
-      this.fail(new ConnectionLost({ detail: "timed out: no progress for two minutes (ETIMEDOUT)" }))
-    }
-    this.finishIfDone()
-  }
-
   private dropOutgoing(): void {
-    this.flight = []
     this.pending.drop()
-    this.timer?.cancel()
-    this.timer = undefined
-    this.stuckSince = undefined
-    this.lost = false
-    this.clearStall()
-    this.path.waiting.delete(this)
-    this.back.waiting.delete(this)
-    this.peer?.owner.host.waiting.delete(this)
+    this.flight.drop()
   }
 
   private fail(reason: StreamErrorReason): void {
@@ -584,10 +404,9 @@ export class SimSocket implements Socket, Waiter {
 
   /** Gives everything back once the end is over and all it said has arrived. */
   private finishIfDone(): void {
-    if (this.finished || this.error === undefined || this.flight.length > 0) return
+    if (this.finished || this.error === undefined || !this.flight.isEmpty) return
     this.finished = true
-    this.clearStall()
-    this.peer?.owner.host.slow?.waiting.delete(this)
+    this.flight.drop()
     this.onFinished?.()
     this.owner.finished(this)
   }

@@ -136,8 +136,12 @@ export class Attempt {
   }
 
   private giveBack(): void {
-    this.stack.used.delete(this.key)
-    if (this.mapping !== undefined) this.mapping.users--
+    Attempt.giveBack(this.stack, this.key, this.mapping)
+  }
+
+  private static giveBack(stack: Stack, key: string, mapping: Mapping | undefined): void {
+    stack.used.delete(key)
+    if (mapping !== undefined) mapping.users--
   }
 
   private dropped(host: SimHost | undefined, why: string): void {
@@ -186,9 +190,17 @@ export class Attempt {
   private connect(stack: Stack, at: Endpoint, listener: Listener, there: Path, back: Path): void {
     const near = new SimSocket(this.fabric, this.stack, this.local, this.remote, there, back)
     const far = new SimSocket(this.fabric, stack, at, this.seen, back, there)
+    const key = `${text(at)} ${text(this.seen)}`
     far.onOpen = () => {
+      // The dialler has forgotten a connection of the same two ends, as after a crash, and says so.
+      for (const stale of stack.sockets) {
+        if (!stale.failed && text(stale.local) === text(at) && text(stale.remote) === text(this.seen)) stale.cut()
+      }
       if (!listener.accepting.put(far)) return false
       stack.sockets.add(far)
+      // No other connection can have the same two ends: this host dials from another port.
+      stack.used.add(key)
+      far.onFinished = () => stack.used.delete(key)
       this.fabric.note(stack.host.name, "net.accepted", `${text(at)} ${text(this.seen)}`)
       return true
     }
@@ -215,7 +227,9 @@ export class Attempt {
   private established(socket: SimSocket): void {
     this.outcome = socket
     this.end()
-    socket.onFinished = () => this.giveBack()
+    // Not by way of the attempt, which a long connection would keep alive.
+    const { key, mapping, stack } = this
+    socket.onFinished = () => Attempt.giveBack(stack, key, mapping)
     this.stack.sockets.add(socket)
     this.fabric.stats.connections++
     this.fabric.note(this.stack.host.name, "net.connect", `${text(this.local)} ${text(this.remote)}`)
@@ -320,7 +334,8 @@ export class Stack implements SocketOwner {
   /** The NAT that a packet on this route leaves through. */
   translator(route: Route) {
     const { behind } = this.host
-    return behind !== undefined && (route.nat !== undefined || (route.host !== this.host && route.host.behind !== behind))
+    return behind !== undefined &&
+      (route.nat !== undefined || (route.host !== this.host && route.host.behind !== behind))
       ? behind
       : undefined
   }

@@ -9,14 +9,15 @@ import { makeSim, runIn } from "./harness.ts"
 const kinds = ["none", "endpoint-independent", "address-dependent", "address-port-dependent", "symmetric"] as const
 
 /** Who gets in after the inner host has sent to `port 1` of a server. */
-const lets: Readonly<Record<NatKind, { samePort: boolean; otherPort: boolean; otherHost: boolean; oneMapping: boolean }>> =
-  {
-    none: { samePort: true, otherPort: true, otherHost: true, oneMapping: true },
-    "endpoint-independent": { samePort: true, otherPort: true, otherHost: true, oneMapping: true },
-    "address-dependent": { samePort: true, otherPort: true, otherHost: false, oneMapping: true },
-    "address-port-dependent": { samePort: true, otherPort: false, otherHost: false, oneMapping: true },
-    symmetric: { samePort: true, otherPort: false, otherHost: false, oneMapping: false }
-  }
+const lets: Readonly<
+  Record<NatKind, { samePort: boolean; otherPort: boolean; otherHost: boolean; oneMapping: boolean }>
+> = {
+  none: { samePort: true, otherPort: true, otherHost: true, oneMapping: true },
+  "endpoint-independent": { samePort: true, otherPort: true, otherHost: true, oneMapping: true },
+  "address-dependent": { samePort: true, otherPort: true, otherHost: false, oneMapping: true },
+  "address-port-dependent": { samePort: true, otherPort: false, otherHost: false, oneMapping: true },
+  symmetric: { samePort: true, otherPort: false, otherHost: false, oneMapping: false }
+}
 
 const home = (kind: NatKind, options?: { mappingTimeoutMs: number }) => {
   const sim = makeSim({ link: { latencyMs: 10 } })
@@ -60,7 +61,10 @@ describe("NAT, datagrams", () => {
           const seen = (yield* third.receive).from
           const oneMapping = seen.port === from.port
           assert.deepStrictEqual({ samePort, otherPort, otherHost, oneMapping }, lets[kind])
-          assert.strictEqual((yield* Effect.flip(stranger.net.connect({ host: "192.168.1.2", port: 1 }))).reason._tag, "Unreachable")
+          assert.strictEqual(
+            (yield* Effect.flip(stranger.net.connect({ host: "192.168.1.2", port: 1 }))).reason._tag,
+            "Unreachable"
+          )
         })
       )
     })
@@ -160,7 +164,10 @@ describe("NAT, connections", () => {
         const listener = yield* inner.net.listen({ host: "0.0.0.0", port: 80 })
         yield* beside.net.connect({ host: "192.168.1.2", port: 80 })
         assert.strictEqual((yield* listener.accept).remote.host, "192.168.1.3")
-        assert.strictEqual((yield* Effect.flip(far.net.connect({ host: "192.168.1.3", port: 80 }))).reason._tag, "Unreachable")
+        assert.strictEqual(
+          (yield* Effect.flip(far.net.connect({ host: "192.168.1.3", port: 80 }))).reason._tag,
+          "Unreachable"
+        )
       })
     )
   })
@@ -195,7 +202,10 @@ describe("NAT, connections", () => {
         const listener = yield* open.net.listen({ host: "0.0.0.0", port: 1 })
         yield* shy.net.connect({ host: "10.0.0.2", port: 1 })
         yield* listener.accept
-        assert.strictEqual((yield* Effect.flip(open.net.connect({ host: "10.0.0.1", port: 1 }))).reason._tag, "ConnectTimeout")
+        assert.strictEqual(
+          (yield* Effect.flip(open.net.connect({ host: "10.0.0.1", port: 1 }))).reason._tag,
+          "ConnectTimeout"
+        )
         yield* shy.net.connect({ host: "127.0.0.1", port: 1 })
         const inside = yield* bound(shy, 5)
         const outside = yield* bound(open, 5)

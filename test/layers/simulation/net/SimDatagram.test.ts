@@ -29,7 +29,10 @@ const sending = (link: LinkOptions, options?: SimOptions) => {
     const to = yield* two.right.net.bind(at(two.right))
     const got = yield* collect(to, two.now)
     const send = (first: number, size = 10) =>
-      from.send(Uint8Array.from({ length: size }, () => first), at(two.right))
+      from.send(
+        Uint8Array.from({ length: size }, () => first),
+        at(two.right)
+      )
     return { from, to, got, send }
   })
   return { ...two, sockets }

@@ -503,6 +503,41 @@ describe("a crash", () => {
     )
   })
 
+  it("a node that is paused does not notice, and its peer is not told", () => {
+    const sim = makeSim({ link: { latencyMs: 10 } })
+    const left = sim.host()
+    const place = sim.world.place("paused")
+    const right = sim.host({ schedule: place.scheduler.schedule })
+    let got = 0
+    const server = Effect.scoped(
+      Effect.gen(function* () {
+        const listener = yield* right.net.listen(at(right))
+        const stream = yield* listener.accept
+        for (;;) got += (yield* read(stream))?.length ?? 0
+      })
+    )
+    const running = sim.world.fork(place, server)
+    runIn(
+      sim,
+      Effect.gen(function* () {
+        const client = yield* left.net.connect(at(right))
+        yield* write(client, pattern(0, 10))
+        yield* Effect.sleep(100)
+        assert.strictEqual(got, 10)
+        place.scheduler.pause()
+        yield* write(client, pattern(0, 20))
+        yield* Effect.sleep(300_000)
+        assert.strictEqual(got, 10)
+        assert.strictEqual(client.tryRead(), undefined)
+        assert.strictEqual(client.tryWrite(pattern(0, 1)), 1)
+        place.scheduler.resume()
+        yield* Effect.sleep(100)
+        assert.strictEqual(got, 31)
+      })
+    )
+    assert.isUndefined(running.pollUnsafe())
+  })
+
   it("what the host sent before, still arrives if it was already received", () => {
     const { connection, left, sim } = joined({ latencyMs: 10 })
     runIn(
