@@ -29,6 +29,7 @@ export * as Swarm from "./services/Swarm.ts"
 export * as Transport from "./services/Transport.ts"
 
 // How: the ways to choose from, and whole nodes.
+export * as IdentityFromFile from "./layers/identity/FromFile.ts"
 export * as IdentityFromKey from "./layers/identity/FromKey.ts"
 export * as IdentityFromSeed from "./layers/identity/FromSeed.ts"
 export * as Libp2p from "./layers/Libp2p.ts"

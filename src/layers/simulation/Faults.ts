@@ -282,18 +282,18 @@ const hosts = <R>(nodes: ReadonlyArray<SimNode<R>>) => nodes.map((node) => node.
  * and so on, are left out for as long as it goes on failing. `fails` runs the
  * simulation with a schedule; at most `budget` runs are made.
  */
-export const shrink = (
+export const shrink = async (
   schedule: ReadonlyArray<ScheduledFault>,
-  fails: (schedule: ReadonlyArray<ScheduledFault>) => boolean,
+  fails: (schedule: ReadonlyArray<ScheduledFault>) => boolean | Promise<boolean>,
   budget = 100
-): ReadonlyArray<ScheduledFault> => {
+): Promise<ReadonlyArray<ScheduledFault>> => {
   let kept = schedule
   let runs = 0
   for (let size = Math.ceil(kept.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
     for (let start = 0; start < kept.length;) {
       if (runs++ >= budget) return kept
       const without = [...kept.slice(0, start), ...kept.slice(start + size)]
-      if (fails(without)) kept = without
+      if (await fails(without)) kept = without
       else start += size
     }
   }

@@ -1,14 +1,15 @@
 /**
  * The one run queue of a simulation. Every fiber of every node is scheduled
  * here and run in one synchronous loop: in the order of scheduling, or, to
- * explore interleavings, in an order drawn from the seed.
+ * explore interleavings, in an order drawn from the seed, with turns that end
+ * anywhere.
  */
 import type { Scheduler } from "effect"
 import type { Prng } from "./Prng.ts"
 
 type Task = () => void
 
-/** Turns that a fiber may take before others get theirs. */
+/** Steps that a fiber may take before others get their turn. */
 const maxOps = 2048
 
 export class RunQueue {
@@ -25,6 +26,15 @@ export class RunQueue {
 
   get isEmpty(): boolean {
     return this.head === this.tasks.length
+  }
+
+  /**
+   * After how many steps a fiber is to give way: the most, or, to explore
+   * interleavings, any number up to it, few as likely as many. A fiber of a real
+   * node gives way after 2,048 steps, which may fall between any two of them.
+   */
+  turnLength(): number {
+    return this.order === undefined ? maxOps : 2 ** this.order.below(12)
   }
 
   push(task: Task): void {
@@ -65,9 +75,11 @@ export class NodeScheduler implements Scheduler.Scheduler {
   readonly executionMode = "sync"
   private readonly queue: RunQueue
   private held: Array<Task> | undefined
+  private turnLength: number
 
   constructor(queue: RunQueue) {
     this.queue = queue
+    this.turnLength = queue.turnLength()
   }
 
   readonly dispatcher: Scheduler.SchedulerDispatcher = {
@@ -82,7 +94,9 @@ export class NodeScheduler implements Scheduler.Scheduler {
   }
 
   shouldYield(fiber: { readonly currentOpCount: number }): boolean {
-    return fiber.currentOpCount >= maxOps
+    if (fiber.currentOpCount < this.turnLength) return false
+    this.turnLength = this.queue.turnLength()
+    return true
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {

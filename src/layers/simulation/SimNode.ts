@@ -76,6 +76,8 @@ export class SimNode<R> {
   private readonly world: World
   private readonly build: (scope: Scope.Closeable) => Effect.Effect<Context.Context<R>, unknown, SecureRandom.SecureRandom>
   private boot: Boot<R> | undefined
+  /** What {@link addresses} gave last, and for what: parsing them anew for each action is a part of its cost that shows. */
+  private dialled: { readonly hosts: ReadonlyArray<string>; readonly port: number; readonly all: ReadonlyArray<Multiaddr.Multiaddr> } | undefined
 
   constructor(options: SimNodeOptions<R, unknown>) {
     const { disk, environment, host, info, layer, place, world } = options
@@ -106,12 +108,17 @@ export class SimNode<R> {
 
   /** The multiaddrs of a node that listens on TCP port `port`, with its id. */
   addresses(port = 4001): ReadonlyArray<Multiaddr.Multiaddr> {
-    return this.host.addresses.map((host) =>
-      Multiaddr.withPeer(
-        Multiaddr.fromStringUnsafe(`/${host.includes(":") ? "ip6" : "ip4"}/${host}/tcp/${port}`),
-        this.peerId
+    const hosts = this.host.addresses
+    if (this.dialled?.hosts !== hosts || this.dialled.port !== port) {
+      const all = hosts.map((host) =>
+        Multiaddr.withPeer(
+          Multiaddr.fromStringUnsafe(`/${host.includes(":") ? "ip6" : "ip4"}/${host}/tcp/${port}`),
+          this.peerId
+        )
       )
-    )
+      this.dialled = { hosts, port, all }
+    }
+    return this.dialled.all
   }
 
   get running(): boolean {

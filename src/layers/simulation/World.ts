@@ -104,6 +104,10 @@ export class World {
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return { _tag: "Done", exit }
       if (!timeline.step(untilMs)) return timeline.next === undefined ? { _tag: "Deadlock" } : { _tag: "OutOfTime" }
+      // What is due at one moment has no order of its own: all of it is runnable before any of it runs.
+      while (timeline.next === timeline.now && timeline.step(untilMs)) {
+        // The next event of this moment.
+      }
       if (turns % 4096 === 0) yield
     }
   }

@@ -51,11 +51,14 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const options: Options = { ...flags, seeds: range, faults }
   let ok = true
   if (range === undefined) {
-    ok = runSeed(options, scenario, flags.seed).ok
+    ok = (yield* Effect.promise(() => runSeed(options, scenario, flags.seed))).ok
   } else if (process.env[workerVariable] === undefined) {
     ok = yield* Effect.promise(() => runSeeds(options, scenario, range[0], range[1]))
   } else {
-    for (let seed = range[0]; seed <= range[1]; seed++) ok = runSeed(options, scenario, seed).ok && ok
+    for (let seed = range[0]; seed <= range[1]; seed++) {
+      const result = yield* Effect.promise(() => runSeed(options, scenario, seed))
+      ok = result.ok && ok
+    }
   }
   if (!ok) return yield* new Reported()
 })

@@ -7,6 +7,7 @@ import { closeSync, mkdirSync, openSync, writeSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { dirname, join } from "node:path"
 import process from "node:process"
+import { setImmediate } from "node:timers/promises"
 import { createInterface } from "node:readline"
 import { Schema } from "effect"
 import { type ScheduledFault, shrink } from "../../layers/simulation/Faults.ts"
@@ -75,7 +76,7 @@ const repeatLine = (options: Options, scenario: Scenario, nodes: number, seed: n
   ].join(" ")
 
 /** One run in this process. */
-const runOnce = (
+const runOnce = async (
   scenario: Scenario,
   nodes: number,
   seed: number,
@@ -84,7 +85,7 @@ const runOnce = (
   schedule: ReadonlyArray<ScheduledFault>,
   progress: ((virtualMs: number, events: number, faults: number) => void) | undefined,
   sink?: (event: TraceEvent) => void
-): SimulationReport => {
+): Promise<SimulationReport> => {
   const running = start(
     { seed, nodes, layer, link: scenario.link, shuffle, until: durationMs + 30 * 60_000, trace: { sink } },
     program(scenario, durationMs, schedule)
@@ -92,6 +93,8 @@ const runOnce = (
   for (let next = running.next(); ; next = running.next()) {
     if (next.done === true) return next.value
     progress?.(next.value.virtualMs, next.value.events, next.value.faultsAlive)
+    // A run is synchronous; signals are heard in between.
+    await setImmediate()
   }
 }
 
@@ -118,18 +121,21 @@ const makeProgress = (durationMs: number) => {
 }
 
 /** Runs a scenario again with its trace going to a file. It is the same run: the hash says so. */
-const writeTrace = (file: string, again: (sink: (event: TraceEvent) => void) => SimulationReport): SimulationReport => {
+const writeTrace = async (
+  file: string,
+  again: (sink: (event: TraceEvent) => void) => Promise<SimulationReport>
+): Promise<SimulationReport> => {
   mkdirSync(dirname(file), { recursive: true })
   const handle = openSync(file, "w")
   try {
-    return again((event) => writeSync(handle, `${formatEvent(event)}\n`))
+    return await again((event) => writeSync(handle, `${formatEvent(event)}\n`))
   } finally {
     closeSync(handle)
   }
 }
 
 /** Runs one seed and prints what came of it. */
-export const runSeed = (options: Options, scenario: Scenario, seed: number): Result => {
+export const runSeed = async (options: Options, scenario: Scenario, seed: number): Promise<Result> => {
   const nodes = options.nodes ?? scenario.nodes
   const durationMs = options.durationMs ?? scenario.minutes * 60_000
   const whole = scheduleOf(scenario, seed, nodes, durationMs)
@@ -138,12 +144,12 @@ export const runSeed = (options: Options, scenario: Scenario, seed: number): Res
     runOnce(scenario, nodes, seed, durationMs, options.shuffle, faults, show, sink)
 
   const progress = makeProgress(durationMs)
-  let report = go(schedule, progress.show)
+  let report = await go(schedule, progress.show)
   progress.clear()
   const wallMs = progress.wallMs()
   let problem = report.problem
   if (options.checkDeterminism) {
-    const second = go(schedule)
+    const second = await go(schedule)
     if (!options.json) say(`trace ${report.hash}\ntrace ${second.hash}  (second run)`)
     if (second.hash !== report.hash) problem = `not deterministic: the second run has trace ${second.hash}`
   }
@@ -164,7 +170,7 @@ export const runSeed = (options: Options, scenario: Scenario, seed: number): Res
   }
   if (problem !== undefined || options.trace) {
     const file = join(options.traces, `${scenario.name}-${nodes}-${seed}.trace`)
-    report = writeTrace(file, (sink) => go(schedule, undefined, sink))
+    report = await writeTrace(file, (sink) => go(schedule, undefined, sink))
     say(`trace: ${file}  (read it with: npm run sim -- show ${file})`)
   }
   if (problem !== undefined) {
@@ -172,7 +178,7 @@ export const runSeed = (options: Options, scenario: Scenario, seed: number): Res
     say(`again:  ${repeatLine(options, scenario, nodes, seed, options.faults)}`)
     if (report.problem !== undefined && schedule.length > 1) {
       say("looking for the faults that it needs ...")
-      const fewest = shrink(schedule, (faults) => go(faults).problem !== undefined, 30)
+      const fewest = await shrink(schedule, async (faults) => (await go(faults)).problem !== undefined, 30)
       say(`${fewest.length} of ${schedule.length} faults are enough: ${repeatLine(options, scenario, nodes, seed, fewest.map((fault) => whole.indexOf(fault)))}`)
     }
   } else if (!options.json) {
