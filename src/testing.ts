@@ -10,6 +10,7 @@
 export * as Faults from "./layers/simulation/Faults.ts"
 export * as FaultyNet from "./layers/faults/FaultyNet.ts"
 export * as FaultyTransport from "./layers/faults/FaultyTransport.ts"
+export * as Presets from "./layers/simulation/net/Presets.ts"
 export * as SimDisk from "./layers/simulation/SimDisk.ts"
 export * as SimNet from "./layers/simulation/net/SimNetwork.ts"
 export * as Trace from "./layers/simulation/Trace.ts"

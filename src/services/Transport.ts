@@ -31,6 +31,13 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 export interface RawConnection extends ByteStream {
   readonly localAddress: Multiaddr
   readonly remoteAddress: Multiaddr
+  /** True when it was dialled from a port that is listened on. */
+  readonly sharesPort?: boolean | undefined
+}
+
+export interface DialOptions {
+  /** Leave from a port that is listened on, if the transport can. Default true. */
+  readonly sharePort?: boolean | undefined
 }
 
 export interface TransportListener {
@@ -48,7 +55,7 @@ export interface TransportProtocol {
   readonly canDial: (address: Multiaddr) => boolean
   readonly canListen: (address: Multiaddr) => boolean
   /** It has no deadline of its own: the caller sets one. */
-  readonly dial: (address: Multiaddr) => Effect.Effect<RawConnection, TransportError, Scope.Scope>
+  readonly dial: (address: Multiaddr, options?: DialOptions) => Effect.Effect<RawConnection, TransportError, Scope.Scope>
   readonly listen: (address: Multiaddr) => Effect.Effect<TransportListener, TransportError, Scope.Scope>
 }
 

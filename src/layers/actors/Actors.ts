@@ -10,7 +10,7 @@
  * Questions that are open when a run ends are failed by the supervisor: an
  * asker never outwaits the actor that it asked.
  */
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Queue, type Scope } from "effect"
 import {
   ActorError,
   type ActorErrorReason,
@@ -82,7 +82,7 @@ const make = Effect.sync(() => {
     const path = parent === undefined ? options.name : `${parent.path}/${options.name}`
     const failure = (reason: ActorErrorReason) => new ActorError({ actor: path, reason })
     const failQuestions = (reason: ActorErrorReason) => {
-      for (const fail of [...openQuestions]) fail(reason)
+      for (const fail of openQuestions) fail(reason)
     }
 
     const node: Node = {

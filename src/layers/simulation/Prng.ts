@@ -66,9 +66,12 @@ export class Prng implements Random.Random {
 
   bytes(size: number): Uint8Array {
     const bytes = new Uint8Array(size)
-    for (let i = 0; i < size; i += 4) {
+    const view = new DataView(bytes.buffer)
+    const whole = size & ~3
+    for (let i = 0; i < whole; i += 4) view.setUint32(i, this.uint32(), true)
+    if (whole < size) {
       const word = this.uint32()
-      for (let j = i; j < size && j < i + 4; j++) bytes[j] = word >>> (8 * (j - i))
+      for (let j = whole; j < size; j++) bytes[j] = word >>> (8 * (j - whole))
     }
     return bytes
   }

@@ -2,7 +2,7 @@
  * A node of a simulation: a layer that is built, stopped, crashed and built
  * again at a place of its own, with its own host, disk, clock and identity.
  */
-import { Context, Effect, Exit, Fiber, type FileSystem, Layer, Logger, Schema, Scope } from "effect"
+import { Context, Effect, Exit, type Fiber, type FileSystem, Layer, Logger, Schema, Scope } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
@@ -45,6 +45,8 @@ export interface NodeInfo {
 interface Boot<R> {
   readonly scope: Scope.Closeable
   readonly context: Context.Context<R>
+  /** The context, with that of the place under it: joined once, not for every action. */
+  readonly whole: Context.Context<R | SecureRandom.SecureRandom>
   readonly fibers: Set<Fiber.Fiber<unknown, unknown>>
 }
 
@@ -130,14 +132,14 @@ export class SimNode<R> {
     if (this.boot !== undefined) return Effect.void
     if (!this.host.up) this.host.boot()
     const scope = Scope.makeUnsafe()
-    return this.at(this.build(scope)).pipe(
+    return this.at(this.place.context, this.build(scope)).pipe(
       Effect.tap((context) =>
         Effect.sync(() => {
-          this.boot = { scope, context, fibers: new Set() }
+          this.boot = { scope, context, whole: Context.merge(this.place.context, context), fibers: new Set() }
           this.world.note(this.name, "node.started", "")
         })
       ),
-      Effect.onExit((exit) => Exit.isFailure(exit) ? this.at(Scope.close(scope, exit)) : Effect.void),
+      Effect.onExit((exit) => Exit.isFailure(exit) ? this.at(this.place.context, Scope.close(scope, exit)) : Effect.void),
       Effect.asVoid
     )
   })
@@ -149,7 +151,7 @@ export class SimNode<R> {
     this.boot = undefined
     for (const fiber of boot.fibers) fiber.interruptUnsafe()
     return Effect.andThen(
-      this.at(Scope.close(boot.scope, Exit.void)),
+      this.at(this.place.context, Scope.close(boot.scope, Exit.void)),
       Effect.sync(() => this.world.note(this.name, "node.stopped", ""))
     )
   })
@@ -175,7 +177,7 @@ export class SimNode<R> {
       if (boot === undefined) return Effect.fail(new NodeDown({ node: this.name }))
       const down = (): Effect.Effect<never, NodeDown> | undefined =>
         this.boot === boot ? undefined : Effect.fail(new NodeDown({ node: this.name }))
-      return this.at(Effect.provideContext(effect, boot.context), boot.fibers, down)
+      return this.at(boot.whole, effect, boot.fibers, down)
     })
   }
 
@@ -189,15 +191,16 @@ export class SimNode<R> {
   }
 
   /** Runs an effect at the node's place, and comes back to the caller's turn with its exit. */
-  private at<A, E, E2 = never>(
-    effect: Effect.Effect<A, E, SecureRandom.SecureRandom>,
+  private at<A, E, R2, E2 = never>(
+    context: Context.Context<R2>,
+    effect: Effect.Effect<A, E, R2>,
     fibers?: Set<Fiber.Fiber<unknown, unknown>>,
     instead?: () => Effect.Effect<never, E2> | undefined
   ): Effect.Effect<A, E | E2> {
-    const { place, world } = this
+    const { world } = this
     return Effect.callback<A, E | E2>(function(resume) {
       const caller = this.makeDispatcher()
-      const fiber = world.fork(place, effect)
+      const fiber = world.fork({ context }, effect)
       fibers?.add(fiber)
       fiber.addObserver((exit) => {
         fibers?.delete(fiber)

@@ -82,7 +82,7 @@ export class World {
   }
 
   /** Starts an effect at a place. It runs when the world does. */
-  fork<A, E>(place: Place, effect: Effect.Effect<A, E, SecureRandom.SecureRandom>): Fiber.Fiber<A, E> {
+  fork<A, E, R>(place: { readonly context: Context.Context<R> }, effect: Effect.Effect<A, E, R>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(place.context)(Effect.andThen(Effect.yieldNow, effect))
   }
 

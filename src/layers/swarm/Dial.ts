@@ -16,7 +16,7 @@ import {
   TransportFailed,
   UnresolvedName
 } from "../../services/Swarm.ts"
-import type { Transport } from "../../services/Transport.ts"
+import type { RawConnection, Transport } from "../../services/Transport.ts"
 import type { Prepared } from "./Connection.ts"
 import type * as Upgrade from "./Upgrade.ts"
 
@@ -28,6 +28,12 @@ const maxAddresses = 32
 const maxAtOnce = 8
 /** How long an address is given before the next is tried beside it. */
 const stagger = Duration.millis(250)
+
+/** How the handshake of two dialers ends: the one that notices resets the other. */
+const mayHaveMet = (reason: AttemptReason): boolean =>
+  reason._tag === "NegotiationFailed" ||
+  (reason._tag === "SecurityFailed" &&
+    (reason.cause.reason._tag === "BadHandshake" || reason.cause.reason._tag === "HandshakeInterrupted"))
 
 export interface Options {
   /** For resolving a name; and for one address, from the first packet to a usable connection. */
@@ -90,11 +96,33 @@ export const make = (
     })
   }
 
-  /** One address, within its deadline. What it opened is gone when it fails. */
+  /**
+   * One address, within its deadline. What it opened is gone when it fails.
+   *
+   * When two nodes dial each other at once from the ports that they listen on,
+   * TCP makes a single connection of it, on which both are dialers: no handshake
+   * can succeed. Then another port is left from.
+   */
   const attempt = (
     address: Multiaddr.Multiaddr,
     peer: PeerId.PeerId | undefined,
-    parent: Scope.Scope
+    parent: Scope.Scope,
+    sharePort = true
+  ): Effect.Effect<Prepared, AttemptReason> => {
+    let shared = false
+    const first = attemptOnce(address, peer, parent, sharePort, (raw) => {
+      shared = raw.sharesPort === true
+    })
+    return Effect.catch(first, (reason) =>
+      shared && mayHaveMet(reason) ? attempt(address, peer, parent, false) : Effect.fail(reason))
+  }
+
+  const attemptOnce = (
+    address: Multiaddr.Multiaddr,
+    peer: PeerId.PeerId | undefined,
+    parent: Scope.Scope,
+    sharePort: boolean,
+    connected: (raw: RawConnection) => void
   ): Effect.Effect<Prepared, AttemptReason> =>
     Effect.gen(function*() {
       const protocol = transport.transports.find((candidate) => candidate.canDial(address))
@@ -102,10 +130,11 @@ export const make = (
       const scope = yield* Scope.fork(parent)
       return yield* Effect.gen(function*() {
         const began = yield* Clock.monotonicTimeNanos
-        const raw = yield* protocol.dial(address).pipe(
+        const raw = yield* protocol.dial(address, { sharePort }).pipe(
           Effect.mapError((cause) => new TransportFailed({ cause })),
           Effect.timeoutOrElse(timeout)
         )
+        connected(raw)
         const spentMs = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
         const upgraded = yield* upgrade(raw, {
           role: "dialer",

@@ -132,9 +132,13 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   // Written by the actor alone.
   const byId = new Map<number, Entry>()
   const byPeer = new Map<string, ReadonlyArray<Connection>>()
-  /** The oldest connection with a peer that still gives streams. */
+  /**
+   * The newest connection with a peer that still gives streams. A peer that has
+   * connected again may have lost an older one, which this end cannot know
+   * before the keep-alive tells.
+   */
   const usable = (peer: string): Connection | undefined =>
-    byPeer.get(peer)?.find((connection) => byId.get(connection.id)?.isOpen() === true)
+    byPeer.get(peer)?.findLast((connection) => byId.get(connection.id)?.isOpen() === true)
   const tasks = new Set<Task>()
   let nextId = 1
   /** Where connections live; made anew if the actor restarts. */

@@ -10,6 +10,7 @@ import { Effect, type Layer, Result, type Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { type Endpoint, Net, type NetError, type Socket } from "../../services/Net.ts"
 import {
+  type DialOptions,
   layerPrefer,
   NetworkFailure,
   type RawConnection,
@@ -61,7 +62,7 @@ const isLinkLocal6 = (host: string): boolean => /^fe[89ab]/i.test(host)
 const toAddress = (endpoint: Endpoint): Multiaddr.Multiaddr =>
   Result.getOrThrow(Multiaddr.fromEndpoint(endpoint.host, endpoint.port, "tcp"))
 
-const toConnection = (socket: Socket): RawConnection => ({
+const toConnection = (socket: Socket, sharesPort = false): RawConnection => ({
   tryRead: socket.tryRead,
   ownedReads: socket.ownedReads,
   readable: socket.readable,
@@ -71,7 +72,8 @@ const toConnection = (socket: Socket): RawConnection => ({
   closeWrite: socket.closeWrite,
   reset: socket.reset,
   localAddress: toAddress(socket.local),
-  remoteAddress: toAddress(socket.remote)
+  remoteAddress: toAddress(socket.remote),
+  sharesPort
 })
 
 const unsupported = (address: Multiaddr.Multiaddr, detail: string): TransportError =>
@@ -97,28 +99,34 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
       return undefined
     }
 
-    const connect = (endpoint: Endpoint): Effect.Effect<RawConnection, NetError, Scope.Scope> =>
-      Effect.suspend(() => Effect.map(net.connect({ ...endpoint, localPort: localPort(endpoint.host) }), toConnection))
+    const connect = (endpoint: Endpoint, share: boolean): Effect.Effect<RawConnection, NetError, Scope.Scope> =>
+      Effect.suspend(() => {
+        const from = share ? localPort(endpoint.host) : undefined
+        return Effect.map(net.connect({ ...endpoint, localPort: from }), (socket) =>
+          toConnection(socket, from !== undefined && socket.local.port === from))
+      })
 
     /** Each address of the name in turn; the last refusal is the one told. */
     const connectAny = (
       hosts: ReadonlyArray<string>,
-      port: number
+      port: number,
+      share: boolean
     ): Effect.Effect<RawConnection, NetError, Scope.Scope> => {
       const [host = "", ...rest] = hosts
-      const first = connect({ host, port })
-      return rest.length === 0 ? first : first.pipe(Effect.catch(() => connectAny(rest, port)))
+      const first = connect({ host, port }, share)
+      return rest.length === 0 ? first : first.pipe(Effect.catch(() => connectAny(rest, port, share)))
     }
 
-    const dial = (address: Multiaddr.Multiaddr): Effect.Effect<RawConnection, TransportError, Scope.Scope> =>
+    const dial = (address: Multiaddr.Multiaddr, options?: DialOptions): Effect.Effect<RawConnection, TransportError, Scope.Scope> =>
       Effect.suspend(() => {
         const target = targetOf(address)
         if (target === undefined) return Effect.fail(unsupported(address, "not an IP address or name with a TCP port"))
         if (portOf(target) === 0) return Effect.fail(unsupported(address, "port 0 cannot be dialled"))
+        const share = options?.sharePort !== false
         const connected =
           target._tag === "Ip"
-            ? connect(target.endpoint)
-            : Effect.flatMap(net.lookup(target.name, target.family), (hosts) => connectAny(hosts, target.port))
+            ? connect(target.endpoint, share)
+            : Effect.flatMap(net.lookup(target.name, target.family), (hosts) => connectAny(hosts, target.port, share))
         return Effect.mapError(connected, refused(address))
       })
 
@@ -148,7 +156,7 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
         }
         return {
           addresses: addressesOf(listener.local),
-          accept: Effect.mapBoth(listener.accept, { onFailure: refused(address), onSuccess: toConnection })
+          accept: Effect.mapBoth(listener.accept, { onFailure: refused(address), onSuccess: (socket) => toConnection(socket) })
         }
       })
 

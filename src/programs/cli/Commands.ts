@@ -31,7 +31,7 @@ const Config = GlobalFlag.Setting("config")({
     Flag.optional
   )
 })
-export const globalFlags = [Json, Verbose, Config] as const
+const globalFlags = [Json, Verbose, Config] as const
 
 /** True if the command line or the environment asks for causes; for errors before there are settings. */
 export const asksVerbose = (args: ReadonlyArray<string>, env: Readonly<Record<string, string | undefined>>): boolean =>
@@ -45,8 +45,7 @@ const under = <E, R>(flags: Flags, body: (settings: Settings) => Effect.Effect<v
     const verbose = Option.getOrUndefined(yield* Verbose)
     const settings = yield* report(resolve({ ...flags, config, json, verbose }), verbose === true)
     yield* report(body(settings), settings.verbose).pipe(
-      Effect.provide(layerOutput(settings.json)),
-      Effect.provide(layerLog(settings.verbose))
+      Effect.provide([layerOutput(settings.json), layerLog(settings.verbose)])
     )
   })
 

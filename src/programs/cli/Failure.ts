@@ -52,7 +52,7 @@ const dialling = (error: DialError): string | undefined => {
 }
 
 /** One sentence or two on a failure. */
-export const sentence = (error: unknown): string => {
+const sentence = (error: unknown): string => {
   const special = isListenError(error) ? listening(error) : isDialError(error) ? dialling(error) : undefined
   if (special !== undefined) return special
   return error instanceof Error && error.message !== "" ? error.message : String(error)

@@ -10,7 +10,7 @@ import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as Places from "./Places.ts"
 
 /** A setting has a value that cannot be used, or the configuration file cannot. `where` is the flag, variable or file. */
-export class SettingsError extends Schema.TaggedError<SettingsError>()("SettingsError", {
+class SettingsError extends Schema.TaggedError<SettingsError>()("SettingsError", {
   where: Schema.String,
   detail: Schema.String
 }) {

@@ -27,11 +27,11 @@ const clock = (at: number): string => {
 }
 
 /** One event, in columns. */
-export const line = ({ at, detail, kind, node }: TraceEvent): string =>
+const line = ({ at, detail, kind, node }: TraceEvent): string =>
   `${clock(at)}  ${node.padEnd(6)} ${kind.padEnd(18)} ${detail.replaceAll("\n", " ")}`
 
 /** The events of a trace file; lines that are none are an error that names them. */
-export async function* read(file: string): AsyncGenerator<TraceEvent, void> {
+async function* read(file: string): AsyncGenerator<TraceEvent, void> {
   let number = 0
   for await (const text of createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY })) {
     number++

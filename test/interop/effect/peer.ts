@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import { parseArgs } from "node:util"
-import { Deferred, Effect, Layer, Result, Stream } from "effect"
+import { Deferred, Effect, Layer, Result, Schema, type Scope, Stream } from "effect"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Identify, Libp2p, Multiaddr, Perf, Ping, Protocols, type ProtocolStream, Swarm } from "../../../src/index.ts"
 import * as PerfLayer from "../../../src/layers/perf/Perf.ts"
@@ -30,7 +30,13 @@ const { positionals, values } = parseArgs({
 const print = (line: unknown) => Effect.sync(() => console.log(JSON.stringify(line)))
 
 /** A test that did not come out as it must. */
-const wrong = (detail: string) => Effect.fail(new Error(detail))
+class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { detail: Schema.String }) {
+  override get message(): string {
+    return this.detail
+  }
+}
+
+const wrong = (detail: string) => Effect.fail(new Wrong({ detail }))
 
 const concat = (parts: ReadonlyArray<Uint8Array>) => Buffer.concat(parts)
 const readAll = (stream: ProtocolStream.ProtocolStream) => Effect.map(Stream.runCollect(stream.readable), concat)
@@ -150,7 +156,7 @@ const dial = Effect.gen(function*() {
   const all = tests(connection, Number(values.bytes), Number(values.count))
   const found = Object.entries(all).find(([name]) => name === values.test)
   if (found === undefined) return yield* wrong(`no such test: ${values.test}`)
-  return yield* Effect.scoped<Record<string, unknown>, unknown, Perf.Perf | Ping.Ping | Identify.Identify | import("effect/Scope").Scope>(found[1])
+  return yield* Effect.scoped<Record<string, unknown>, unknown, Perf.Perf | Ping.Ping | Identify.Identify | Scope.Scope>(found[1])
 }).pipe(
   Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => wrong("timed out after 60 s") }),
   Effect.matchEffect({

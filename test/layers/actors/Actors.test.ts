@@ -11,7 +11,7 @@ type Message =
   | { readonly _tag: "Fail" }
   | { readonly _tag: "Stop" }
 
-const counter = Effect.fnUntraced(function*(restart: "stop" | "escalate" | { times: number; within: string & `${number} ${"minute" | "seconds"}` }, mailbox = 8) {
+const counter = Effect.fnUntraced(function*(restart: "stop" | "escalate" | { times: number; within: "1 minute" }, mailbox = 8) {
   const actors = yield* Actors
   return yield* actors.spawn<Message, string, never>({
     name: "counter",

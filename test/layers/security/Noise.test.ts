@@ -68,8 +68,12 @@ describe("Noise: nodes of every kind", () => {
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* ConnectionSecurity).protocols.map((protocol) => protocol.id), ["/noise"])
     }).pipe(
-      Effect.provide(Noise.layer),
-      Effect.provide(Layer.provideMerge(FromSeed.layer(new Uint8Array(32)), NodeCrypto.layer)),
+      Effect.provide(
+        Noise.layer.pipe(
+          Layer.provide(FromSeed.layer(new Uint8Array(32))),
+          Layer.provide(NodeCrypto.layer)
+        )
+      ),
       Effect.provideService(SecureRandom.SecureRandom, countingRandom())
     ))
 

@@ -1,16 +1,17 @@
 /**
- * A Yamux connection: the session's core, driven by four fibers, none per
- * stream. All of them belong to the scope that the connection was made in.
+ * A Yamux connection: the session's core, driven by two fibers, none per
+ * stream, and two more for as long as they have something to do. All of them
+ * belong to the scope that the connection was made in.
  *
  * ```
  *            secured connection
  *          │                    ▲
- *       reader               sender          reader: feeds the core with each batch
- *          │                    │            sender: waits while the connection takes no more
- *          └────► session ◄─────┘            clock:  keep-alive
- *                ▲   │    ▲                  keeper: waits for the session's end, says goodbye
+ *       reader              (sender)         reader: feeds the core with each batch
+ *          │                    │            clock:  keep-alive
+ *          └────► session ◄─────┘            sender: there while the connection takes no more
+ *                ▲   │    ▲                  keeper: there from the session's end; says goodbye
  *     streams ───┘   │    └── clock                  for at most the grace, resets the connection
- *                  keeper
+ *                (keeper)
  * ```
  *
  * The core only ever changes inside a plain function call. Who waits is woken
@@ -18,7 +19,7 @@
  * turn, never from inside the core; what those fibers then write goes out with
  * the acknowledgements and windows of that batch.
  */
-import { Clock, Deferred, Effect, Scheduler, type Scope } from "effect"
+import { Clock, Deferred, Effect, Fiber, Scheduler, type Scope } from "effect"
 import type { ByteStream } from "../../../services/ByteStream.ts"
 import {
   KeepAliveTimeout,
@@ -102,9 +103,12 @@ class Driver implements Stream.Carrier {
   private readonly pingers = new Waiters()
   /** Wait for the connection to take more, or to have taken all. */
   private readonly senders = new Waiters()
-  /** Wait for something to be sent that the connection did not take. */
-  private readonly stuck = new Waiters()
-  private readonly keepers = new Waiters()
+  private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** The sender runs: while the connection takes no more. */
+  private sending = false
+  private lastSender: Fiber.Fiber<void> | undefined
+  /** The session's end was seen, and the connection is being ended. */
+  private keeping = false
   private scheduled = false
   /** In a batch or a turn: its end sends and wakes. */
   private inTurn = false
@@ -122,12 +126,14 @@ class Driver implements Stream.Carrier {
     options: ConnectionOptions,
     clock: Clock.Clock,
     dispatcher: Scheduler.SchedulerDispatcher,
+    fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
     ended: Deferred.Deferred<MuxerErrorReason>
   ) {
     this.connection = connection
     this.options = options
     this.clock = clock
     this.dispatcher = dispatcher
+    this.fork = fork
     this.ended = ended
     this.session = new Session(options.client, options.limits, this.now())
   }
@@ -203,10 +209,16 @@ class Driver implements Stream.Carrier {
     this.flush()
     if (session.ended !== undefined) {
       this.pingers.wake()
-      this.keepers.wake()
+      if (!this.keeping) {
+        this.keeping = true
+        this.fork(this.keeper)
+      }
     }
     this.inTurn = false
-    if (this.blocked) this.stuck.wake()
+    if (this.blocked && !this.sendFailed && !this.sending) {
+      this.sending = true
+      this.lastSender = this.fork(this.sender)
+    }
     // A fiber may be interrupted between its waking and its use of it: the next one gets the chance.
     const more =
       this.again ||
@@ -228,7 +240,6 @@ class Driver implements Stream.Carrier {
       this.remoteEnded = true
       this.settle()
       this.senders.wake()
-      this.keepers.wake()
     }))
   )
 
@@ -258,29 +269,30 @@ class Driver implements Stream.Carrier {
     )
   }).bind(this)
 
-  /** Goes on sending when the connection takes more again. */
-  readonly sender: Effect.Effect<void> = Effect.suspend(() => this.resend()).pipe(
+  /** Goes on sending when the connection takes more again, until it has taken all. */
+  private readonly sender: Effect.Effect<void> = Effect.suspend(() => this.resend()).pipe(
     Effect.catch((error) => Effect.sync(() => {
       this.sendFailed = true
       this.session.end({ _tag: "Closed", detail: error.message })
       this.settle()
       this.senders.wake()
-      this.keepers.wake()
     }))
   )
 
   private readonly resend = Effect.fnUntraced(function*(this: Driver) {
-    for (;;) {
-      if (!this.blocked) {
-        yield* this.stuck.wait
-        continue
-      }
+    while (this.blocked) {
       yield* this.connection.writable
       this.blocked = false
       this.settle()
       this.senders.wake()
     }
+    this.sending = false
   }).bind(this)
+
+  /** Ends the sender, if there is one. */
+  readonly stopSending: Effect.Effect<void> = Effect.suspend(() =>
+    this.lastSender === undefined ? Effect.void : Fiber.interrupt(this.lastSender)
+  )
 
   /** Asks a silent remote whether it lives. */
   readonly ticker: Effect.Effect<void> = Effect.suspend(() => {
@@ -292,10 +304,10 @@ class Driver implements Stream.Carrier {
     })
   })
 
-  /** Waits for the end of the session, then ends the connection. */
-  readonly keeper: Effect.Effect<void> = Effect.suspend(() => {
+  /** After the end of the session, ends the connection. */
+  private readonly keeper: Effect.Effect<void> = Effect.suspend(() => {
     const end = this.session.ended
-    if (end === undefined) return Effect.andThen(this.keepers.wait, this.keeper)
+    if (end === undefined) return Effect.void
     // To a remote that is gone there is nothing to say.
     const goodbye = end._tag === "KeepAliveTimeout" ? Effect.void : this.goodbye
     return goodbye.pipe(
@@ -372,10 +384,10 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const scheduler = yield* Scheduler.Scheduler
   const ended = yield* Deferred.make<MuxerErrorReason>()
-  const driver = new Driver(connection, options, clock, scheduler.makeDispatcher(), ended)
-  yield* Effect.forkScoped(driver.keeper)
+  const fork = Effect.runForkWith(yield* Effect.context())
+  const driver = new Driver(connection, options, clock, scheduler.makeDispatcher(), fork, ended)
+  yield* Effect.addFinalizer(() => driver.stopSending)
   yield* Effect.forkScoped(driver.reader)
-  yield* Effect.forkScoped(driver.sender)
   yield* Effect.forkScoped(driver.ticker)
   // Runs before the fibers above are interrupted.
   yield* Effect.addFinalizer(() => driver.close)

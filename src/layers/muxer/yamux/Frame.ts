@@ -26,7 +26,6 @@ export const flagRst = 8
 
 export const goAwayNormal = 0
 export const goAwayProtocolError = 1
-export const goAwayInternalError = 2
 
 /** The window that both ends assume for a new stream. */
 export const initialWindow = 256 * 1024

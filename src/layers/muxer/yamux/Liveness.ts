@@ -1,6 +1,9 @@
 /** Liveness: pings, the round-trip time they measure, and when a silent remote counts as gone. */
 import type { Limits } from "./Limits.ts"
 
+/** A check that comes later than this, in ms, finds a process that was stopped, not a remote that is silent. */
+const lateMs = 1000
+
 export class Liveness {
   /** The round trip in ms, smoothed; `undefined` until one was measured. */
   rttMs: number | undefined
@@ -13,6 +16,7 @@ export class Liveness {
   private readonly timeoutMs: number
   private receivedAt: number
   private askedAt: number | undefined
+  private excused = false
   private pingId = 0
   private pingSentAt: number | undefined
   private measuredAt = 0
@@ -27,6 +31,7 @@ export class Liveness {
   heard(nowMs: number): void {
     this.receivedAt = nowMs
     this.askedAt = undefined
+    this.excused = false
   }
 
   /** When `check` is due, in ms. */
@@ -37,7 +42,11 @@ export class Liveness {
   /** What is due: to ask the remote whether it lives, or to give it up. */
   check(nowMs: number): "nothing" | "ask" | "gone" {
     if (nowMs < this.deadline) return "nothing"
-    if (this.askedAt !== undefined) return "gone"
+    if (this.askedAt !== undefined) {
+      // After a sleep of the machine or a long halt of the process, the answer may wait unread: once, it is asked again.
+      if (this.excused || nowMs - this.deadline < lateMs) return "gone"
+      this.excused = true
+    }
     this.askedAt = nowMs
     return "ask"
   }

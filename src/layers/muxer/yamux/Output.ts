@@ -7,6 +7,8 @@ import { headerLength, writeHeader } from "./Frame.ts"
 /** Up to here a payload is copied beside its header: cheaper than two more pieces downstream. */
 const copyLimit = 4096
 const smallSlab = 2048
+/** For a first frame that is short: an idle session that answers a ping holds no more. */
+const tinySlab = 256
 const largeSlab = 64 * 1024
 
 export class Output {
@@ -23,7 +25,8 @@ export class Output {
     const slab = this.slab
     if (slab !== undefined && this.slabUsed + length <= slab.length) return slab
     this.seal()
-    const fresh = new Uint8Array(Math.max(length, this.size >= smallSlab ? largeSlab : smallSlab))
+    const usual = this.size >= smallSlab ? largeSlab : this.size > 0 || length > tinySlab / 2 ? smallSlab : tinySlab
+    const fresh = new Uint8Array(Math.max(length, usual))
     this.slab = fresh
     this.slabUsed = 0
     this.slabStart = 0

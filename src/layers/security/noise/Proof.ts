@@ -11,7 +11,7 @@ import * as NoisePayload from "../../../data/messages/NoisePayload.ts"
 import type { Crypto } from "../../../services/Crypto.ts"
 
 /** The most muxers considered; a longer list counts as none, as in go-libp2p. */
-export const maxMuxers = 100
+const maxMuxers = 100
 
 const prefix = Bytes.fromUtf8("noise-libp2p-static-key:")
 

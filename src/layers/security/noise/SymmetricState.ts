@@ -11,7 +11,7 @@ export type NoiseCrypto = Pick<Crypto["Service"], "sha256" | "hkdfSha256" | "dhK
 export const empty = new Uint8Array(0)
 
 /** The name of the protocol, which the handshake begins by hashing. */
-export const protocolName = "Noise_XX_25519_ChaChaPoly_SHA256"
+const protocolName = "Noise_XX_25519_ChaChaPoly_SHA256"
 
 /** Bytes that authentication adds to a message. */
 export const tagSize = 16

@@ -22,11 +22,11 @@ export const maxMessageSize = 1024
 export const maxProposals = 64
 
 /** The remote supports none of the proposals. */
-export interface NotSupported {
+interface NotSupported {
   readonly _tag: "NotSupported"
 }
 /** The remote does not speak multistream-select, or breaks its rules. */
-export interface Malformed {
+interface Malformed {
   readonly _tag: "Malformed"
   readonly detail: string
 }

@@ -23,7 +23,7 @@ import {
 import { Dialer, type Failure, Listener } from "./Multistream.ts"
 
 /** Its owner sees the bytes of the protocol alone. */
-export class NegotiatedStream implements ByteStream {
+class NegotiatedStream implements ByteStream {
   readonly ownedReads: boolean
   private readonly inner: ByteStream
   /** The negotiation whose answer has not come yet. */
