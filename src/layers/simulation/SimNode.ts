@@ -136,7 +136,7 @@ export class SimNode<R> {
       Effect.tap((context) =>
         Effect.sync(() => {
           this.boot = { scope, context, whole: Context.merge(this.place.context, context), fibers: new Set() }
-          this.world.note(this.name, "node.started", "")
+          this.world.note(this.name, "node.started", this.peerId.toString())
         })
       ),
       Effect.onExit((exit) => Exit.isFailure(exit) ? this.at(this.place.context, Scope.close(scope, exit)) : Effect.void),
