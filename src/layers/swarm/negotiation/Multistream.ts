@@ -56,49 +56,59 @@ const listMessage = (protocols: ReadonlyArray<string>): Uint8Array => {
   return Bytes.concat([Varint.encode(body.length), body])
 }
 
-/** Cuts bytes into messages, holding at most one that is incomplete. */
+/** Cuts bytes into messages, holding at most one that is incomplete. The first must be the header, which it keeps to itself. */
 class Lines {
   private held: Uint8Array = new Uint8Array(0)
+  private sawHeader = false
+  private readonly onHeader: () => void
+
+  constructor(onHeader: () => void) {
+    this.onHeader = onHeader
+  }
 
   push(bytes: Uint8Array): void {
     this.held = this.held.length === 0 ? bytes : Bytes.concat([this.held, bytes])
   }
 
-  /** The next message without its line feed; `undefined` when it is not whole yet; a step when it never will be. */
-  next(sawHeader: boolean): string | undefined | Step {
+  /** The next message without its line feed, or a step: `more` if it is not whole yet, a failure if it never will be. */
+  next(): string | Step {
     const length = Varint.decode(this.held, 0)
-    if (length._tag === "Incomplete") return undefined
+    if (length._tag === "Incomplete") return this.wait()
     if (length._tag === "Invalid") return malformed(`a message length that is ${length.reason}`)
     // The header's length is known: who speaks another protocol is told at once, not at the deadline.
-    if (!sawHeader && length.value !== headerMessage.length - 1) return malformed(`no ${header} at its beginning`)
+    if (!this.sawHeader && length.value !== headerMessage.length - 1) return malformed(`no ${header} at its beginning`)
     if (length.value === 0) return malformed("an empty message")
     if (length.value > maxMessageSize) {
       return malformed(`a message of ${length.value} bytes, over the limit of ${maxMessageSize}`)
     }
     const end = length.size + length.value
-    if (this.held.length < end) return undefined
+    if (this.held.length < end) return this.wait()
     if (this.held[end - 1] !== 0x0a) return malformed("a message without a line feed at its end")
     const text = Bytes.toUtf8(this.held.subarray(length.size, end - 1))
     this.held = this.held.subarray(end)
-    return text
+    if (this.sawHeader) return text
+    if (text !== header) return malformed(`${JSON.stringify(text)} where ${header} was due`)
+    this.sawHeader = true
+    this.onHeader()
+    return this.next()
   }
 
   rest(): Uint8Array {
     return this.held
   }
 
-  /** Keeps its own copy of what is held, for bytes that were lent. */
-  own(): void {
+  /** The bytes may have been lent: what is held is copied before it is waited on. */
+  private wait(): Step {
     if (this.held.length > 0) this.held = this.held.slice()
+    return more
   }
 }
 
 /** The end that proposes. */
 export class Dialer {
-  private readonly lines = new Lines()
+  private readonly lines = new Lines(() => {})
   private readonly protocols: ReadonlyArray<string>
   private proposed = 0
-  private sawHeader = false
   private output: Array<Uint8Array> = []
 
   /** `protocols` in order of preference; at least one. */
@@ -118,16 +128,9 @@ export class Dialer {
   receive(bytes: Uint8Array): Step {
     this.lines.push(bytes)
     for (;;) {
-      const line = this.lines.next(this.sawHeader)
-      if (line === undefined) {
-        this.lines.own()
-        return more
-      }
+      const line = this.lines.next()
       if (typeof line !== "string") return line
-      if (!this.sawHeader) {
-        if (line !== header) return malformed(`${JSON.stringify(line.slice(0, 64))} where ${header} was due`)
-        this.sawHeader = true
-      } else if (line === notAvailable) {
+      if (line === notAvailable) {
         if (!this.propose()) return failed({ _tag: "NotSupported" })
       } else {
         const protocol = this.protocols[this.proposed - 1]
@@ -150,11 +153,10 @@ export class Dialer {
 
 /** The end that answers. */
 export class Listener {
-  private readonly lines = new Lines()
+  private readonly lines = new Lines(() => this.output.push(headerMessage))
   private readonly supports: (protocol: string) => boolean
   private readonly protocols: () => ReadonlyArray<string>
   private proposals = 0
-  private sawHeader = false
   private output: Array<Uint8Array> = []
 
   /** `protocols` is asked for only when the dialer sends `ls`. */
@@ -173,18 +175,8 @@ export class Listener {
   receive(bytes: Uint8Array): Step {
     this.lines.push(bytes)
     for (;;) {
-      const line = this.lines.next(this.sawHeader)
-      if (line === undefined) {
-        this.lines.own()
-        return more
-      }
+      const line = this.lines.next()
       if (typeof line !== "string") return line
-      if (!this.sawHeader) {
-        if (line !== header) return malformed(`${JSON.stringify(line.slice(0, 64))} where ${header} was due`)
-        this.sawHeader = true
-        this.output.push(headerMessage)
-        continue
-      }
       if (++this.proposals > maxProposals) return malformed(`more than ${maxProposals} proposals`)
       if (line === list) {
         this.output.push(listMessage(this.protocols()))
