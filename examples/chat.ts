@@ -10,7 +10,7 @@ const Chat = Protocols.layerHandler("/chat/1.0.0", (stream) => {
 })
 
 export const ask = (target: Swarm.DialTarget, from: string) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const swarm = yield* Swarm.Swarm
     const chat = ProtocolStream.messages(yield* swarm.openStream(target, "/chat/1.0.0"), Message)
     yield* chat.write({ from, text: "anyone there?" })

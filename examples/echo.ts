@@ -4,15 +4,13 @@ import { Libp2p, Protocols, Swarm } from "effect-libp2p"
 
 const Echo = Protocols.layerHandler("/echo/1.0.0", (stream) => Stream.run(stream.readable, stream.writable))
 
-const Server = Echo.pipe(
-  Layer.provideMerge(Libp2p.layerDefault({ listen: ["/ip4/127.0.0.1/tcp/0"] }))
-)
+const Server = Echo.pipe(Layer.provideMerge(Libp2p.layerDefault({ listen: ["/ip4/127.0.0.1/tcp/0"] })))
 
-export const program = Effect.gen(function*() {
+export const program = Effect.gen(function* () {
   const server = yield* Swarm.Swarm
   const addresses = yield* server.listenAddresses
 
-  return yield* Effect.gen(function*() {
+  return yield* Effect.gen(function* () {
     const client = yield* Swarm.Swarm
     const stream = yield* client.openStream({ peer: server.peerId, addresses }, "/echo/1.0.0")
     yield* stream.write(new TextEncoder().encode("hello"))

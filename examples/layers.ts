@@ -12,7 +12,7 @@ const node = (seed: number, net: Layer.Layer<Net.Net>, listen: ReadonlyArray<str
     Layer.fresh
   )
 
-export const program = Effect.gen(function*() {
+export const program = Effect.gen(function* () {
   const network = yield* MemoryNet.makeNetwork()
   const server = yield* Layer.build(node(1, network.host(["10.0.0.1"]), ["/ip4/10.0.0.1/tcp/4001"]))
   const client = yield* Layer.build(node(2, network.host(["10.0.0.2"]), []))

@@ -13,21 +13,32 @@ describe("examples", () => {
   it.live("echo", () => Effect.map(Echo.program, (text) => assert.strictEqual(text, "hello")))
 
   it.live("chat", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const server = yield* Swarm
       const target = { peer: server.peerId, addresses: yield* server.listenAddresses }
       const answer = yield* Effect.provide(Chat.ask(target, "you"), layerDefault(), { local: true })
       assert.deepStrictEqual(answer, { from: "server", text: "hello you" })
-    }).pipe(Effect.provide(Chat.ChatNode)))
+    }).pipe(Effect.provide(Chat.ChatNode))
+  )
 
   it.live("layers", () => Effect.map(Layers.program, (rtts) => assert.lengthOf(rtts, 3)))
 })
 
 describe("README and docs", () => {
   it("show the examples as they are run here", () => {
-    const pages = ["README.md", ...readdirSync("docs").filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`)]
+    const pages = [
+      "README.md",
+      ...readdirSync("docs")
+        .filter((file) => file.endsWith(".md"))
+        .map((file) => `docs/${file}`)
+    ]
     const blocks = pages.flatMap((page) =>
-      [...readFileSync(page, "utf8").matchAll(/```ts example=(\S+)\n([\s\S]*?)```/g)].map((match) => ({ page, file: match[1], code: match[2] })))
+      [...readFileSync(page, "utf8").matchAll(/```ts example=(\S+)\n([\s\S]*?)```/g)].map((match) => ({
+        page,
+        file: match[1],
+        code: match[2]
+      }))
+    )
     assert.isAtLeast(blocks.length, 3)
     for (const { code, file, page } of blocks) {
       assert.strictEqual(code, readFileSync(`examples/${file}`, "utf8"), `${page} shows another ${file}`)

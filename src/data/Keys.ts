@@ -103,7 +103,8 @@ export const privateKey = (type: KeyType, bytes: Uint8Array): Result.Result<Priv
         }
         return Result.succeed(new PrivateKey(type, bytes.slice(0, 64)))
       }
-      if (bytes.length !== 64) return privateError(`Ed25519 takes 64 bytes (or 96, the older form), not ${bytes.length}`)
+      if (bytes.length !== 64)
+        return privateError(`Ed25519 takes 64 bytes (or 96, the older form), not ${bytes.length}`)
       break
     case "secp256k1":
       if (bytes.length !== 32) return privateError(`secp256k1 takes 32 bytes, not ${bytes.length}`)

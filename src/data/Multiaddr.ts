@@ -182,7 +182,8 @@ const read = (bytes: Uint8Array): ReadonlyArray<Part> | string => {
     }
     if (size > bytes.length - offset) return `the value of "${protocol.name}" at byte ${offset} is cut short`
     const value = protocol.value.read(bytes.slice(offset, offset + size))
-    if (value === undefined) return `the value of "${protocol.name}" at byte ${offset} is not ${protocol.value.expected}`
+    if (value === undefined)
+      return `the value of "${protocol.name}" at byte ${offset} is not ${protocol.value.expected}`
     parts.push({ protocol, value })
     offset += size
   }

@@ -30,10 +30,12 @@ export interface Options {
 
 /** Listens on each address for as long as the layer is in use. */
 export const layerListen = (addresses: ReadonlyArray<string>) =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const swarm = yield* Swarm
-    for (const text of addresses) yield* swarm.listen(yield* Effect.fromResult(Multiaddr.fromString(text)))
-  }))
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const swarm = yield* Swarm
+      for (const text of addresses) yield* swarm.listen(yield* Effect.fromResult(Multiaddr.fromString(text)))
+    })
+  )
 
 /**
  * A swarm with identify and ping, on whatever transport, security and

@@ -76,10 +76,7 @@ export interface Behaviour<in M, out E> {
  * fails too, or it starts again with fresh state, at most `times` within
  * `within`, after which it stops.
  */
-export type RestartPolicy =
-  | "stop"
-  | "escalate"
-  | { readonly times: number; readonly within: Duration.Input }
+export type RestartPolicy = "stop" | "escalate" | { readonly times: number; readonly within: Duration.Input }
 
 export interface SpawnOptions<M, E, R> {
   /** Unique among its siblings. */
@@ -101,18 +98,21 @@ export interface ActorInfo {
   readonly children: ReadonlyArray<ActorInfo>
 }
 
-export class Actors extends Context.Service<Actors, {
-  /**
-   * Starts an actor as a child of the actor that this is called from, in the
-   * scope that this is called in. Returns once `make` has been entered, not
-   * when it is done: messages wait in the mailbox until then.
-   */
-  readonly spawn: <M, E, R>(
-    options: SpawnOptions<M, E, R>
-  ) => Effect.Effect<ActorRef<M>, never, Exclude<R, Scope.Scope> | Scope.Scope>
-  /** The living actors, now. */
-  readonly tree: Effect.Effect<ReadonlyArray<ActorInfo>>
-}>()("effect-libp2p/Actors") {}
+export class Actors extends Context.Service<
+  Actors,
+  {
+    /**
+     * Starts an actor as a child of the actor that this is called from, in the
+     * scope that this is called in. Returns once `make` has been entered, not
+     * when it is done: messages wait in the mailbox until then.
+     */
+    readonly spawn: <M, E, R>(
+      options: SpawnOptions<M, E, R>
+    ) => Effect.Effect<ActorRef<M>, never, Exclude<R, Scope.Scope> | Scope.Scope>
+    /** The living actors, now. */
+    readonly tree: Effect.Effect<ReadonlyArray<ActorInfo>>
+  }
+>()("effect-libp2p/Actors") {}
 
 /** What became of an actor. */
 export interface ActorEvent {

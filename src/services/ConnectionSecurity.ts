@@ -77,13 +77,19 @@ export interface SecurityProtocol {
   readonly secure: (raw: ByteStream, options: SecureOptions) => Effect.Effect<SecuredConnection, SecurityError>
 }
 
-export class ConnectionSecurity extends Context.Service<ConnectionSecurity, {
-  /** In order of preference. */
-  readonly protocols: ReadonlyArray<SecurityProtocol>
-}>()("effect-libp2p/ConnectionSecurity") {}
+export class ConnectionSecurity extends Context.Service<
+  ConnectionSecurity,
+  {
+    /** In order of preference. */
+    readonly protocols: ReadonlyArray<SecurityProtocol>
+  }
+>()("effect-libp2p/ConnectionSecurity") {}
 
 /** Combines securities, the preferred one first. */
 export const layerPrefer = <R>(
   protocols: ReadonlyArray<Effect.Effect<SecurityProtocol, never, R>>
 ): Layer.Layer<ConnectionSecurity, never, R> =>
-  Layer.effect(ConnectionSecurity, Effect.map(Effect.all(protocols), (protocols) => ({ protocols })))
+  Layer.effect(
+    ConnectionSecurity,
+    Effect.map(Effect.all(protocols), (protocols) => ({ protocols }))
+  )

@@ -43,41 +43,35 @@ export interface AeadKey {
    * Writes ciphertext and tag into `target` at `offset` and returns the bytes written.
    * `target` must not overlap the parts.
    */
-  readonly sealInto: (
-    counter: number,
-    parts: ReadonlyArray<Uint8Array>,
-    target: Uint8Array,
-    offset: number
-  ) => number
+  readonly sealInto: (counter: number, parts: ReadonlyArray<Uint8Array>, target: Uint8Array, offset: number) => number
   /** Encrypts the parts as one message, in pieces of memory of their own: ciphertext, then tag. Spares joining large ones. */
   readonly sealPieces: (counter: number, parts: ReadonlyArray<Uint8Array>) => ReadonlyArray<Uint8Array>
   /** Decrypts into memory of its own; `undefined` when it does not authenticate. */
   readonly open: (counter: number, associated: Uint8Array, sealed: Uint8Array) => Uint8Array | undefined
 }
 
-export class Crypto extends Context.Service<Crypto, {
-  readonly sha256: (bytes: Uint8Array) => Uint8Array
-  /** HKDF with SHA-256 (RFC 5869): `length` bytes, at most 8160. */
-  readonly hkdfSha256: (salt: Uint8Array, input: Uint8Array, info: Uint8Array, length: number) => Uint8Array
-  /** An X25519 pair from 32 bytes of entropy. */
-  readonly dhKeyPair: (seed: Uint8Array) => DhKeyPair
-  /** A ChaCha20-Poly1305 key of 32 bytes. */
-  readonly aeadKey: (key: Uint8Array) => AeadKey
-  /** Makes a private key ready; fails if its bytes are not a key of its type. */
-  readonly signer: (key: PrivateKey) => Result.Result<Signer, CryptoError>
-  /** False when the signature does not hold; fails if the key is unusable. */
-  readonly verify: (
-    key: PublicKey,
-    message: Uint8Array,
-    signature: Uint8Array
-  ) => Result.Result<boolean, CryptoError>
-  /**
-   * Makes a key. Ed25519, secp256k1 and ECDSA follow from the entropy alone;
-   * RSA (2048 to 8192 bits, default 2048) does not: use none of it in a
-   * simulation.
-   */
-  readonly generateKey: (
-    type: KeyType,
-    options?: { readonly rsaBits?: number | undefined }
-  ) => Effect.Effect<PrivateKey, CryptoError, SecureRandom.SecureRandom>
-}>()("effect-libp2p/Crypto") {}
+export class Crypto extends Context.Service<
+  Crypto,
+  {
+    readonly sha256: (bytes: Uint8Array) => Uint8Array
+    /** HKDF with SHA-256 (RFC 5869): `length` bytes, at most 8160. */
+    readonly hkdfSha256: (salt: Uint8Array, input: Uint8Array, info: Uint8Array, length: number) => Uint8Array
+    /** An X25519 pair from 32 bytes of entropy. */
+    readonly dhKeyPair: (seed: Uint8Array) => DhKeyPair
+    /** A ChaCha20-Poly1305 key of 32 bytes. */
+    readonly aeadKey: (key: Uint8Array) => AeadKey
+    /** Makes a private key ready; fails if its bytes are not a key of its type. */
+    readonly signer: (key: PrivateKey) => Result.Result<Signer, CryptoError>
+    /** False when the signature does not hold; fails if the key is unusable. */
+    readonly verify: (key: PublicKey, message: Uint8Array, signature: Uint8Array) => Result.Result<boolean, CryptoError>
+    /**
+     * Makes a key. Ed25519, secp256k1 and ECDSA follow from the entropy alone;
+     * RSA (2048 to 8192 bits, default 2048) does not: use none of it in a
+     * simulation.
+     */
+    readonly generateKey: (
+      type: KeyType,
+      options?: { readonly rsaBits?: number | undefined }
+    ) => Effect.Effect<PrivateKey, CryptoError, SecureRandom.SecureRandom>
+  }
+>()("effect-libp2p/Crypto") {}

@@ -73,9 +73,12 @@ export class IdentifyError extends Schema.TaggedError<IdentifyError>()("Identify
   }
 }
 
-export class Identify extends Context.Service<Identify, {
-  /** Waits until the peer of an open connection is identified: there is no race with connecting. */
-  readonly identified: (connection: Connection) => Effect.Effect<IdentifyInfo, IdentifyError>
-  /** Peers as they are identified, from now on. */
-  readonly events: Stream.Stream<{ readonly connection: Connection; readonly info: IdentifyInfo }>
-}>()("effect-libp2p/Identify") {}
+export class Identify extends Context.Service<
+  Identify,
+  {
+    /** Waits until the peer of an open connection is identified: there is no race with connecting. */
+    readonly identified: (connection: Connection) => Effect.Effect<IdentifyInfo, IdentifyError>
+    /** Peers as they are identified, from now on. */
+    readonly events: Stream.Stream<{ readonly connection: Connection; readonly info: IdentifyInfo }>
+  }
+>()("effect-libp2p/Identify") {}

@@ -16,10 +16,13 @@ export class IdentityError extends Schema.TaggedError<IdentityError>()("Identity
   }
 }
 
-export class Identity extends Context.Service<Identity, {
-  readonly peerId: PeerId
-  readonly publicKey: PublicKey
-  readonly privateKey: PrivateKey
-  /** Signs with the private key, as the peer-ids specification says for its type. */
-  readonly sign: (message: Uint8Array) => Uint8Array
-}>()("effect-libp2p/Identity") {}
+export class Identity extends Context.Service<
+  Identity,
+  {
+    readonly peerId: PeerId
+    readonly publicKey: PublicKey
+    readonly privateKey: PrivateKey
+    /** Signs with the private key, as the peer-ids specification says for its type. */
+    readonly sign: (message: Uint8Array) => Uint8Array
+  }
+>()("effect-libp2p/Identity") {}

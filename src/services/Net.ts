@@ -74,7 +74,16 @@ const describe = (reason: NetErrorReason): string => {
   }
 }
 
-export const NetOperation = Schema.Literals(["connect", "listen", "accept", "bind", "send", "receive", "join", "lookup"])
+export const NetOperation = Schema.Literals([
+  "connect",
+  "listen",
+  "accept",
+  "bind",
+  "send",
+  "receive",
+  "join",
+  "lookup"
+])
 
 export class NetError extends Schema.TaggedError<NetError>()("NetError", {
   operation: NetOperation,
@@ -151,15 +160,18 @@ export interface InterfaceAddress {
   readonly prefixLength: number
 }
 
-export class Net extends Context.Service<Net, {
-  /** Opens a stream socket. Interrupting it, or closing the scope, destroys the socket. */
-  readonly connect: (options: ConnectOptions) => Effect.Effect<Socket, NetError, Scope.Scope>
-  readonly listen: (options: ListenOptions) => Effect.Effect<SocketListener, NetError, Scope.Scope>
-  readonly bind: (options: BindOptions) => Effect.Effect<DatagramSocket, NetError, Scope.Scope>
-  /** The addresses of this machine, now. */
-  readonly interfaces: Effect.Effect<ReadonlyArray<InterfaceAddress>>
-  /** The addresses of a name, in the order the resolver gives them. Never empty. */
-  readonly lookup: (name: string, family: 4 | 6 | "any") => Effect.Effect<ReadonlyArray<string>, NetError>
-  /** The TXT records of a name, the pieces of each record joined. `/dnsaddr` lives in these. */
-  readonly lookupTxt: (name: string) => Effect.Effect<ReadonlyArray<string>, NetError>
-}>()("effect-libp2p/Net") {}
+export class Net extends Context.Service<
+  Net,
+  {
+    /** Opens a stream socket. Interrupting it, or closing the scope, destroys the socket. */
+    readonly connect: (options: ConnectOptions) => Effect.Effect<Socket, NetError, Scope.Scope>
+    readonly listen: (options: ListenOptions) => Effect.Effect<SocketListener, NetError, Scope.Scope>
+    readonly bind: (options: BindOptions) => Effect.Effect<DatagramSocket, NetError, Scope.Scope>
+    /** The addresses of this machine, now. */
+    readonly interfaces: Effect.Effect<ReadonlyArray<InterfaceAddress>>
+    /** The addresses of a name, in the order the resolver gives them. Never empty. */
+    readonly lookup: (name: string, family: 4 | 6 | "any") => Effect.Effect<ReadonlyArray<string>, NetError>
+    /** The TXT records of a name, the pieces of each record joined. `/dnsaddr` lives in these. */
+    readonly lookupTxt: (name: string) => Effect.Effect<ReadonlyArray<string>, NetError>
+  }
+>()("effect-libp2p/Net") {}

@@ -32,10 +32,13 @@ export interface PerfResult {
   readonly downloadMs: number
 }
 
-export class Perf extends Context.Service<Perf, {
-  /** Sends `uploadBytes`, then receives `downloadBytes`, on one stream. */
-  readonly measure: (
-    target: DialTarget,
-    options: { readonly uploadBytes: number; readonly downloadBytes: number }
-  ) => Effect.Effect<PerfResult, PerfError | DialError | OpenStreamError>
-}>()("effect-libp2p/Perf") {}
+export class Perf extends Context.Service<
+  Perf,
+  {
+    /** Sends `uploadBytes`, then receives `downloadBytes`, on one stream. */
+    readonly measure: (
+      target: DialTarget,
+      options: { readonly uploadBytes: number; readonly downloadBytes: number }
+    ) => Effect.Effect<PerfResult, PerfError | DialError | OpenStreamError>
+  }
+>()("effect-libp2p/Perf") {}

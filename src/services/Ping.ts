@@ -44,10 +44,13 @@ export interface PingOptions {
   readonly deadline?: Duration.Input | undefined
 }
 
-export class Ping extends Context.Service<Ping, {
-  /** Dials if needed, and pings on one stream: the round trips in milliseconds, fractions included. */
-  readonly ping: (
-    target: DialTarget,
-    options?: PingOptions
-  ) => Stream.Stream<number, PingError | DialError | OpenStreamError>
-}>()("effect-libp2p/Ping") {}
+export class Ping extends Context.Service<
+  Ping,
+  {
+    /** Dials if needed, and pings on one stream: the round trips in milliseconds, fractions included. */
+    readonly ping: (
+      target: DialTarget,
+      options?: PingOptions
+    ) => Stream.Stream<number, PingError | DialError | OpenStreamError>
+  }
+>()("effect-libp2p/Ping") {}

@@ -10,9 +10,7 @@ import type { PeerId } from "../data/PeerId.ts"
 import * as ByteStream from "./ByteStream.ts"
 
 /** How the connection beneath a stream reaches the remote. A relayed one may be limited in time and bytes. */
-export type ConnectionKind =
-  | { readonly _tag: "Direct" }
-  | { readonly _tag: "Relayed"; readonly limited: boolean }
+export type ConnectionKind = { readonly _tag: "Direct" } | { readonly _tag: "Relayed"; readonly limited: boolean }
 
 /** Messages on a stream: see {@link messages}. */
 export interface Messages<A> {
@@ -71,7 +69,7 @@ export const make = (options: {
     reset: (because) => Effect.sync(() => bytes.reset(because)),
     readable: Stream.fromPull(
       Effect.succeed(
-        Effect.flatMap(read, (batch) => batch === null ? Cause.done() : Effect.succeed([batch] as const))
+        Effect.flatMap(read, (batch) => (batch === null ? Cause.done() : Effect.succeed([batch] as const)))
       )
     ),
     writable: Sink.forEach((chunk: Uint8Array) => ByteStream.write(bytes, chunk)).pipe(
@@ -146,16 +144,15 @@ export const messages = <A>(
   const raw = byteMessages(stream, options)
   const decode = Schema.decodeEffect(schema)
   const encode = Schema.encodeEffect(schema)
-  const read = Effect.flatMap(
-    raw.read,
-    (message): Effect.Effect<A | null, Schema.SchemaError> => message === null ? Effect.succeed(null) : decode(message)
+  const read = Effect.flatMap(raw.read, (message): Effect.Effect<A | null, Schema.SchemaError> =>
+    message === null ? Effect.succeed(null) : decode(message)
   )
   return {
     read,
     write: (message) => Effect.flatMap(encode(message), raw.write),
     stream: Stream.fromPull(
       Effect.succeed(
-        Effect.flatMap(read, (message) => message === null ? Cause.done() : Effect.succeed([message] as const))
+        Effect.flatMap(read, (message) => (message === null ? Cause.done() : Effect.succeed([message] as const)))
       )
     )
   }

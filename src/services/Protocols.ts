@@ -65,19 +65,22 @@ export interface Registration {
   readonly run: (stream: ProtocolStream) => Effect.Effect<void, unknown>
 }
 
-export class Protocols extends Context.Service<Protocols, {
-  /** Handles inbound streams of `protocol` until the scope closes. */
-  readonly handle: <E, R>(
-    protocol: string,
-    handler: Handler<E, R>,
-    options?: HandlerOptions
-  ) => Effect.Effect<void, ProtocolTaken, R | Scope.Scope>
-  /** The protocols that have a handler now, sorted. */
-  readonly registered: Effect.Effect<ReadonlyArray<string>>
-  /** The same, for the protocol muxer itself. */
-  readonly find: (protocol: string) => Registration | undefined
-  readonly list: () => ReadonlyArray<string>
-}>()("effect-libp2p/Protocols") {}
+export class Protocols extends Context.Service<
+  Protocols,
+  {
+    /** Handles inbound streams of `protocol` until the scope closes. */
+    readonly handle: <E, R>(
+      protocol: string,
+      handler: Handler<E, R>,
+      options?: HandlerOptions
+    ) => Effect.Effect<void, ProtocolTaken, R | Scope.Scope>
+    /** The protocols that have a handler now, sorted. */
+    readonly registered: Effect.Effect<ReadonlyArray<string>>
+    /** The same, for the protocol muxer itself. */
+    readonly find: (protocol: string) => Registration | undefined
+    readonly list: () => ReadonlyArray<string>
+  }
+>()("effect-libp2p/Protocols") {}
 
 /**
  * A layer that handles a protocol for as long as it is in use.
@@ -91,7 +94,9 @@ export const layerHandler = <E, R>(
   handler: Handler<E, R>,
   options?: HandlerOptions
 ): Layer.Layer<never, ProtocolTaken, Exclude<R, Scope.Scope> | Protocols> =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const protocols = yield* Protocols
-    yield* protocols.handle(protocol, handler, options)
-  }))
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const protocols = yield* Protocols
+      yield* protocols.handle(protocol, handler, options)
+    })
+  )

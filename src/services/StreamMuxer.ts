@@ -90,19 +90,22 @@ export interface MuxerOptions {
 export interface MuxerProtocol {
   readonly id: string
   /** `connection` is secured; its reads are owned by the reader. */
-  readonly make: (
-    connection: ByteStream,
-    options: MuxerOptions
-  ) => Effect.Effect<MuxedConnection, never, Scope.Scope>
+  readonly make: (connection: ByteStream, options: MuxerOptions) => Effect.Effect<MuxedConnection, never, Scope.Scope>
 }
 
-export class StreamMuxer extends Context.Service<StreamMuxer, {
-  /** In order of preference. */
-  readonly protocols: ReadonlyArray<MuxerProtocol>
-}>()("effect-libp2p/StreamMuxer") {}
+export class StreamMuxer extends Context.Service<
+  StreamMuxer,
+  {
+    /** In order of preference. */
+    readonly protocols: ReadonlyArray<MuxerProtocol>
+  }
+>()("effect-libp2p/StreamMuxer") {}
 
 /** Combines muxers, the preferred one first. */
 export const layerPrefer = <R>(
   protocols: ReadonlyArray<Effect.Effect<MuxerProtocol, never, R>>
 ): Layer.Layer<StreamMuxer, never, R> =>
-  Layer.effect(StreamMuxer, Effect.map(Effect.all(protocols), (protocols) => ({ protocols })))
+  Layer.effect(
+    StreamMuxer,
+    Effect.map(Effect.all(protocols), (protocols) => ({ protocols }))
+  )

@@ -111,9 +111,9 @@ export class DialError extends Schema.TaggedError<DialError>()("DialError", {
       case "AllFailed":
         return this.attempts.length === 1
           ? this.attempts.map(({ address, reason }) => `${address}: ${describeAttempt(reason)}`).join("")
-          : `no address of ${peer} could be dialled: ${
-            this.attempts.map(({ address, reason }) => `${address}: ${describeAttempt(reason)}`).join("; ")
-          }`
+          : `no address of ${peer} could be dialled: ${this.attempts
+              .map(({ address, reason }) => `${address}: ${describeAttempt(reason)}`)
+              .join("; ")}`
     }
   }
 }
@@ -151,9 +151,10 @@ export class OpenStreamError extends Schema.TaggedError<OpenStreamError>()("Open
   reason: OpenStreamErrorReason
 }) {
   override get message(): string {
-    const why = this.reason._tag === "NegotiationTimeout"
-      ? `no protocol agreed within ${this.reason.afterMs} ms`
-      : this.reason.cause.message
+    const why =
+      this.reason._tag === "NegotiationTimeout"
+        ? `no protocol agreed within ${this.reason.afterMs} ms`
+        : this.reason.cause.message
     return `no stream of ${this.protocols.join(" or ")} with ${this.peer}: ${why}`
   }
 }
@@ -210,18 +211,15 @@ export type SwarmEvent =
   | { readonly _tag: "InboundFailed"; readonly remoteAddress: Multiaddr; readonly reason: AttemptReason }
   | { readonly _tag: "DialFailed"; readonly error: DialError }
   | {
-    readonly _tag: "HandlerFailed"
-    readonly protocol: string
-    readonly remotePeer: PeerId
-    /** True for a defect, false for a typed failure of the handler. */
-    readonly died: boolean
-  }
+      readonly _tag: "HandlerFailed"
+      readonly protocol: string
+      readonly remotePeer: PeerId
+      /** True for a defect, false for a typed failure of the handler. */
+      readonly died: boolean
+    }
 
 /** Whom to dial: a peer whose addresses are known, an address, or a peer at given addresses. */
-export type DialTarget =
-  | PeerId
-  | Multiaddr
-  | { readonly peer: PeerId; readonly addresses: ReadonlyArray<Multiaddr> }
+export type DialTarget = PeerId | Multiaddr | { readonly peer: PeerId; readonly addresses: ReadonlyArray<Multiaddr> }
 
 /** Counts since the start. */
 export interface SwarmCounters {
@@ -233,34 +231,37 @@ export interface SwarmCounters {
   readonly streamsRefused: number
 }
 
-export class Swarm extends Context.Service<Swarm, {
-  readonly peerId: PeerId
-  /** Listens until the scope closes; gives the addresses, with real ports. */
-  readonly listen: (address: Multiaddr) => Effect.Effect<ReadonlyArray<Multiaddr>, ListenError, Scope.Scope>
-  /** Where the node listens now. */
-  readonly listenAddresses: Effect.Effect<ReadonlyArray<Multiaddr>>
-  /**
-   * A connection with the peer: one that is open, or a new one. All who ask for
-   * a peer at the same time share one dial.
-   */
-  readonly dial: (target: DialTarget) => Effect.Effect<Connection, DialError>
-  /** Dials if needed, and opens a stream; see {@link Connection.openStream}. */
-  readonly openStream: (
-    target: DialTarget,
-    protocols: string | ReadonlyArray<string>
-  ) => Effect.Effect<ProtocolStream, DialError | OpenStreamError, Scope.Scope>
-  /** The open connections, or those with one peer, oldest first. */
-  readonly connections: (peer?: PeerId) => Effect.Effect<ReadonlyArray<Connection>>
-  /** Closes every connection with the peer. */
-  readonly disconnect: (peer: PeerId) => Effect.Effect<void>
-  /** What happens from now on. A subscriber that falls more than 1,024 events behind loses the oldest. */
-  readonly events: Stream.Stream<SwarmEvent>
-  /**
-   * Runs `task` for each connection, also those that are open now, in a fiber
-   * that ends with the connection, until the scope closes.
-   */
-  readonly forEachConnection: <R>(
-    task: (connection: Connection) => Effect.Effect<void, never, R>
-  ) => Effect.Effect<void, never, R | Scope.Scope>
-  readonly counters: Effect.Effect<SwarmCounters>
-}>()("effect-libp2p/Swarm") {}
+export class Swarm extends Context.Service<
+  Swarm,
+  {
+    readonly peerId: PeerId
+    /** Listens until the scope closes; gives the addresses, with real ports. */
+    readonly listen: (address: Multiaddr) => Effect.Effect<ReadonlyArray<Multiaddr>, ListenError, Scope.Scope>
+    /** Where the node listens now. */
+    readonly listenAddresses: Effect.Effect<ReadonlyArray<Multiaddr>>
+    /**
+     * A connection with the peer: one that is open, or a new one. All who ask for
+     * a peer at the same time share one dial.
+     */
+    readonly dial: (target: DialTarget) => Effect.Effect<Connection, DialError>
+    /** Dials if needed, and opens a stream; see {@link Connection.openStream}. */
+    readonly openStream: (
+      target: DialTarget,
+      protocols: string | ReadonlyArray<string>
+    ) => Effect.Effect<ProtocolStream, DialError | OpenStreamError, Scope.Scope>
+    /** The open connections, or those with one peer, oldest first. */
+    readonly connections: (peer?: PeerId) => Effect.Effect<ReadonlyArray<Connection>>
+    /** Closes every connection with the peer. */
+    readonly disconnect: (peer: PeerId) => Effect.Effect<void>
+    /** What happens from now on. A subscriber that falls more than 1,024 events behind loses the oldest. */
+    readonly events: Stream.Stream<SwarmEvent>
+    /**
+     * Runs `task` for each connection, also those that are open now, in a fiber
+     * that ends with the connection, until the scope closes.
+     */
+    readonly forEachConnection: <R>(
+      task: (connection: Connection) => Effect.Effect<void, never, R>
+    ) => Effect.Effect<void, never, R | Scope.Scope>
+    readonly counters: Effect.Effect<SwarmCounters>
+  }
+>()("effect-libp2p/Swarm") {}

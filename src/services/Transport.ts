@@ -55,16 +55,25 @@ export interface TransportProtocol {
   readonly canDial: (address: Multiaddr) => boolean
   readonly canListen: (address: Multiaddr) => boolean
   /** It has no deadline of its own: the caller sets one. */
-  readonly dial: (address: Multiaddr, options?: DialOptions) => Effect.Effect<RawConnection, TransportError, Scope.Scope>
+  readonly dial: (
+    address: Multiaddr,
+    options?: DialOptions
+  ) => Effect.Effect<RawConnection, TransportError, Scope.Scope>
   readonly listen: (address: Multiaddr) => Effect.Effect<TransportListener, TransportError, Scope.Scope>
 }
 
-export class Transport extends Context.Service<Transport, {
-  readonly transports: ReadonlyArray<TransportProtocol>
-}>()("effect-libp2p/Transport") {}
+export class Transport extends Context.Service<
+  Transport,
+  {
+    readonly transports: ReadonlyArray<TransportProtocol>
+  }
+>()("effect-libp2p/Transport") {}
 
 /** Combines transports; an address goes to the first that can dial it, or listen on it. */
 export const layerPrefer = <R>(
   transports: ReadonlyArray<Effect.Effect<TransportProtocol, never, R>>
 ): Layer.Layer<Transport, never, R> =>
-  Layer.effect(Transport, Effect.map(Effect.all(transports), (transports) => ({ transports })))
+  Layer.effect(
+    Transport,
+    Effect.map(Effect.all(transports), (transports) => ({ transports }))
+  )

@@ -27,22 +27,29 @@ export interface Options {
 
 /** Runs both ends of a handshake over a pipe. */
 export const connect = (dialer: SecureNode, listener: SecureNode, options: Options = {}) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const [left, right] = yield* Pipe.pair(options.pipe)
-    const [near, far] = yield* Effect.all([
-      dialer.protocol.secure(left, {
-        role: "dialer",
-        expectedPeer: options.expectedPeer,
-        muxers: options.dialerMuxers ?? []
-      }),
-      listener.protocol.secure(right, { role: "listener", expectedPeer: undefined, muxers: options.listenerMuxers ?? [] })
-    ], { concurrency: 2 })
+    const [near, far] = yield* Effect.all(
+      [
+        dialer.protocol.secure(left, {
+          role: "dialer",
+          expectedPeer: options.expectedPeer,
+          muxers: options.dialerMuxers ?? []
+        }),
+        listener.protocol.secure(right, {
+          role: "listener",
+          expectedPeer: undefined,
+          muxers: options.listenerMuxers ?? []
+        })
+      ],
+      { concurrency: 2 }
+    )
     return { near, far, left, right }
   })
 
 /** Reads to the end. */
 export const readAll = (stream: ByteStream.ByteStream): Effect.Effect<Uint8Array, ByteStream.StreamError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const parts: Array<Uint8Array> = []
     for (;;) {
       const bytes = yield* ByteStream.read(stream)
@@ -54,7 +61,7 @@ export const readAll = (stream: ByteStream.ByteStream): Effect.Effect<Uint8Array
 
 /** Reads exactly `size` bytes or more, or to the end. */
 export const readSome = (stream: ByteStream.ByteStream, size: number) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const parts: Array<Uint8Array> = []
     let got = 0
     while (got < size) {
@@ -66,7 +73,8 @@ export const readSome = (stream: ByteStream.ByteStream, size: number) =>
     return Bytes.concat(parts)
   })
 
-export const pattern = (size: number): Uint8Array => Uint8Array.from({ length: size }, (_, i) => (i * 31 + (i >>> 8)) & 0xff)
+export const pattern = (size: number): Uint8Array =>
+  Uint8Array.from({ length: size }, (_, i) => (i * 31 + (i >>> 8)) & 0xff)
 
 /** The reason of the failure of a stream. */
 export const streamFailure = <A>(effect: Effect.Effect<A, ByteStream.StreamError>) =>
@@ -74,7 +82,7 @@ export const streamFailure = <A>(effect: Effect.Effect<A, ByteStream.StreamError
 
 /** Writes in pieces of random sizes, flushing now and then. */
 const writePieces = (stream: SecuredConnection, bytes: Uint8Array, largest: number) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     for (let at = 0; at < bytes.length;) {
       const size = yield* Random.nextIntBetween(1, largest)
       const piece = bytes.subarray(at, at + size)
@@ -100,7 +108,7 @@ export const securitySuite = (
 ): void => {
   describe(`${name}: handshake`, () => {
     it.live("both ends learn the id and key of the other", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, { expectedPeer: listener.peerId })
         assert.isTrue(PeerId.equals(near.remotePeer, listener.peerId))
@@ -110,10 +118,11 @@ export const securitySuite = (
         assert.strictEqual(near.security, dialer.protocol.id)
         assert.strictEqual(far.security, dialer.protocol.id)
         assert.isTrue(near.ownedReads && far.ownedReads)
-      }))
+      })
+    )
 
     it.live("the dialer's preference chooses the muxer", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, {
           dialerMuxers: [yamux, mplex],
@@ -121,7 +130,8 @@ export const securitySuite = (
         })
         assert.strictEqual(near.earlyMuxer, yamux)
         assert.strictEqual(far.earlyMuxer, yamux)
-      }))
+      })
+    )
 
     for (const [title, ours, theirs] of [
       ["none is shared", [yamux], [mplex]],
@@ -129,24 +139,26 @@ export const securitySuite = (
       ["only the listener offers", [], [yamux]]
     ] as const) {
       it.live(`no muxer is chosen when ${title}`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { dialer, listener } = yield* make
           const { far, near } = yield* connect(dialer, listener, { dialerMuxers: ours, listenerMuxers: theirs })
           assert.isUndefined(near.earlyMuxer)
           assert.isUndefined(far.earlyMuxer)
-        }))
+        })
+      )
     }
 
     it.live("works a byte at a time, through a pipe that holds seven", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, { pipe: { capacity: 7, chunk: 1 } })
         yield* Effect.forkChild(Effect.andThen(ByteStream.write(near, pattern(100)), near.closeWrite))
         assert.deepStrictEqual(yield* readAll(far), pattern(100))
-      }))
+      })
+    )
 
     it.live("the dialer fails when another peer answers, and the connection is reset", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const [left, right] = yield* Pipe.pair()
         const answer = yield* Effect.forkChild(
@@ -161,11 +173,12 @@ export const securitySuite = (
         assert.strictEqual(reason.actual, listener.peerId.toString())
         assert.strictEqual(yield* streamFailure(left.readable), "ResetLocally")
         assert.isTrue(Exit.isFailure(yield* Fiber.await(answer)))
-      }))
+      })
+    )
 
     for (const role of ["dialer", "listener"] as const) {
       it.live(`as ${role}, a silent peer is waited for no longer than the deadline, and the connection is reset`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { dialer } = yield* make
           const [left, right] = yield* Pipe.pair()
           const exit = yield* Effect.exit(
@@ -175,78 +188,79 @@ export const securitySuite = (
           assert.strictEqual(yield* streamFailure(left.readable), "ResetLocally")
           // What the silent peer was sent before is gone with the connection.
           assert.strictEqual(yield* streamFailure(readAll(right)), "ResetByPeer")
-        }))
+        })
+      )
 
       it.live(`as ${role}, a peer that closes during the handshake is a failure`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { dialer } = yield* make
           const [left, right] = yield* Pipe.pair()
           yield* right.closeWrite
-          const error = yield* Effect.flip(
-            dialer.protocol.secure(left, { role, expectedPeer: undefined, muxers: [] })
-          )
+          const error = yield* Effect.flip(dialer.protocol.secure(left, { role, expectedPeer: undefined, muxers: [] }))
           assert.strictEqual(error.reason._tag, "HandshakeInterrupted")
-        }))
+        })
+      )
 
       it.live(`as ${role}, a reset during the handshake is a failure`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { dialer } = yield* make
           const [left, right] = yield* Pipe.pair()
           right.reset("no more")
-          const error = yield* Effect.flip(
-            dialer.protocol.secure(left, { role, expectedPeer: undefined, muxers: [] })
-          )
+          const error = yield* Effect.flip(dialer.protocol.secure(left, { role, expectedPeer: undefined, muxers: [] }))
           assert.strictEqual(error.reason._tag, "HandshakeInterrupted")
-        }))
+        })
+      )
 
       it.live(`as ${role}, bytes that are no handshake are a failure`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { dialer } = yield* make
           const [left, right] = yield* Pipe.pair()
           yield* ByteStream.write(right, Bytes.fromUtf8("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"))
           yield* right.closeWrite
           assert.isTrue(
-            Exit.isFailure(yield* Effect.exit(dialer.protocol.secure(left, { role, expectedPeer: undefined, muxers: [] })))
+            Exit.isFailure(
+              yield* Effect.exit(dialer.protocol.secure(left, { role, expectedPeer: undefined, muxers: [] }))
+            )
           )
           assert.strictEqual(yield* streamFailure(left.readable), "ResetLocally")
-        }))
+        })
+      )
     }
   })
 
   describe(`${name}: data`, () => {
     for (const seed of [1, 2, 3]) {
       it.live(`arrives whole and in order both ways, in any segmentation (seed ${seed})`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { dialer, listener } = yield* make
           const chunk = yield* Random.nextIntBetween(1, 3000)
           const capacity = yield* Random.nextIntBetween(100, 100_000)
           const { far, near } = yield* connect(dialer, listener, { pipe: { chunk, capacity } })
           const [up, down] = [pattern(200_000), pattern(150_001).toReversed()]
-          const [, , gotUp, gotDown] = yield* Effect.all([
-            writePieces(near, up, 30_000),
-            writePieces(far, down, 200),
-            readAll(far),
-            readAll(near)
-          ], { concurrency: 4 })
+          const [, , gotUp, gotDown] = yield* Effect.all(
+            [writePieces(near, up, 30_000), writePieces(far, down, 200), readAll(far), readAll(near)],
+            { concurrency: 4 }
+          )
           assert.isTrue(Bytes.equals(gotUp, up))
           assert.isTrue(Bytes.equals(gotDown, down))
-        }).pipe(Random.withSeed(seed)))
+        }).pipe(Random.withSeed(seed))
+      )
     }
 
     it.live("a write larger than any message arrives", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener)
         const sent = pattern(1_000_000)
-        const [got] = yield* Effect.all([
-          readAll(far),
-          Effect.andThen(ByteStream.write(near, sent), near.closeWrite)
-        ], { concurrency: 2 })
+        const [got] = yield* Effect.all([readAll(far), Effect.andThen(ByteStream.write(near, sent), near.closeWrite)], {
+          concurrency: 2
+        })
         assert.isTrue(Bytes.equals(got, sent))
-      }))
+      })
+    )
 
     it.live("what is read stays as it is while more is read", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener)
         yield* ByteStream.write(near, pattern(1000))
@@ -254,33 +268,38 @@ export const securitySuite = (
         yield* ByteStream.write(near, new Uint8Array(1000))
         yield* ByteStream.read(far)
         assert.deepStrictEqual(first, pattern(1000))
-      }))
+      })
+    )
 
     it.live("what was written but not flushed is sent when the turn ends", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener)
         assert.strictEqual(near.tryWrite(Uint8Array.of(1, 2)), 2)
         assert.strictEqual(near.tryWrite(Uint8Array.of(3)), 1)
         assert.deepStrictEqual(yield* readSome(far, 3), Uint8Array.of(1, 2, 3))
-      }))
+      })
+    )
 
     it.live("early data that the dialer sends right after its handshake is kept", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const [left, right] = yield* Pipe.pair()
-        yield* Effect.forkChild(Effect.gen(function*() {
-          const near = yield* dialer.protocol.secure(left, { role: "dialer", expectedPeer: undefined, muxers: [] })
-          near.tryWrite(Uint8Array.of(1, 2, 3))
-          near.flush()
-          yield* near.closeWrite
-        }))
+        yield* Effect.forkChild(
+          Effect.gen(function* () {
+            const near = yield* dialer.protocol.secure(left, { role: "dialer", expectedPeer: undefined, muxers: [] })
+            near.tryWrite(Uint8Array.of(1, 2, 3))
+            near.flush()
+            yield* near.closeWrite
+          })
+        )
         const far = yield* listener.protocol.secure(right, { role: "listener", expectedPeer: undefined, muxers: [] })
         assert.deepStrictEqual(yield* readAll(far), Uint8Array.of(1, 2, 3))
-      }))
+      })
+    )
 
     it.live("half-close: the other direction goes on", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener)
         near.tryWrite(Uint8Array.of(1))
@@ -293,10 +312,11 @@ export const securitySuite = (
         yield* ByteStream.write(far, Uint8Array.of(3))
         yield* far.closeWrite
         assert.deepStrictEqual(yield* readAll(near), Uint8Array.of(3))
-      }))
+      })
+    )
 
     it.live("closing the writing side sends what the other end was too slow for", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, { pipe: { capacity: 500 } })
         const sent = pattern(30_000)
@@ -304,10 +324,11 @@ export const securitySuite = (
         const closing = yield* Effect.forkChild(near.closeWrite, { startImmediately: true })
         assert.isTrue(Bytes.equals(yield* readAll(far), sent))
         yield* Fiber.join(closing)
-      }))
+      })
+    )
 
     it.live("reset: both ends fail, waiters too", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, { pipe: { capacity: 500 } })
         const reading = yield* Effect.forkChild(Effect.flip(near.readable), { startImmediately: true })
@@ -322,10 +343,11 @@ export const securitySuite = (
         assert.strictEqual(yield* streamFailure(readAll(far)), "ResetByPeer")
         assert.strictEqual(near.tryWrite(Uint8Array.of(1)), 0)
         assert.isUndefined(near.tryRead())
-      }))
+      })
+    )
 
     it.live("backpressure: a writer whose peer does not read is stopped, within bounds", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, { pipe: { capacity: 10_000 } })
         const piece = pattern(4096)
@@ -344,6 +366,7 @@ export const securitySuite = (
         yield* readSome(far, taken)
         yield* Fiber.join(waiting)
         assert.isAbove(near.tryWrite(piece), 0)
-      }))
+      })
+    )
   })
 }

@@ -71,10 +71,7 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
     test("the key agreement of RFC 7748, section 6.1", (crypto) => {
       const alice = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")
       const bob = crypto.dhKeyPair(hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"))
-      assert.strictEqual(
-        Bytes.toHex(bob.publicKey),
-        "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"
-      )
+      assert.strictEqual(Bytes.toHex(bob.publicKey), "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
       assert.strictEqual(
         Bytes.toHex(Result.getOrThrow(bob.agree(alice))),
         "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
@@ -85,15 +82,13 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
       const pair = crypto.dhKeyPair(new Uint8Array(32).fill(9))
       const one = new Uint8Array(32)
       one[0] = 1
-      for (
-        const point of [
-          new Uint8Array(32),
-          one,
-          hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-          hex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
-          hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
-        ]
-      ) {
+      for (const point of [
+        new Uint8Array(32),
+        one,
+        hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+        hex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+        hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
+      ]) {
         const agreed = pair.agree(point)
         assert.isTrue(Result.isFailure(agreed) && agreed.failure instanceof CryptoError)
       }
@@ -147,7 +142,7 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
       const key = crypto.aeadKey(new Uint8Array(32).fill(3))
       const sealed = key.seal(7, Uint8Array.of(1), [Uint8Array.of(1, 2, 3)])
       for (let i = 0; i < sealed.length; i++) {
-        const changed = Uint8Array.from(sealed, (byte, j) => i === j ? byte ^ 0x80 : byte)
+        const changed = Uint8Array.from(sealed, (byte, j) => (i === j ? byte ^ 0x80 : byte))
         assert.isUndefined(key.open(7, Uint8Array.of(1), changed))
       }
       assert.isUndefined(key.open(8, Uint8Array.of(1), sealed))
@@ -216,17 +211,16 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
 
     test("private keys out of range or malformed are refused, never thrown", (crypto) => {
       const order = hex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
-      for (
-        const key of [
-          new Keys.PrivateKey("secp256k1", new Uint8Array(32)),
-          new Keys.PrivateKey("secp256k1", order),
-          new Keys.PrivateKey("secp256k1", new Uint8Array(31).fill(1)),
-          new Keys.PrivateKey("Ed25519", new Uint8Array(0)),
-          new Keys.PrivateKey("ECDSA", Uint8Array.of(0x30, 0)),
-          new Keys.PrivateKey("ECDSA", new Uint8Array(121).fill(0x30)),
-          new Keys.PrivateKey("RSA", Uint8Array.of(0x30, 0))
-        ]
-      ) assert.isTrue(Result.isFailure(crypto.signer(key)), `${key.type} of ${key.bytes.length} bytes`)
+      for (const key of [
+        new Keys.PrivateKey("secp256k1", new Uint8Array(32)),
+        new Keys.PrivateKey("secp256k1", order),
+        new Keys.PrivateKey("secp256k1", new Uint8Array(31).fill(1)),
+        new Keys.PrivateKey("Ed25519", new Uint8Array(0)),
+        new Keys.PrivateKey("ECDSA", Uint8Array.of(0x30, 0)),
+        new Keys.PrivateKey("ECDSA", new Uint8Array(121).fill(0x30)),
+        new Keys.PrivateKey("RSA", Uint8Array.of(0x30, 0))
+      ])
+        assert.isTrue(Result.isFailure(crypto.signer(key)), `${key.type} of ${key.bytes.length} bytes`)
     })
 
     test("public keys that are no points, or malformed, are refused, never thrown", (crypto) => {
@@ -235,21 +229,20 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
       off[90] = (off[90] ?? 0) ^ 1
       const outside = new Uint8Array(33).fill(0xff)
       outside[0] = 2
-      for (
-        const key of [
-          { type: "ECDSA", bytes: off },
-          { type: "ECDSA", bytes: off.subarray(1) },
-          { type: "secp256k1", bytes: outside },
-          { type: "secp256k1", bytes: nothing },
-          { type: "Ed25519", bytes: new Uint8Array(31) },
-          { type: "RSA", bytes: Uint8Array.of(0x30, 0) }
-        ] as const
-      ) assert.isTrue(Result.isFailure(crypto.verify(key, message, new Uint8Array(64))), key.type)
+      for (const key of [
+        { type: "ECDSA", bytes: off },
+        { type: "ECDSA", bytes: off.subarray(1) },
+        { type: "secp256k1", bytes: outside },
+        { type: "secp256k1", bytes: nothing },
+        { type: "Ed25519", bytes: new Uint8Array(31) },
+        { type: "RSA", bytes: Uint8Array.of(0x30, 0) }
+      ] as const)
+        assert.isTrue(Result.isFailure(crypto.verify(key, message, new Uint8Array(64))), key.type)
     })
 
     test("random bytes as keys and signatures never throw", (crypto) => {
       let state = 1
-      const next = () => (state = Math.imul(state, 1664525) + 1013904223 | 0) >>> 24
+      const next = () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24
       for (let i = 0; i < 300; i++) {
         const bytes = Uint8Array.from({ length: next() }, next)
         const type = Keys.keyTypes[i % 4] ?? "RSA"
@@ -272,7 +265,7 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
 
     for (const type of ["Ed25519", "secp256k1", "ECDSA"] as const) {
       it.effect(`makes ${type} keys of entropy alone, that sign`, () =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const crypto = yield* Crypto
           const make = Effect.suspend(() =>
             crypto.generateKey(type).pipe(Effect.provideService(SecureRandom.SecureRandom, countingRandom()))
@@ -281,7 +274,8 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
           assert.deepStrictEqual(key.bytes, (yield* make).bytes)
           const signer = Result.getOrThrow(crypto.signer(key))
           assert.isTrue(Result.getOrThrow(crypto.verify(signer.publicKey, message, signer.sign(message))))
-        }).pipe(Effect.provide(layer)))
+        }).pipe(Effect.provide(layer))
+      )
     }
   })
 }

@@ -30,7 +30,7 @@ export interface Joined {
 }
 
 /** Two connections of `protocol`, back to back in memory. */
-export const join = Effect.fnUntraced(function*(
+export const join = Effect.fnUntraced(function* (
   protocol: Effect.Effect<MuxerProtocol>,
   options?: Pipe.Options
 ): Effect.fn.Return<Joined, never, Scope.Scope> {
@@ -41,10 +41,11 @@ export const join = Effect.fnUntraced(function*(
   return { dialer, listener, raw }
 })
 
-const bytesOf = (length: number, seed = 0): Uint8Array => Uint8Array.from({ length }, (_, at) => (at * 31 + seed) & 0xff)
+const bytesOf = (length: number, seed = 0): Uint8Array =>
+  Uint8Array.from({ length }, (_, at) => (at * 31 + seed) & 0xff)
 
 /** Reads to the end. */
-export const readAll = Effect.fnUntraced(function*(stream: ByteStream.ByteStream) {
+export const readAll = Effect.fnUntraced(function* (stream: ByteStream.ByteStream) {
   const parts: Array<Uint8Array> = []
   for (;;) {
     const bytes = yield* ByteStream.read(stream)
@@ -53,7 +54,7 @@ export const readAll = Effect.fnUntraced(function*(stream: ByteStream.ByteStream
   }
 })
 
-const echo = Effect.fnUntraced(function*(stream: MuxedStream) {
+const echo = Effect.fnUntraced(function* (stream: MuxedStream) {
   for (;;) {
     const bytes = yield* ByteStream.read(stream)
     if (bytes === null) break
@@ -63,7 +64,10 @@ const echo = Effect.fnUntraced(function*(stream: MuxedStream) {
 })
 
 /** Serves every stream by `handler`; one that fails ends alone. */
-const serve = (connection: MuxedConnection, handler: (stream: MuxedStream) => Effect.Effect<void, ByteStream.StreamError>) =>
+const serve = (
+  connection: MuxedConnection,
+  handler: (stream: MuxedStream) => Effect.Effect<void, ByteStream.StreamError>
+) =>
   Effect.forkScoped(
     Effect.flatMap(connection.acceptStream, (stream) => Effect.forkScoped(Effect.ignore(handler(stream)))).pipe(
       Effect.forever,
@@ -71,7 +75,7 @@ const serve = (connection: MuxedConnection, handler: (stream: MuxedStream) => Ef
     )
   )
 
-const ask = Effect.fnUntraced(function*(connection: MuxedConnection, question: Uint8Array) {
+const ask = Effect.fnUntraced(function* (connection: MuxedConnection, question: Uint8Array) {
   const stream = yield* connection.openStream
   yield* ByteStream.write(stream, question)
   yield* stream.closeWrite
@@ -84,14 +88,14 @@ const reasonOf = <A>(effect: Effect.Effect<A, ByteStream.StreamError>) =>
   Effect.map(Effect.flip(effect), (error) => error.reason._tag)
 
 /** Lets everything run that is not waiting for time to pass. */
-const calm = Effect.gen(function*() {
+const calm = Effect.gen(function* () {
   for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
 })
 
 export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>, facts: Facts): void => {
   describe(`StreamMuxer: ${name}`, () => {
     it.effect("echoes, both ways, however the bytes are cut", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         for (const options of [{}, { chunk: 7 }, { capacity: 13 }]) {
           const { dialer, listener } = yield* join(protocol, options)
           yield* serve(listener, echo)
@@ -100,10 +104,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
           assert.deepStrictEqual(yield* ask(dialer, question), question)
           assert.deepStrictEqual(yield* ask(listener, question), question)
         }
-      }))
+      })
+    )
 
     it.effect("moves more than any window", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         yield* serve(listener, echo)
         const question = bytesOf(facts.window[1] + 3_000_000)
@@ -112,24 +117,29 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         yield* ByteStream.write(stream, question)
         yield* stream.closeWrite
         assert.isTrue(Buffer.from(question).equals(yield* Fiber.join(answer)))
-      }))
+      })
+    )
 
     it.effect("carries a thousand streams at once, and forgets them", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         yield* serve(listener, echo)
         yield* Effect.forEach(
           Array.from({ length: 1000 }, (_, index) => index),
-          (index) => Effect.map(ask(dialer, bytesOf(100, index)), (answer) => assert.deepStrictEqual(answer, bytesOf(100, index))),
+          (index) =>
+            Effect.map(ask(dialer, bytesOf(100, index)), (answer) =>
+              assert.deepStrictEqual(answer, bytesOf(100, index))
+            ),
           { concurrency: "unbounded", discard: true }
         )
         yield* calm
         assert.strictEqual(dialer.streamCount(), 0)
         assert.strictEqual(listener.streamCount(), 0)
-      }))
+      })
+    )
 
     it.effect("half-closes: the other direction goes on", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(3))
@@ -146,10 +156,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         assert.strictEqual(yield* ByteStream.read(near), null)
         yield* Effect.all([near.closed, far.closed])
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
-      }))
+      })
+    )
 
     it.effect("a stream closed without data is known to the remote", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* near.closeWrite
@@ -158,10 +169,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         const flushed = yield* dialer.openStream
         flushed.flush()
         assert.strictEqual((yield* listener.acceptStream).direction, "inbound")
-      }))
+      })
+    )
 
     it.effect("a reset reaches those who wait, at both ends", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(1))
@@ -178,10 +190,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         assert.strictEqual(yield* reasonOf(ByteStream.write(far, bytesOf(1))), "ResetByPeer")
         yield* Effect.all([near.closed, far.closed])
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
-      }))
+      })
+    )
 
     it.effect("a reset ends a writer that waits for its window", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         const writing = yield* Effect.forkChild(reasonOf(ByteStream.write(near, new Uint8Array(facts.window[1] * 2))))
@@ -189,19 +202,24 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         yield* calm
         far.reset("too much")
         assert.strictEqual(yield* Fiber.join(writing), "ResetByPeer")
-      }))
+      })
+    )
 
     it.effect("a slow reader holds up only itself, and no more than its window is kept for it", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         let written = 0
         const piece = new Uint8Array(10_000)
-        yield* Effect.forkChild(Effect.forever(Effect.suspend(() => {
-          const taken = near.tryWrite(piece)
-          written += taken
-          return taken > 0 ? Effect.void : near.writable
-        })))
+        yield* Effect.forkChild(
+          Effect.forever(
+            Effect.suspend(() => {
+              const taken = near.tryWrite(piece)
+              written += taken
+              return taken > 0 ? Effect.void : near.writable
+            })
+          )
+        )
         yield* calm
         const slow = yield* listener.acceptStream
         yield* calm
@@ -212,13 +230,14 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         assert.deepStrictEqual(yield* ask(dialer, question), question)
         assert.isAtMost(written, facts.window[1])
         const before = written
-        for (let read = 0; read < facts.window[0]; ) read += (yield* ByteStream.read(slow))?.length ?? 0
+        for (let read = 0; read < facts.window[0];) read += (yield* ByteStream.read(slow))?.length ?? 0
         yield* calm
         assert.isAbove(written, before)
-      }))
+      })
+    )
 
     it.effect("a stream that reads no more does not hold up its writer", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(1))
@@ -227,10 +246,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         far.closeRead()
         yield* ByteStream.write(near, new Uint8Array(facts.window[1] * 2))
         assert.strictEqual(far.tryRead(), null)
-      }))
+      })
+    )
 
     it.effect("data sent before the stream is accepted is kept", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(1000))
@@ -238,30 +258,35 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         yield* calm
         assert.strictEqual(listener.streamCount(), 1)
         assert.deepStrictEqual(yield* readAll(yield* listener.acceptStream), bytesOf(1000))
-      }))
+      })
+    )
 
     it.effect("streams beyond the accept backlog are reset, the others served", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { acceptBacklog, protocol } = facts.narrow
         const { dialer, listener } = yield* join(protocol)
-        const streams = yield* Effect.forEach(
-          Array.from({ length: acceptBacklog + 50 }),
-          () => Effect.tap(dialer.openStream, (stream) => ByteStream.write(stream, bytesOf(1)))
+        const streams = yield* Effect.forEach(Array.from({ length: acceptBacklog + 50 }), () =>
+          Effect.tap(dialer.openStream, (stream) => ByteStream.write(stream, bytesOf(1)))
         )
         yield* calm
         assert.strictEqual(listener.streamCount(), acceptBacklog)
         yield* serve(listener, echo)
         const answers = yield* Effect.forEach(
           streams,
-          (stream) => Effect.match(ByteStream.read(stream), { onFailure: (error) => error.reason._tag, onSuccess: () => "served" }),
+          (stream) =>
+            Effect.match(ByteStream.read(stream), {
+              onFailure: (error) => error.reason._tag,
+              onSuccess: () => "served"
+            }),
           { concurrency: "unbounded" }
         )
         assert.strictEqual(answers.filter((answer) => answer === "served").length, acceptBacklog)
         assert.strictEqual(answers.filter((answer) => answer === "ResetByPeer").length, 50)
-      }))
+      })
+    )
 
     it.effect("closing with open streams ends them all, and both connections", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(1))
@@ -279,25 +304,29 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         assert.strictEqual((yield* Effect.flip(dialer.openStream))._tag, "MuxerError")
         assert.strictEqual((yield* Effect.flip(listener.openStream))._tag, "MuxerError")
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
-      }))
+      })
+    )
 
     it.effect("closing is bounded even if the remote reads nothing", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { make } = yield* protocol
         const [near] = yield* Pipe.pair({ capacity: 100 })
         const dialer = yield* make(near, { role: "dialer" })
         const stream = yield* dialer.openStream
-        const writing = yield* Effect.forkChild(Effect.exit(ByteStream.write(stream, new Uint8Array(facts.window[1] * 2))))
+        const writing = yield* Effect.forkChild(
+          Effect.exit(ByteStream.write(stream, new Uint8Array(facts.window[1] * 2)))
+        )
         yield* calm
         const closing = yield* Effect.forkChild(dialer.close)
         yield* calm
         yield* TestClock.adjust("1 minute")
         yield* Fiber.join(closing)
         assert.isTrue(Exit.isFailure(yield* Fiber.join(writing)))
-      }))
+      })
+    )
 
     it.effect("closing its scope ends the connection", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { make } = yield* protocol
         const [near, far] = yield* Pipe.pair()
         const scope = yield* Scope.make()
@@ -311,10 +340,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         yield* dialer.awaitClosed
         assert.strictEqual(listener.streamCount(), 0)
         assert.strictEqual(yield* reasonOf(near.readable), "ResetLocally")
-      }))
+      })
+    )
 
     it.effect("a connection lost fails everyone who waits", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener, raw } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(1))
@@ -329,10 +359,11 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         yield* dialer.awaitClosed
         yield* listener.awaitClosed
         yield* Fiber.interrupt(pinging)
-      }))
+      })
+    )
 
     it.effect("an interrupted reader or writer leaves its place to the next", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         const near = yield* dialer.openStream
         yield* ByteStream.write(near, bytesOf(1))
@@ -352,14 +383,16 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
         const second = yield* dialer.openStream
         second.flush()
         assert.strictEqual((yield* listener.acceptStream).id, second.id)
-      }))
+      })
+    )
 
     it.effect("measures a round trip", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { dialer, listener } = yield* join(protocol)
         assert.isAtLeast(yield* dialer.ping, 0)
         assert.isAtLeast(yield* listener.ping, 0)
         assert.strictEqual((yield* Effect.all([dialer.ping, dialer.ping], { concurrency: "unbounded" })).length, 2)
-      }))
+      })
+    )
   })
 }

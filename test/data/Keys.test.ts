@@ -69,10 +69,16 @@ describe("Keys", () => {
   })
 
   it("says what is wrong", () => {
-    assert.strictEqual(refused(Keys.publicKey("Ed25519", new Uint8Array(31))), "public key: Ed25519 takes 32 bytes, not 31")
+    assert.strictEqual(
+      refused(Keys.publicKey("Ed25519", new Uint8Array(31))),
+      "public key: Ed25519 takes 32 bytes, not 31"
+    )
     assert.include(refused(Keys.publicKey("secp256k1", new Uint8Array(33))), "compressed")
     assert.include(refused(Keys.publicKey("RSA", new Uint8Array(9))), "DER")
-    assert.include(refused(Keys.publicKey("RSA", new Uint8Array(Keys.maxPublicKeySize + 1).fill(0x30))), "limit of 2048")
+    assert.include(
+      refused(Keys.publicKey("RSA", new Uint8Array(Keys.maxPublicKeySize + 1).fill(0x30))),
+      "limit of 2048"
+    )
     assert.include(refused(Keys.privateKey("secp256k1", new Uint8Array(31))), "32 bytes")
     assert.include(refused(Keys.privateKey("ECDSA", new Uint8Array(9000).fill(0x30))), "limit of 8192")
     assert.include(refused(Keys.privateKey("Ed25519", new Uint8Array(32))), "64 bytes")

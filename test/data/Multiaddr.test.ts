@@ -144,8 +144,22 @@ describe("Multiaddr", () => {
     assert.include(refused(Multiaddr.fromString(text)), message)
   })
 
-  it.each(["1::2::3", ":1", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", ":::", "12345::", "g::", "::1.2.3",
-    "1.2.3.4::", "::1.2.3.4:1", "fe80::1%eth0", "", ":"])("refuses the IPv6 address %s", (text) => {
+  it.each([
+    "1::2::3",
+    ":1",
+    "1:2:3:4:5:6:7",
+    "1:2:3:4:5:6:7:8:9",
+    "1:2:3:4:5:6:7:8::",
+    ":::",
+    "12345::",
+    "g::",
+    "::1.2.3",
+    "1.2.3.4::",
+    "::1.2.3.4:1",
+    "fe80::1%eth0",
+    "",
+    ":"
+  ])("refuses the IPv6 address %s", (text) => {
     assert.include(refused(Multiaddr.fromString(`/ip6/${text}/tcp/1`)), "is not an IPv6 address")
   })
 
@@ -231,8 +245,17 @@ describe("Multiaddr", () => {
     assert.deepStrictEqual(of("::1", 80), Result.succeed("/ip6/::1/tcp/80"))
     assert.deepStrictEqual(of("fe80::1%eth0", 80), Result.succeed("/ip6zone/eth0/ip6/fe80::1/tcp/80"))
     assert.deepStrictEqual(of("::ffff:1.2.3.4", 80), Result.succeed("/ip4/1.2.3.4/tcp/80"))
-    for (const [host, port] of [["localhost", 1], ["1.2.3.4/tcp/1", 2], ["fe80::1%x/ip6/::1", 1], ["", 1], ["1.2.3.4", -1], ["1.2.3.4", 65_536], [
-      "1.2.3.4", 1.5], ["fe80::1%", 1], ["1.2.3.4%x", 1]] as const) {
+    for (const [host, port] of [
+      ["localhost", 1],
+      ["1.2.3.4/tcp/1", 2],
+      ["fe80::1%x/ip6/::1", 1],
+      ["", 1],
+      ["1.2.3.4", -1],
+      ["1.2.3.4", 65_536],
+      ["1.2.3.4", 1.5],
+      ["fe80::1%", 1],
+      ["1.2.3.4%x", 1]
+    ] as const) {
       assert.isTrue(Result.isFailure(of(host, port)), `${host} ${port}`)
     }
   })
@@ -330,18 +353,22 @@ describe("Multiaddr", () => {
     assert.strictEqual(Bytes.toHex(parsed.bytes), Bytes.toHex(oracle(text).bytes))
   })
 
-  it.prop("never throws for a damaged address, and what it reads comes back", [address, word, word], ([text, at, to]) => {
-    const bytes = parse(text).bytes
-    const damaged = bytes.slice()
-    damaged[at % damaged.length] = to & 0xff
-    for (const input of [damaged, bytes.subarray(0, at % bytes.length), damaged.subarray(at % bytes.length)]) {
-      const read = Multiaddr.fromBytes(input)
-      if (Result.isFailure(read)) continue
-      assert.isTrue(Equal.equals(parse(read.success.toString()), read.success), read.success.toString())
+  it.prop(
+    "never throws for a damaged address, and what it reads comes back",
+    [address, word, word],
+    ([text, at, to]) => {
+      const bytes = parse(text).bytes
+      const damaged = bytes.slice()
+      damaged[at % damaged.length] = to & 0xff
+      for (const input of [damaged, bytes.subarray(0, at % bytes.length), damaged.subarray(at % bytes.length)]) {
+        const read = Multiaddr.fromBytes(input)
+        if (Result.isFailure(read)) continue
+        assert.isTrue(Equal.equals(parse(read.success.toString()), read.success), read.success.toString())
+      }
+      const i = at % text.length
+      Multiaddr.fromString(text.slice(0, i) + String.fromCharCode(to & 0xffff) + text.slice(i + 1))
     }
-    const i = at % text.length
-    Multiaddr.fromString(text.slice(0, i) + String.fromCharCode(to & 0xffff) + text.slice(i + 1))
-  })
+  )
 
   it.prop("never throws for noise", [Schema.Uint8Array, Schema.String, Schema.String], ([bytes, a, b]) => {
     for (const input of [bytes, Bytes.concat([Uint8Array.of(0x35, bytes.length), bytes])]) {

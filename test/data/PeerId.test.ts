@@ -58,18 +58,18 @@ describe("PeerId", () => {
     })
   }
 
-  it.each([
-    "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
-    "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
-  ])("reads %s of the specification, in every base", (text) => {
-    const id = parse(text)
-    assert.strictEqual(id.toString(), text)
-    const cid = CID.parse(id.toCid())
-    assert.strictEqual(cid.code, 0x72)
-    for (const form of [cid.toString(base36), cid.toString(base58btc), id.toCid().toUpperCase()]) {
-      assert.isTrue(PeerId.equals(parse(form), id), form)
+  it.each(["QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"])(
+    "reads %s of the specification, in every base",
+    (text) => {
+      const id = parse(text)
+      assert.strictEqual(id.toString(), text)
+      const cid = CID.parse(id.toCid())
+      assert.strictEqual(cid.code, 0x72)
+      for (const form of [cid.toString(base36), cid.toString(base58btc), id.toCid().toUpperCase()]) {
+        assert.isTrue(PeerId.equals(parse(form), id), form)
+      }
     }
-  })
+  )
 
   it("reads the CID of the specification", () => {
     const text = "bafzbeie5745rpv2m6tjyuugywy4d5ewrqgqqhfnf445he3omzpjbx5xqxe"

@@ -19,7 +19,8 @@ const refused = <A>(result: Result.Result<A, DecodeError>): string =>
   Result.isFailure(result) ? result.failure.message : assert.fail("it was accepted")
 
 /** Without the fields that are absent: generated code leaves them out, ours has them as `undefined`. */
-const defined = (message: object) => Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined))
+const defined = (message: object) =>
+  Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined))
 
 const generate = <D extends DescMessage>(schema: D, message: MessageInitShape<D>): Uint8Array =>
   toBinary(schema, create(schema, message))
@@ -174,7 +175,10 @@ describe("decoding", () => {
   })
 
   it("puts U+FFFD for malformed UTF-8, and keeps a byte order mark", () => {
-    assert.deepStrictEqual(Result.getOrThrow(Identify.decode(hex("1a01ff1a04efbbbf61"))).protocols, ["\uFFFD", "\uFEFFa"])
+    assert.deepStrictEqual(Result.getOrThrow(Identify.decode(hex("1a01ff1a04efbbbf61"))).protocols, [
+      "\uFFFD",
+      "\uFEFFa"
+    ])
   })
 
   it("wants a well-formed key in an envelope", () => {
@@ -183,7 +187,10 @@ describe("decoding", () => {
   })
 
   it("passes on what is wrong inside a message", () => {
-    assert.strictEqual(refused(NoisePayload.decode(hex("22020a05"))), "NoiseHandshakePayload: field 1, cut short, at byte 0")
+    assert.strictEqual(
+      refused(NoisePayload.decode(hex("22020a05"))),
+      "NoiseHandshakePayload: field 1, cut short, at byte 0"
+    )
     assert.include(refused(PeerRecord.decode(hex("1a020801"))), "wire type 0 instead of 2")
   })
 
@@ -198,7 +205,10 @@ describe("decoding", () => {
     for (const number of [1, 15, 16, 2047, 2048, 2 ** 29 - 1]) {
       const fields = new Reader("Test", new Writer().string(number, "ok").finish(), 100)
       assert.isTrue(fields.next())
-      assert.deepStrictEqual([fields.number, fields.string(), fields.next(), fields.error], [number, "ok", false, undefined])
+      assert.deepStrictEqual(
+        [fields.number, fields.string(), fields.next(), fields.error],
+        [number, "ok", false, undefined]
+      )
     }
   })
 

@@ -104,7 +104,10 @@ const command = (words: ReadonlyArray<string>): readonly [string, Array<string>]
 }
 
 /** Starts a listener and waits for the line that says where it is. */
-const listen = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly process: ChildProcess; readonly address: string }> =>
+const listen = (
+  stack: Stack,
+  args: ReadonlyArray<string>
+): Promise<{ readonly process: ChildProcess; readonly address: string }> =>
   new Promise((resolve, reject) => {
     const [program, rest] = command([...stack.run, "listen", ...args])
     const child = spawn(program, rest, { cwd: stack.cwd, stdio: ["pipe", "pipe", "inherit"] })
@@ -117,7 +120,8 @@ const listen = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly p
     createInterface(child.stdout).once("line", (line) => {
       clearTimeout(timer)
       const parsed: unknown = JSON.parse(line)
-      const addresses = typeof parsed === "object" && parsed !== null && "addresses" in parsed ? parsed.addresses : undefined
+      const addresses =
+        typeof parsed === "object" && parsed !== null && "addresses" in parsed ? parsed.addresses : undefined
       const address: unknown = Array.isArray(addresses) ? addresses[0] : undefined
       if (typeof address === "string") resolve({ process: child, address })
       else reject(new Error(`${stack.name} printed ${line}`))
@@ -150,7 +154,10 @@ const dial = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly ok:
       clearTimeout(timer)
       try {
         const line: { ok?: boolean; detail?: unknown; error?: string } = JSON.parse(out.trim().split("\n").at(-1) ?? "")
-        resolve({ ok: line.ok === true && code === 0, detail: line.ok === true ? line.detail : (line.error ?? line.detail) })
+        resolve({
+          ok: line.ok === true && code === 0,
+          detail: line.ok === true ? line.detail : (line.error ?? line.detail)
+        })
       } catch {
         resolve({ ok: false, detail: `exit code ${code}, printed ${JSON.stringify(out)}; ${err}` })
       }
@@ -160,18 +167,33 @@ const dial = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly ok:
 const run = async (stack: Stack, version: string): Promise<ReadonlyArray<Cell>> => {
   const cells: Array<Cell> = []
   const suite = ["--transport", "tcp", "--security", "noise", "--muxer", "yamux"]
-  for (const [direction, dialer, listener] of [["they dial", stack, ours], ["we dial", ours, stack]] as const) {
+  for (const [direction, dialer, listener] of [
+    ["they dial", stack, ours],
+    ["we dial", ours, stack]
+  ] as const) {
     const { process: child, address } = await listen(listener, [...suite, "--listen", "/ip4/127.0.0.1/tcp/0"])
     for (const test of wanted) {
       const started = performance.now()
       let { ok, detail } = await dial(dialer, [...suite, "--addr", address, "--test", test])
       if (test === "early-muxer" && ok) {
-        const negotiated = typeof detail === "object" && detail !== null && "earlyMuxer" in detail ? detail.earlyMuxer : undefined
+        const negotiated =
+          typeof detail === "object" && detail !== null && "earlyMuxer" in detail ? detail.earlyMuxer : undefined
         // A stack that cannot say whether it was early is no failure; one that has it must have used it.
         if (stack.earlyMuxer && negotiated === false) [ok, detail] = [false, "the muxer was not negotiated early"]
       }
-      cells.push({ stack: stack.name, version, direction, security: "noise", muxer: "yamux", test, status: ok ? "ok" : "failed", detail })
-      progress(`${ok ? "ok    " : "FAILED"} ${stack.name.padEnd(4)} ${direction.padEnd(9)} ${test.padEnd(13)} ${Math.round(performance.now() - started)} ms${ok ? "" : `  ${JSON.stringify(detail)}`}`)
+      cells.push({
+        stack: stack.name,
+        version,
+        direction,
+        security: "noise",
+        muxer: "yamux",
+        test,
+        status: ok ? "ok" : "failed",
+        detail
+      })
+      progress(
+        `${ok ? "ok    " : "FAILED"} ${stack.name.padEnd(4)} ${direction.padEnd(9)} ${test.padEnd(13)} ${Math.round(performance.now() - started)} ms${ok ? "" : `  ${JSON.stringify(detail)}`}`
+      )
     }
     await stop(child)
   }
@@ -181,7 +203,8 @@ const run = async (stack: Stack, version: string): Promise<ReadonlyArray<Cell>> 
 const table = (cells: ReadonlyArray<Cell>): string => {
   const rows = new Map<string, Map<string, string>>()
   for (const cell of cells) {
-    const name = `${cell.stack} ${cell.version}`.padEnd(22) + cell.direction.padEnd(10) + `${cell.security} ${cell.muxer}`
+    const name =
+      `${cell.stack} ${cell.version}`.padEnd(22) + cell.direction.padEnd(10) + `${cell.security} ${cell.muxer}`
     const row = rows.get(name) ?? new Map<string, string>()
     row.set(cell.test, cell.status)
     rows.set(name, row)
@@ -189,8 +212,9 @@ const table = (cells: ReadonlyArray<Cell>): string => {
   const width = Math.max(...[...rows.keys()].map((name) => name.length))
   return [
     " ".repeat(width + 2) + wanted.map((test) => test.padEnd(14)).join(""),
-    ...[...rows].map(([name, row]) =>
-      name.padEnd(width + 2) + wanted.map((test) => (row.get(test) ?? "").padEnd(14)).join(""))
+    ...[...rows].map(
+      ([name, row]) => name.padEnd(width + 2) + wanted.map((test) => (row.get(test) ?? "").padEnd(14)).join("")
+    )
   ].join("\n")
 }
 
@@ -203,24 +227,43 @@ for (const stack of stacks.filter(({ name }) => values.stack === undefined || va
     progress(`${status}: ${stack.name}, since ${tool} is not installed`)
     for (const direction of ["they dial", "we dial"] as const) {
       for (const test of wanted) {
-        cells.push({ stack: stack.name, version: "", direction, security: "noise", muxer: "yamux", test, status, detail: `${tool} is not installed` })
+        cells.push({
+          stack: stack.name,
+          version: "",
+          direction,
+          security: "noise",
+          muxer: "yamux",
+          test,
+          status,
+          detail: `${tool} is not installed`
+        })
       }
     }
     continue
   }
   progress(`building the ${stack.name} peer: ${stack.build.join(" ")}`)
   const [builder, builderArgs] = command(stack.build)
-  const built = existsSync(join(stack.cwd, "node_modules")) && stack.name === "js"
-    ? 0
-    : spawnSync(builder, builderArgs, { cwd: stack.cwd, stdio: ["ignore", "inherit", "inherit"] }).status
+  const built =
+    existsSync(join(stack.cwd, "node_modules")) && stack.name === "js"
+      ? 0
+      : spawnSync(builder, builderArgs, { cwd: stack.cwd, stdio: ["ignore", "inherit", "inherit"] }).status
   if (built !== 0) {
     progress(`failed: the ${stack.name} peer does not build`)
-    cells.push({ stack: stack.name, version: "", direction: "we dial", security: "noise", muxer: "yamux", test: "build", status: "failed", detail: "does not build" })
+    cells.push({
+      stack: stack.name,
+      version: "",
+      direction: "we dial",
+      security: "noise",
+      muxer: "yamux",
+      test: "build",
+      status: "failed",
+      detail: "does not build"
+    })
     continue
   }
   const [program, rest] = command([...stack.run, "--version-info"])
   const info: { version?: string } = JSON.parse(spawnSync(program, rest, { cwd: stack.cwd }).stdout.toString() || "{}")
-  cells.push(...await run(stack, info.version ?? ""))
+  cells.push(...(await run(stack, info.version ?? "")))
 }
 
 console.log(table(cells))

@@ -23,7 +23,7 @@ const print = <E>(command: Effect.Effect<void, E, Output>): Effect.Effect<Event 
 
 describe("effect-libp2p key", () => {
   it.live.each(Key.typeNames)("%s: made, exported in each form and imported again, it is the same key", (type) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const home = makeHome()
       const file = Path.join(home, "a.key")
       const made = yield* print(Key.generate({ type, bits: undefined, out: file, force: false }))
@@ -39,10 +39,11 @@ describe("effect-libp2p key", () => {
       }
       assert.deepStrictEqual(Fs.readFileSync(Path.join(home, "protobuf.out")), Fs.readFileSync(file))
       assert.strictEqual(NodeCrypto.createPrivateKey(Fs.readFileSync(Path.join(home, "pem.out"))).type, "private")
-    }))
+    })
+  )
 
   it.live("overwrites nothing without --force", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const home = makeHome()
       const file = Path.join(home, "a.key")
       const make = (force: boolean) => print(Key.generate({ type: "ed25519", bits: undefined, out: file, force }))
@@ -59,20 +60,28 @@ describe("effect-libp2p key", () => {
       yield* make(true)
       assert.notDeepEqual(Fs.readFileSync(file), before)
       assert.deepStrictEqual(Fs.readdirSync(home), ["a.key"])
-    }))
+    })
+  )
 
   it.live("what is no key is not imported", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const home = makeHome()
       const from = Path.join(home, "from")
       const curve = NodeCrypto.generateKeyPairSync("ec", { namedCurve: "secp384r1" }).privateKey
-      for (const text of ["", "hello", "CAES", "-----BEGIN PRIVATE KEY-----\n", curve.export({ format: "pem", type: "pkcs8" })]) {
+      for (const text of [
+        "",
+        "hello",
+        "CAES",
+        "-----BEGIN PRIVATE KEY-----\n",
+        curve.export({ format: "pem", type: "pkcs8" })
+      ]) {
         Fs.writeFileSync(from, text)
         const error = yield* Effect.flip(print(Key.importKey({ from, out: Path.join(home, "out"), force: false })))
         assert.include(error.message, from)
         assert.deepStrictEqual(Fs.readdirSync(home), ["from"])
       }
-    }))
+    })
+  )
 
   it("import reads stdin; show tells the public half and never the private one; a second import is refused", async () => {
     const home = makeHome()
@@ -88,7 +97,11 @@ describe("effect-libp2p key", () => {
     assert.match(shown.stdout, /bafz\w+/)
     const publicKey = Buffer.from(/public key\s+(\S+)/.exec(shown.stdout)?.[1] ?? "", "base64")
     assert.deepStrictEqual(publicKey.subarray(4), bytes.subarray(36))
-    for (const text of [seed.toString("hex"), seed.toString("base64").slice(0, 40), bytes.toString("base64").slice(8, 40)]) {
+    for (const text of [
+      seed.toString("hex"),
+      seed.toString("base64").slice(0, 40),
+      bytes.toString("base64").slice(8, 40)
+    ]) {
       assert.notInclude(imported.stdout + shown.stdout + shown.stderr, text)
     }
     const refused = await run(home, ["key", "import", "-"], { stdin: pem })

@@ -38,7 +38,15 @@ describe("effect-libp2p node, ping and identify", () => {
     assert.strictEqual(pinged.code, 0, pinged.stderr)
     assert.strictEqual(pinged.stderr, "")
     const lines = events(pinged.stdout)
-    assert.deepStrictEqual(lines.map(({ event, seq }) => [event, seq]), [["ping", 1], ["ping", 2], ["ping", 3], ["summary", undefined]])
+    assert.deepStrictEqual(
+      lines.map(({ event, seq }) => [event, seq]),
+      [
+        ["ping", 1],
+        ["ping", 2],
+        ["ping", 3],
+        ["summary", undefined]
+      ]
+    )
     assert.deepInclude(lines[3], { sent: 3, received: 3 })
 
     const withoutPeer = address.replace(/\/p2p\/.*/, "")
@@ -48,7 +56,14 @@ describe("effect-libp2p node, ping and identify", () => {
 
     const identified = await run(home, ["identify", "--json", withoutPeer])
     const [info] = events(identified.stdout)
-    assert.deepInclude(info, { event: "identified", peer, address, agent: "me/1", keyType: "Ed25519", security: "/noise" })
+    assert.deepInclude(info, {
+      event: "identified",
+      peer,
+      address,
+      agent: "me/1",
+      keyType: "Ed25519",
+      security: "/noise"
+    })
     assert.include(JSON.stringify(info?.["protocols"]), "/ipfs/ping/1.0.0")
 
     await node.line(isEvent("disconnected"))
@@ -67,7 +82,10 @@ describe("effect-libp2p node, ping and identify", () => {
     await stop(node, "SIGTERM")
     const again = start(home, ["node"])
     assert.include(await again.line((line) => line.startsWith("peer id")), peer)
-    assert.match(await again.line((line) => line.includes(" ping ")), new RegExp(`ping /ip4/127\\.0\\.0\\.1/tcp/\\d+/p2p/${peer}$`))
+    assert.match(
+      await again.line((line) => line.includes(" ping ")),
+      new RegExp(`ping /ip4/127\\.0\\.0\\.1/tcp/\\d+/p2p/${peer}$`)
+    )
     await again.line((line) => line.includes("Ctrl-C"))
     assert.strictEqual((await stop(again, "SIGINT")).code, 0)
   })
@@ -125,10 +143,10 @@ describe("effect-libp2p, wrong", () => {
   const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
     [["node", "--foo"], "there is no flag --foo"],
     [["frob"], "there is no command frob"],
-    [["ping", "foo"], "\"foo\" is not an address"],
+    [["ping", "foo"], '"foo" is not an address'],
     [["ping", "--count", "0", "/ip4/127.0.0.1/tcp/1"], "expected a whole number above 0"],
     [["ping", "/ip4/127.0.0.1/tcp/1"], "connection refused"],
-    [["node", "--listen", "/ip4/127.0.0.1/tcp/70000"], "--listen: \"/ip4/127.0.0.1/tcp/70000\" is not a multiaddr"],
+    [["node", "--listen", "/ip4/127.0.0.1/tcp/70000"], '--listen: "/ip4/127.0.0.1/tcp/70000" is not a multiaddr'],
     [["key", "show"], "there is no key file"]
   ]
   for (const [args, says] of cases) {

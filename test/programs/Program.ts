@@ -88,6 +88,12 @@ export const run = (
 
 /** The lines of stdout as JSON; throws if one is not. */
 export const events = (stdout: string): ReadonlyArray<Record<string, unknown>> =>
-  stdout.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
+  stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line))
 
-export const isEvent = (name: string) => (line: string): boolean => line.startsWith(`{"event":"${name}"`)
+export const isEvent =
+  (name: string) =>
+  (line: string): boolean =>
+    line.startsWith(`{"event":"${name}"`)

@@ -3,8 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, FileSystem } from "effect"
 import * as Settings from "../../src/programs/cli/Settings.ts"
 
-const inFolder = <E>(test: (folder: string, write: (text: string) => Effect.Effect<string>) => Effect.Effect<void, E, FileSystem.FileSystem>) =>
-  Effect.gen(function*() {
+const inFolder = <E>(
+  test: (
+    folder: string,
+    write: (text: string) => Effect.Effect<string>
+  ) => Effect.Effect<void, E, FileSystem.FileSystem>
+) =>
+  Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const folder = yield* fs.makeTempDirectoryScoped({ prefix: "settings-" })
     const path = `${folder}/config.json`
@@ -16,46 +21,57 @@ const listening = (settings: Settings.Settings) => settings.listen.map(String)
 describe("Settings", () => {
   it.effect("flag beats variable beats file beats default", () =>
     inFolder((_, write) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const config = yield* write(JSON.stringify({ listen: ["/ip4/127.0.0.1/tcp/1"], agent: "file", timeout: "3s" }))
-        const env = { EFFECT_LIBP2P_LISTEN: "/ip4/127.0.0.1/tcp/2, /ip4/127.0.0.1/tcp/3", EFFECT_LIBP2P_AGENT: "variable" }
+        const env = {
+          EFFECT_LIBP2P_LISTEN: "/ip4/127.0.0.1/tcp/2, /ip4/127.0.0.1/tcp/3",
+          EFFECT_LIBP2P_AGENT: "variable"
+        }
         const all = yield* Settings.resolve({ config, listen: ["/ip4/127.0.0.1/tcp/4"] }, env)
         assert.deepStrictEqual(listening(all), ["/ip4/127.0.0.1/tcp/4"])
         assert.strictEqual(all.agent, "variable")
         assert.strictEqual(Duration.toMillis(all.timeout), 3000)
         assert.isFalse(all.json)
-        assert.deepStrictEqual(listening(yield* Settings.resolve({ config }, env)), ["/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/tcp/3"])
+        assert.deepStrictEqual(listening(yield* Settings.resolve({ config }, env)), [
+          "/ip4/127.0.0.1/tcp/2",
+          "/ip4/127.0.0.1/tcp/3"
+        ])
         assert.deepStrictEqual(listening(yield* Settings.resolve({ config }, {})), ["/ip4/127.0.0.1/tcp/1"])
         assert.strictEqual((yield* Settings.resolve({}, { EFFECT_LIBP2P_CONFIG: config })).agent, "file")
       })
-    ))
+    )
+  )
 
   it.effect("a path in the file is meant from where the file is", () =>
     inFolder((folder, write) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const config = yield* write(JSON.stringify({ identity: "keys/a.key" }))
         assert.strictEqual((yield* Settings.resolve({ config }, {})).identity, `${folder}/keys/a.key`)
       })
-    ))
+    )
+  )
 
   it.effect("an error names where the value came from", () =>
     inFolder((_, write) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const message = (flags: Settings.Flags, env: Record<string, string> = {}) =>
           Effect.map(Effect.flip(Settings.resolve(flags, env)), (error) => error.message)
         assert.strictEqual(
           yield* message({ listen: ["/ip4/127.0.0.1/tcp/0", "foo"] }),
-          "--listen: \"foo\" is not a multiaddr (an address starts with /)"
+          '--listen: "foo" is not a multiaddr (an address starts with /)'
         )
-        assert.include(yield* message({}, { EFFECT_LIBP2P_LISTEN: "foo" }), "the variable EFFECT_LIBP2P_LISTEN: \"foo\"")
-        assert.include(yield* message({}, { EFFECT_LIBP2P_JSON: "maybe" }), "EFFECT_LIBP2P_JSON: \"maybe\" is not true or false")
+        assert.include(yield* message({}, { EFFECT_LIBP2P_LISTEN: "foo" }), 'the variable EFFECT_LIBP2P_LISTEN: "foo"')
+        assert.include(
+          yield* message({}, { EFFECT_LIBP2P_JSON: "maybe" }),
+          'EFFECT_LIBP2P_JSON: "maybe" is not true or false'
+        )
         for (const [setting, value, why] of [
-          ["listen", ["/ip4/1.2.3/tcp/1"], "\"/ip4/1.2.3/tcp/1\" is not a multiaddr"],
+          ["listen", ["/ip4/1.2.3/tcp/1"], '"/ip4/1.2.3/tcp/1" is not a multiaddr'],
           ["listen", "/ip4/127.0.0.1/tcp/1", "is not a list of multiaddrs"],
           ["timeout", 5, "5 is not a time such as"],
-          ["timeout", "5", "\"5\" is not a time such as"],
-          ["identity", "", "\"\" is not the path of a file"],
-          ["verbose", "x", "\"x\" is not true or false"]
+          ["timeout", "5", '"5" is not a time such as'],
+          ["identity", "", '"" is not the path of a file'],
+          ["verbose", "x", '"x" is not true or false']
         ] as const) {
           const config = yield* write(JSON.stringify({ [setting]: value }))
           const text = yield* message({ config })
@@ -63,14 +79,15 @@ describe("Settings", () => {
           assert.include(text, why)
         }
       })
-    ))
+    )
+  )
 
   it.effect("a file that cannot be used is an error that names it", () =>
     inFolder((folder, write) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         for (const [text, why] of [
-          ["{\"listn\": []}", "there is no setting \"listn\""],
-          ["{\"listen\": tru}", "it is not JSON"],
+          ['{"listn": []}', 'there is no setting "listn"'],
+          ['{"listen": tru}', "it is not JSON"],
           ["[]", "JSON object"]
         ] as const) {
           const config = yield* write(text)
@@ -81,5 +98,6 @@ describe("Settings", () => {
         const missing = yield* Effect.flip(Settings.resolve({ config: `${folder}/none.json` }, {}))
         assert.include(missing.message, "no such configuration file")
       })
-    ))
+    )
+  )
 })

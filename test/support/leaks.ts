@@ -18,10 +18,13 @@ export const watchTimers = (): void => {
     })
   globalThis.setTimeout = new Proxy(setTimeout, {
     apply: (_, __, [run, ...rest]: [(...args: ReadonlyArray<unknown>) => void, number, ...Array<unknown>]) => {
-      const timer = setTimeout((...args) => {
-        timers.delete(timer)
-        run(...args)
-      }, ...rest)
+      const timer = setTimeout(
+        (...args) => {
+          timers.delete(timer)
+          run(...args)
+        },
+        ...rest
+      )
       timers.add(timer)
       return timer
     }

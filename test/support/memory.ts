@@ -7,7 +7,7 @@ v8.setFlagsFromString("--expose-gc")
 const collect: unknown = vm.runInNewContext("gc")
 
 /** Bytes of heap and buffers in use after a collection. */
-export const usedBytes: Effect.Effect<number> = Effect.gen(function*() {
+export const usedBytes: Effect.Effect<number> = Effect.gen(function* () {
   for (let i = 0; i < 2; i++) {
     if (typeof collect === "function") collect()
     yield* Effect.sleep(5)

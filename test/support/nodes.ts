@@ -36,7 +36,7 @@ export interface NodeOptions extends Libp2p.Options {
 }
 
 /** Starts a node; it ends with the scope. */
-export const startNode = Effect.fnUntraced(function*({ seed, net, ...options }: NodeOptions) {
+export const startNode = Effect.fnUntraced(function* ({ seed, net, ...options }: NodeOptions) {
   const scope = yield* Scope.fork(yield* Effect.scope)
   const bytes = new Uint8Array(32)
   bytes[0] = seed

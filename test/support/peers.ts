@@ -37,14 +37,17 @@ export const realNode = (options: Omit<NodeOptions, "net">) =>
 export const runNodes = <A, E>(
   test: Effect.Effect<A, E, Scope.Scope> | ((ledger: FiberLedger) => Effect.Effect<A, E, Scope.Scope>)
 ) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const ledger = new FiberLedger()
     const result = yield* (Effect.isEffect(test) ? test : test(ledger)).pipe(
       Effect.scoped,
       Effect.provide(silent),
       Effect.provideService(Metric.FiberRuntimeMetrics, ledger)
     )
-    yield* eventually(() => ledger.alive === 0, () => `${ledger.alive} fibers are left`)
+    yield* eventually(
+      () => ledger.alive === 0,
+      () => `${ledger.alive} fibers are left`
+    )
     return result
   })
 
@@ -56,7 +59,7 @@ export const eventually = (
 ) =>
   Effect.suspend(() => {
     const until = Date.now() + patienceMs
-    const again: Effect.Effect<void> = Effect.gen(function*() {
+    const again: Effect.Effect<void> = Effect.gen(function* () {
       if (Effect.isEffect(condition) ? yield* condition : condition()) return
       if (Date.now() > until) return yield* Effect.die(new Error(otherwise()))
       yield* Effect.sleep(5)
@@ -96,7 +99,10 @@ export const rawConnect = (address: Multiaddr.Multiaddr) =>
 
 /** Waits until the other side has ended or reset the connection. */
 export const awaitGone = (socket: net.Socket) =>
-  eventually(() => socket.readableEnded || socket.destroyed, () => "the node keeps the connection")
+  eventually(
+    () => socket.readableEnded || socket.destroyed,
+    () => "the node keeps the connection"
+  )
 
 /** What a dialer of Noise sends before it needs an answer. */
 export const proposeNoise = Buffer.concat([
@@ -131,7 +137,12 @@ export interface Rogue {
 
 /** A proposal of one protocol, as multistream-select has it. */
 export const proposal = (protocol: string): Buffer =>
-  Buffer.concat([Buffer.from([19]), Buffer.from("/multistream/1.0.0\n"), Buffer.from([protocol.length + 1]), Buffer.from(`${protocol}\n`)])
+  Buffer.concat([
+    Buffer.from([19]),
+    Buffer.from("/multistream/1.0.0\n"),
+    Buffer.from([protocol.length + 1]),
+    Buffer.from(`${protocol}\n`)
+  ])
 
 export const header = (type: number, flags: number, id: number, length: number): Uint8Array => {
   const bytes = new Uint8Array(Frame.headerLength)
@@ -146,7 +157,7 @@ const seedOf = (seed: number): Uint8Array => {
 }
 
 /** A listener of plain Node that accepts, reads, and says nothing. */
-export const silentListener = Effect.gen(function*() {
+export const silentListener = Effect.gen(function* () {
   const sockets = new Set<net.Socket>()
   const server = yield* Effect.acquireRelease(
     Effect.callback<net.Server>((resume) => {
@@ -177,13 +188,17 @@ const layerOf = (seed: number) =>
   )
 
 /** A listener that completes the handshake with each who dials it, and then neither reads nor writes. */
-export const mute = Effect.fnUntraced(function*(seed: number) {
+export const mute = Effect.fnUntraced(function* (seed: number) {
   const context = yield* Layer.build(layerOf(seed))
   const security = yield* Effect.provideContext(Noise.make, context)
   const listener = yield* Context.get(context, Net).listen({ host: "127.0.0.1", port: 0 })
-  const serve = Effect.gen(function*() {
+  const serve = Effect.gen(function* () {
     const raw = yield* listener.accept
-    const agreed = yield* answer(raw, (protocol) => protocol === Noise.id, () => [Noise.id])
+    const agreed = yield* answer(
+      raw,
+      (protocol) => protocol === Noise.id,
+      () => [Noise.id]
+    )
     yield* security.secure(agreed.stream, { role: "listener", expectedPeer: undefined, muxers: [yamux] })
   })
   yield* Effect.forkScoped(Effect.forever(serve))
@@ -192,7 +207,7 @@ export const mute = Effect.fnUntraced(function*(seed: number) {
 })
 
 /** Connects to a node and completes the handshake. */
-export const rogue = Effect.fnUntraced(function*(seed: number, address: Multiaddr.Multiaddr) {
+export const rogue = Effect.fnUntraced(function* (seed: number, address: Multiaddr.Multiaddr) {
   const context = yield* Layer.build(layerOf(seed))
   const security = yield* Effect.provideContext(Noise.make, context)
   const raw = yield* Context.get(context, Net).connect(endpointOf(address))
@@ -204,19 +219,23 @@ export const rogue = Effect.fnUntraced(function*(seed: number, address: Multiadd
   raw.flush()
   const write = (bytes: Uint8Array) => ByteStream.write(secured, bytes)
   const frame: Rogue["frame"] = (type, flags, id, length, payload) =>
-    write(payload === undefined ? header(type, flags, id, length) : Buffer.concat([header(type, flags, id, length), payload]))
+    write(
+      payload === undefined
+        ? header(type, flags, id, length)
+        : Buffer.concat([header(type, flags, id, length), payload])
+    )
   const peer: Rogue = {
     raw,
     secured,
     write,
     frame,
     open: (id, protocol, window = 0) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const bytes = proposal(protocol)
         yield* frame(Frame.typeWindowUpdate, Frame.flagSyn, id, window)
         yield* frame(Frame.typeData, 0, id, bytes.length, bytes)
       }),
-    readToEnd: Effect.gen(function*() {
+    readToEnd: Effect.gen(function* () {
       for (;;) if ((yield* ByteStream.read(secured)) === null) return
     }).pipe(Effect.ignore)
   }
@@ -229,7 +248,7 @@ export const nextEvent = <T extends SwarmEvent["_tag"]>(node: TestNode, tag: T) 
     node.swarm.events.pipe(
       Stream.filter((event): event is Extract<SwarmEvent, { readonly _tag: T }> => event._tag === tag),
       Stream.runHead,
-      Effect.flatMap((event) => event._tag === "Some" ? Effect.succeed(event.value) : Effect.die("the events ended")),
+      Effect.flatMap((event) => (event._tag === "Some" ? Effect.succeed(event.value) : Effect.die("the events ended"))),
       Effect.timeout("5 seconds")
     ),
     { startImmediately: true }
@@ -250,7 +269,7 @@ export const tagsOf = (reason: AttemptReason): string => {
 
 /** Does something hostile to `node`, and gives why the node refused the connection. */
 export const refusalOf = <E, R>(node: TestNode, hostile: Effect.Effect<unknown, E, R>) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const before = (yield* node.swarm.counters).inboundFailed
     const event = yield* nextEvent(node, "InboundFailed")
     yield* hostile
@@ -261,7 +280,7 @@ export const refusalOf = <E, R>(node: TestNode, hostile: Effect.Effect<unknown, 
 
 /** An honest peer finds `node` at work: a new connection, identify and a ping. */
 export const stillServes = (honest: TestNode, node: TestNode) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const connection = yield* honest.swarm.dial(node.address)
     const info = yield* honest.identify.identified(connection)
     assert.strictEqual(info.peer.toString(), node.swarm.peerId.toString())
@@ -271,14 +290,16 @@ export const stillServes = (honest: TestNode, node: TestNode) =>
   }).pipe(Effect.timeout("10 seconds"))
 
 /** A node whose answer to identify is `respond`, whatever that does. */
-export const liar = Effect.fnUntraced(function*(
+export const liar = Effect.fnUntraced(function* (
   seed: number,
   respond: (stream: ProtocolStream) => Effect.Effect<void, unknown>
 ) {
-  const listening = Layer.effectDiscard(Effect.gen(function*() {
-    yield* (yield* Protocols).handle(identify, respond)
-    for (const address of loopback) yield* (yield* Swarm).listen(Multiaddr.fromStringUnsafe(address))
-  }))
+  const listening = Layer.effectDiscard(
+    Effect.gen(function* () {
+      yield* (yield* Protocols).handle(identify, respond)
+      for (const address of loopback) yield* (yield* Swarm).listen(Multiaddr.fromStringUnsafe(address))
+    })
+  )
   const context = yield* listening.pipe(
     Layer.provideMerge(SwarmLayer.layer()),
     Layer.provideMerge(Layer.mergeAll(Actors.layer, ProtocolsLayer.layer, MemoryPeerStore.layer())),

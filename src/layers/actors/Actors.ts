@@ -64,7 +64,7 @@ const restartAllowed = (policy: RestartPolicy, failures: Array<number>, now: num
 const make = Effect.sync(() => {
   const roots = new Set<Node>()
 
-  const spawn = Effect.fnUntraced(function*<M, E, R>(options: SpawnOptions<M, E, R>) {
+  const spawn = Effect.fnUntraced(function* <M, E, R>(options: SpawnOptions<M, E, R>) {
     const parent = yield* CurrentActor
     const observe = yield* Observer
     const siblings = parent === undefined ? roots : parent.children
@@ -103,7 +103,7 @@ const make = Effect.sync(() => {
     const post = (envelope: Envelope<M>) =>
       Effect.flatMap(
         Effect.suspend(() => Queue.offer(mailbox, envelope)),
-        (accepted) => accepted ? Effect.void : Effect.fail(failure(new ActorStopped({})))
+        (accepted) => (accepted ? Effect.void : Effect.fail(failure(new ActorStopped({}))))
       )
 
     const self: ActorRef<M> = {
@@ -128,7 +128,7 @@ const make = Effect.sync(() => {
       awaitStopped: Effect.suspend(() => Effect.asVoid(Fiber.await(fiber)))
     }
 
-    const loop = Effect.gen(function*() {
+    const loop = Effect.gen(function* () {
       state = "starting"
       const behaviour = yield* options.make(self)
       detail = behaviour.detail
@@ -145,7 +145,7 @@ const make = Effect.sync(() => {
      * Before the run's children end: one of them may wait for an answer that
      * will not come. When the actor stops, that holds for the mailbox too.
      */
-    const ended = Effect.fnUntraced(function*(exit: Exit.Exit<unknown, unknown>) {
+    const ended = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
       const restarts = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
       failQuestions(restarts ? new ActorRestarted({}) : new ActorStopped({}))
       if (restarts) return
@@ -159,7 +159,7 @@ const make = Effect.sync(() => {
       return Effect.scoped(Effect.onExit(Effect.raceFirst(loop, Deferred.await(escalated)), ended))
     })
 
-    const supervise: Effect.Effect<void, never, Exclude<R, Scope.Scope>> = Effect.gen(function*() {
+    const supervise: Effect.Effect<void, never, Exclude<R, Scope.Scope>> = Effect.gen(function* () {
       for (;;) {
         const exit = yield* Effect.exit(run)
         if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
@@ -180,14 +180,16 @@ const make = Effect.sync(() => {
         return
       }
     }).pipe(
-      Effect.ensuring(Effect.gen(function*() {
-        stopped = true
-        siblings.delete(node)
-        observe({ path, kind: "stopped" })
-        for (const { question } of yield* Effect.orDie(Queue.clear(mailbox))) question?.(new ActorStopped({}))
-        failQuestions(new ActorStopped({}))
-        yield* Queue.fail(mailbox, failure(new ActorStopped({})))
-      })),
+      Effect.ensuring(
+        Effect.gen(function* () {
+          stopped = true
+          siblings.delete(node)
+          observe({ path, kind: "stopped" })
+          for (const { question } of yield* Effect.orDie(Queue.clear(mailbox))) question?.(new ActorStopped({}))
+          failQuestions(new ActorStopped({}))
+          yield* Queue.fail(mailbox, failure(new ActorStopped({})))
+        })
+      ),
       Effect.provideService(CurrentActor, node)
     )
 

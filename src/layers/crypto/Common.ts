@@ -43,19 +43,18 @@ export interface Points {
   readonly p256: (scalar: Uint8Array) => Uint8Array
 }
 
-const scalar = (
-  type: "secp256k1" | "ECDSA",
-  random: SecureRandom.SecureRandom["Service"]
-): Effect.Effect<Uint8Array> =>
+const scalar = (type: "secp256k1" | "ECDSA", random: SecureRandom.SecureRandom["Service"]): Effect.Effect<Uint8Array> =>
   // Refused with a chance of 2^-32 at most, so this ends.
-  Effect.flatMap(random.randomBytes(32), (bytes) => isScalar(type, bytes) ? Effect.succeed(bytes) : scalar(type, random))
+  Effect.flatMap(random.randomBytes(32), (bytes) =>
+    isScalar(type, bytes) ? Effect.succeed(bytes) : scalar(type, random)
+  )
 
 /** A key of any type but RSA, from entropy alone: every layer makes the same key of the same entropy. */
 export const generate = (
   type: Exclude<KeyType, "RSA">,
   points: Points
 ): Effect.Effect<PrivateKey, never, SecureRandom.SecureRandom> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const random = yield* SecureRandom.SecureRandom
     switch (type) {
       case "Ed25519": {

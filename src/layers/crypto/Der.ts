@@ -20,7 +20,8 @@ const startsWith = (bytes: Uint8Array, prefix: Uint8Array): boolean => {
 export const toBigInt = (bytes: Uint8Array): bigint => BigInt(`0x0${Bytes.toHex(bytes)}`)
 
 /** A number in `length` bytes, big-endian. */
-export const fromBigInt = (value: bigint, length: number): Uint8Array => fromHex(value.toString(16).padStart(2 * length, "0"))
+export const fromBigInt = (value: bigint, length: number): Uint8Array =>
+  fromHex(value.toString(16).padStart(2 * length, "0"))
 
 /** Bits of a positive number. */
 export const bitLength = (value: bigint): number => value.toString(2).length
@@ -99,14 +100,13 @@ export const encodeSignature = (r: bigint, s: bigint): Uint8Array =>
 const rsaAlgorithm = fromHex("300d06092a864886f70d0101010500")
 
 /** The modulus and exponent of an RSA public key in PKIX form. */
-export const rsaPublicKey = (
-  der: Uint8Array
-): { readonly modulus: bigint; readonly exponent: bigint } | undefined => {
+export const rsaPublicKey = (der: Uint8Array): { readonly modulus: bigint; readonly exponent: bigint } | undefined => {
   const outer = element(der, 0)
   if (outer === undefined || outer.tag !== sequence || outer.next !== der.length) return undefined
   if (!startsWith(outer.body, rsaAlgorithm)) return undefined
   const bits = element(outer.body, rsaAlgorithm.length)
-  if (bits === undefined || bits.tag !== bitString || bits.next !== outer.body.length || bits.body[0] !== 0) return undefined
+  if (bits === undefined || bits.tag !== bitString || bits.next !== outer.body.length || bits.body[0] !== 0)
+    return undefined
   const numbers = elements(bits.body.subarray(1))
   if (numbers?.length !== 2) return undefined
   const modulus = positive(numbers[0])
@@ -119,7 +119,9 @@ export const minRsaBits = 2048
 export const maxRsaBits = 8192
 
 /** What is wrong with an RSA public key, if something is. */
-export const checkRsa = (key: { readonly modulus: bigint; readonly exponent: bigint } | undefined): string | undefined => {
+export const checkRsa = (
+  key: { readonly modulus: bigint; readonly exponent: bigint } | undefined
+): string | undefined => {
   if (key === undefined) return "not an RSA public key in DER (PKIX)"
   const bits = bitLength(key.modulus)
   if (bits < minRsaBits || bits > maxRsaBits) {
@@ -175,7 +177,8 @@ export const p256Scalar = (
 ): { readonly scalar: Uint8Array; readonly point: Uint8Array | undefined } | undefined => {
   const parts = elements(der)
   const [version, key, ...rest] = parts ?? []
-  if (version === undefined || positive(version) !== 1n || key?.tag !== octetString || key.body.length !== 32) return undefined
+  if (version === undefined || positive(version) !== 1n || key?.tag !== octetString || key.body.length !== 32)
+    return undefined
   const curve = rest.find((part) => part.tag === 0xa0)
   if (curve === undefined || curve.body.length !== p256Oid.length || !startsWith(curve.body, p256Oid)) return undefined
   const published = rest.find((part) => part.tag === 0xa1)

@@ -84,17 +84,17 @@ const signer: Service["signer"] = (key) => {
       const point = ed25519.getPublicKey(seed)
       return Bytes.equals(point, bytes.subarray(32))
         ? Result.succeed({
-          publicKey: { type: "Ed25519", bytes: point },
-          sign: (message) => ed25519.sign(message, seed)
-        })
+            publicKey: { type: "Ed25519", bytes: point },
+            sign: (message) => ed25519.sign(message, seed)
+          })
         : fail("import", "the public half of the Ed25519 key does not belong to its seed")
     }
     case "secp256k1":
       return bytes.length === 32 && isScalar("secp256k1", bytes)
         ? Result.succeed({
-          publicKey: { type: "secp256k1", bytes: secp256k1.getPublicKey(bytes, true) },
-          sign: (message) => secp256k1.sign(message, bytes, signing)
-        })
+            publicKey: { type: "secp256k1", bytes: secp256k1.getPublicKey(bytes, true) },
+            sign: (message) => secp256k1.sign(message, bytes, signing)
+          })
         : fail("import", "a secp256k1 private key is a number of 32 bytes, above 0 and below the curve's order")
     case "ECDSA": {
       const parsed = Der.p256Scalar(bytes)
@@ -124,8 +124,8 @@ const digestInfo = Uint8Array.from([
 const power = (base: bigint, exponent: bigint, modulus: bigint): bigint => {
   let result = 1n
   for (const bit of exponent.toString(2)) {
-    result = result * result % modulus
-    if (bit === "1") result = result * base % modulus
+    result = (result * result) % modulus
+    if (bit === "1") result = (result * base) % modulus
   }
   return result
 }
@@ -144,9 +144,7 @@ const verifyRsa = (key: PublicKey, message: Uint8Array, signature: Uint8Array): 
   expected[digest - digestInfo.length - 1] = 0
   expected.set(digestInfo, digest - digestInfo.length)
   expected.set(sha256(message), digest)
-  return Result.succeed(
-    Bytes.equals(expected, Der.fromBigInt(power(value, parsed.exponent, parsed.modulus), size))
-  )
+  return Result.succeed(Bytes.equals(expected, Der.fromBigInt(power(value, parsed.exponent, parsed.modulus), size)))
 }
 
 /** noble throws for a malformed signature, which is no more than a signature that does not hold. */
@@ -186,8 +184,8 @@ const points = {
 const generateKey: Service["generateKey"] = (type) =>
   type === "RSA"
     ? Effect.fail(
-      new CryptoError({ operation: "generate", detail: "the portable layer makes no RSA keys; use NodeCrypto" })
-    )
+        new CryptoError({ operation: "generate", detail: "the portable layer makes no RSA keys; use NodeCrypto" })
+      )
     : generate(type, points)
 
 /** A Crypto in portable code. */

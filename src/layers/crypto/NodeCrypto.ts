@@ -55,7 +55,8 @@ const withoutTraces = (load: () => NodeCrypto.KeyObject): NodeCrypto.KeyObject =
 
 const importSeedDer = (curve: Curve, seed: Uint8Array): NodeCrypto.KeyObject =>
   withoutTraces(() =>
-    NodeCrypto.createPrivateKey({ key: Buffer.concat([pkcs8[curve], seed]), format: "der", type: "pkcs8" }))
+    NodeCrypto.createPrivateKey({ key: Buffer.concat([pkcs8[curve], seed]), format: "der", type: "pkcs8" })
+  )
 
 const importSeedRaw = (curve: Curve, seed: Uint8Array): NodeCrypto.KeyObject =>
   withoutTraces(() =>
@@ -63,18 +64,23 @@ const importSeedRaw = (curve: Curve, seed: Uint8Array): NodeCrypto.KeyObject =>
       key: asBuffer(seed),
       format: "raw-private",
       asymmetricKeyType: curve === "X25519" ? "x25519" : "ed25519"
-    }))
+    })
+  )
 
 /** Raw import spares a parse of DER, a quarter of the time; Node 22 has no raw import. */
-const importSeed = Result.match(attempt("import", "", () => importSeedRaw("X25519", new Uint8Array(32).fill(1))), {
-  onSuccess: () => importSeedRaw,
-  onFailure: () => importSeedDer
-})
+const importSeed = Result.match(
+  attempt("import", "", () => importSeedRaw("X25519", new Uint8Array(32).fill(1))),
+  {
+    onSuccess: () => importSeedRaw,
+    onFailure: () => importSeedDer
+  }
+)
 
 /** Takes as long as the agreement itself. */
 const importPoint = (curve: Curve, point: Uint8Array): NodeCrypto.KeyObject =>
   withoutTraces(() =>
-    NodeCrypto.createPublicKey({ key: { kty: "OKP", crv: curve, x: base64url(point) }, format: "jwk" }))
+    NodeCrypto.createPublicKey({ key: { kty: "OKP", crv: curve, x: base64url(point) }, format: "jwk" })
+  )
 
 const exportPoint = (key: NodeCrypto.KeyObject): Uint8Array =>
   Uint8Array.from(Buffer.from(key.export({ format: "jwk" }).x ?? "", "base64url"))
@@ -101,7 +107,8 @@ const dhKeyPair = (seed: Uint8Array): DhKeyPair => {
     agree: (remote) => {
       if (remote.length !== 32) return fail("agree", `an X25519 public key has 32 bytes, not ${remote.length}`)
       return attempt("agree", "the X25519 public key is of low order", () =>
-        plain(NodeCrypto.diffieHellman({ privateKey, publicKey: importRemote(remote) })))
+        plain(NodeCrypto.diffieHellman({ privateKey, publicKey: importRemote(remote) }))
+      )
     }
   }
 }
@@ -206,9 +213,10 @@ const ready = (
   shape: (signature: Uint8Array) => Uint8Array = plain
 ): Signer => ({
   publicKey,
-  sign: publicKey.type === "Ed25519"
-    ? (message) => plain(NodeCrypto.sign(null, message, privateKey))
-    : (message) => shape(plain(NodeCrypto.sign("sha256", message, privateKey)))
+  sign:
+    publicKey.type === "Ed25519"
+      ? (message) => plain(NodeCrypto.sign(null, message, privateKey))
+      : (message) => shape(plain(NodeCrypto.sign("sha256", message, privateKey)))
 })
 
 const signer: Service["signer"] = (key) => {
@@ -248,7 +256,8 @@ const signer: Service["signer"] = (key) => {
           }
           const publicKey: PublicKey = { type: "ECDSA", bytes: Der.p256PublicKey(point) }
           return attempt("import", "not an ECDSA private key", () =>
-            ready(publicKey, sec1(Der.p256PrivateKey(parsed.scalar, point))))
+            ready(publicKey, sec1(Der.p256PrivateKey(parsed.scalar, point)))
+          )
         }
       )
     }
@@ -283,9 +292,7 @@ const importPublic = (key: PublicKey): Result.Result<NodeCrypto.KeyObject, Crypt
       return attempt("import", "not a point of P-256", () => spki(bytes))
     case "RSA": {
       const wrong = Der.checkRsa(Der.rsaPublicKey(bytes))
-      return wrong === undefined
-        ? attempt("import", "not an RSA public key", () => spki(bytes))
-        : fail("import", wrong)
+      return wrong === undefined ? attempt("import", "not an RSA public key", () => spki(bytes)) : fail("import", wrong)
     }
   }
 }
@@ -317,7 +324,9 @@ const makeVerify = (): Service["verify"] => {
   return (key, message, signature) =>
     Result.flatMap(find(key), (ready) =>
       attempt("verify", "OpenSSL cannot verify with this key", () =>
-        NodeCrypto.verify(key.type === "Ed25519" ? null : "sha256", message, ready, signature)))
+        NodeCrypto.verify(key.type === "Ed25519" ? null : "sha256", message, ready, signature)
+      )
+    )
 }
 
 const points = {

@@ -64,10 +64,7 @@ const shared = (
 }
 
 /** Reads a message and holds it against the identity that the connection has proven. */
-const interpret = (
-  bytes: Uint8Array,
-  connection: Connection
-): Result.Result<IdentifyInfo, IdentifyMalformed> => {
+const interpret = (bytes: Uint8Array, connection: Connection): Result.Result<IdentifyInfo, IdentifyMalformed> => {
   const refuse = (detail: string) => Result.fail(new IdentifyMalformed({ detail }))
   const message = IdentifyMessage.decode(bytes)
   if (Result.isFailure(message)) return refuse(message.failure.message)
@@ -89,7 +86,7 @@ const interpret = (
   })
 }
 
-const make = Effect.fnUntraced(function*(options?: Options) {
+const make = Effect.fnUntraced(function* (options?: Options) {
   const identity = yield* Identity
   const peerStore = yield* PeerStore
   const protocols = yield* Protocols
@@ -105,22 +102,31 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   yield* protocols.handle(protocol, (stream) =>
     Effect.flatMap(swarm.listenAddresses, (listening) =>
-      stream.write(LengthPrefix.encode(IdentifyMessage.encode({
-        publicKey,
-        listenAddrs: shared(listening, stream.remoteAddress).map((address) => address.bytes),
-        protocols: protocols.list(),
-        observedAddr: stream.remoteAddress.bytes,
-        protocolVersion,
-        agentVersion
-      })))))
+      stream.write(
+        LengthPrefix.encode(
+          IdentifyMessage.encode({
+            publicKey,
+            listenAddrs: shared(listening, stream.remoteAddress).map((address) => address.bytes),
+            protocols: protocols.list(),
+            observedAddr: stream.remoteAddress.bytes,
+            protocolVersion,
+            agentVersion
+          })
+        )
+      )
+    )
+  )
 
   const failed = (connection: Connection, reason: IdentifyErrorReason) =>
     new IdentifyError({ peer: connection.remotePeer.toString(), reason })
 
   /** All messages until the peer closes, joined, as the specification allows. */
   const ask = (connection: Connection): Effect.Effect<IdentifyInfo, IdentifyErrorReason> =>
-    Effect.gen(function*() {
-      const stream = yield* Effect.mapError(connection.openStream(protocol), (cause) => new IdentifyUnavailable({ cause }))
+    Effect.gen(function* () {
+      const stream = yield* Effect.mapError(
+        connection.openStream(protocol),
+        (cause) => new IdentifyUnavailable({ cause })
+      )
       const messages = ProtocolStream.byteMessages(stream, { maxSize: IdentifyMessage.maxSize })
       const next = Effect.mapError(messages.read, (cause) => new IdentifyFailed({ cause }))
       const parts: Array<Uint8Array> = []
@@ -129,7 +135,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
         parts.push(part)
         size += part.length
         if (size > IdentifyMessage.maxSize || parts.length > maxParts) {
-          return yield* Effect.fail(new IdentifyMalformed({ detail: `it is over the limit of ${IdentifyMessage.maxSize} bytes` }))
+          return yield* Effect.fail(
+            new IdentifyMalformed({ detail: `it is over the limit of ${IdentifyMessage.maxSize} bytes` })
+          )
         }
       }
       return yield* Effect.fromResult(interpret(Bytes.concat(parts), connection))
@@ -143,7 +151,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   /** The task of one connection: its question is open until it is answered, and its answer known until it ends. */
   const identify = (connection: Connection) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const answer = question(connection)
       const result = yield* Effect.result(ask(connection))
       if (Result.isFailure(result)) {
@@ -151,17 +159,23 @@ const make = Effect.fnUntraced(function*(options?: Options) {
         yield* Deferred.fail(answer, error)
         yield* Effect.logDebug(error.message)
       } else {
-        yield* peerStore.addAddresses(connection.remotePeer, shared(result.success.listenAddresses, connection.remoteAddress), "claimed")
+        yield* peerStore.addAddresses(
+          connection.remotePeer,
+          shared(result.success.listenAddresses, connection.remoteAddress),
+          "claimed"
+        )
         yield* Deferred.succeed(answer, result.success)
         yield* PubSub.publish(events, { connection, info: result.success })
       }
       return yield* Effect.never
     }).pipe(
-      Effect.ensuring(Effect.suspend(() => {
-        const answer = question(connection)
-        asked.delete(connection.id)
-        return Deferred.fail(answer, failed(connection, new IdentifyDisconnected({})))
-      }))
+      Effect.ensuring(
+        Effect.suspend(() => {
+          const answer = question(connection)
+          asked.delete(connection.id)
+          return Deferred.fail(answer, failed(connection, new IdentifyDisconnected({})))
+        })
+      )
     )
 
   const question = (connection: Connection) => {
@@ -183,7 +197,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
         return Effect.flatMap(swarm.connections(connection.remotePeer), (open) =>
           open.includes(connection)
             ? Deferred.await(question(connection))
-            : Effect.fail(failed(connection, new IdentifyDisconnected({}))))
+            : Effect.fail(failed(connection, new IdentifyDisconnected({})))
+        )
       }),
     events: Stream.fromPubSub(events)
   })
@@ -193,4 +208,3 @@ export const layer = (
   options?: Options
 ): Layer.Layer<Identify, ProtocolTaken, Identity | PeerStore | Protocols | Swarm> =>
   Layer.effect(Identify, make(options))
-

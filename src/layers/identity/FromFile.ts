@@ -14,7 +14,7 @@ export type Options = KeyFile.Options
 type Requirements = Crypto | FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
 
 /** Makes the key and its file. If another process was first, its key is the one. */
-const create = Effect.fnUntraced(function*(options: Options) {
+const create = Effect.fnUntraced(function* (options: Options) {
   const crypto = yield* Crypto
   const fresh = yield* crypto.generateKey("Ed25519")
   if (yield* KeyFile.write(options.path, fresh)) return fresh
@@ -32,17 +32,18 @@ const create = Effect.fnUntraced(function*(options: Options) {
  * that is unreadable, damaged or open to other users is refused and left as it
  * is: the error says how to mend it.
  */
-export const make = (
-  options: Options
-): Effect.Effect<Identity["Service"], IdentityError | CryptoError, Requirements> =>
-  Effect.gen(function*() {
+export const make = (options: Options): Effect.Effect<Identity["Service"], IdentityError | CryptoError, Requirements> =>
+  Effect.gen(function* () {
     const privateKey = (yield* KeyFile.read(options)) ?? (yield* create(options))
-    return yield* Effect.mapError(FromKey.make(privateKey), (error) =>
-      new IdentityError({
-        path: options.path,
-        detail: `its key cannot be used (${error.detail})`,
-        mend: "The file is left as it is: restore it from a backup, or move it away to start as a new peer"
-      }))
+    return yield* Effect.mapError(
+      FromKey.make(privateKey),
+      (error) =>
+        new IdentityError({
+          path: options.path,
+          detail: `its key cannot be used (${error.detail})`,
+          mend: "The file is left as it is: restore it from a backup, or move it away to start as a new peer"
+        })
+    )
   })
 
 /**

@@ -7,7 +7,7 @@ import { Identity } from "../../services/Identity.ts"
 
 /** The identity of a private key; fails if the key is unusable. */
 export const make = (privateKey: PrivateKey): Effect.Effect<Identity["Service"], CryptoError, Crypto> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const crypto = yield* Crypto
     const { publicKey, sign } = yield* Effect.fromResult(crypto.signer(privateKey))
     return Identity.of({ peerId: PeerId.fromPublicKey(publicKey), publicKey, privateKey, sign })

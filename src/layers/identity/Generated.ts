@@ -8,7 +8,7 @@ import * as FromKey from "./FromKey.ts"
 /** This node is a new Ed25519 peer. */
 export const layer: Layer.Layer<Identity, CryptoError, Crypto | SecureRandom.SecureRandom> = Layer.effect(
   Identity,
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const crypto = yield* Crypto
     return yield* FromKey.make(yield* crypto.generateKey("Ed25519"))
   })

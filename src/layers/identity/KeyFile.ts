@@ -45,13 +45,16 @@ const describe = (error: PlatformError.PlatformError): string => {
  * Reads a private key; `undefined` if there is no file. The file is never
  * changed, whatever is in it.
  */
-export const read = Effect.fnUntraced(function*({ checkMode, path }: Options) {
+export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
   const fs = yield* FileSystem.FileSystem
   const fail = (detail: string, mend: string) => new IdentityError({ path, detail, mend })
   const unreadable = (error: PlatformError.PlatformError) =>
     fail(`it cannot be read: ${describe(error)}`, "Make it readable for the user that runs this, or name another file")
   const info = yield* fs.stat(path).pipe(
-    Effect.catchIf((error) => error.reason._tag === "NotFound", () => Effect.succeed(undefined)),
+    Effect.catchIf(
+      (error) => error.reason._tag === "NotFound",
+      () => Effect.succeed(undefined)
+    ),
     Effect.mapError(unreadable)
   )
   if (info === undefined) return undefined
@@ -72,7 +75,7 @@ export const read = Effect.fnUntraced(function*({ checkMode, path }: Options) {
 
 /** Syncs a folder, so that a new name in it outlives a power cut; not every system can. */
 const syncFolder = (folder: string) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     yield* (yield* fs.open(folder, { flag: "r" })).sync
   }).pipe(Effect.scoped, Effect.ignore)
@@ -83,7 +86,7 @@ const syncFolder = (folder: string) =>
  * `overwrite` is not set; of two that write at once, one wins and the other
  * gets false.
  */
-export const writeSecret = Effect.fnUntraced(function*(
+export const writeSecret = Effect.fnUntraced(function* (
   path: string,
   bytes: Uint8Array,
   options?: { readonly overwrite?: boolean | undefined }
@@ -95,7 +98,7 @@ export const writeSecret = Effect.fnUntraced(function*(
   const suffix = Bytes.toHex(yield* random.randomBytes(8))
   const temporary = paths.join(folder, `.${paths.basename(path)}.${suffix}.tmp`)
 
-  const fill: Effect.Effect<void, PlatformError.PlatformError, Scope.Scope> = Effect.gen(function*() {
+  const fill: Effect.Effect<void, PlatformError.PlatformError, Scope.Scope> = Effect.gen(function* () {
     const file = yield* fs.open(temporary, { flag: "wx", mode: 0o600 })
     yield* file.writeAll(bytes)
     yield* file.sync
@@ -103,13 +106,18 @@ export const writeSecret = Effect.fnUntraced(function*(
   /** A hard link fails where the name is taken, which renaming does not; some file systems have none. */
   const claim = fs.link(temporary, path).pipe(
     Effect.as(true),
-    Effect.catchIf((error) => error.reason._tag === "AlreadyExists", () => Effect.succeed(false)),
+    Effect.catchIf(
+      (error) => error.reason._tag === "AlreadyExists",
+      () => Effect.succeed(false)
+    ),
     Effect.catch((error) =>
       Effect.flatMap(fs.exists(path), (taken) =>
-        taken ? Effect.fail(error) : Effect.as(fs.rename(temporary, path), true)))
+        taken ? Effect.fail(error) : Effect.as(fs.rename(temporary, path), true)
+      )
+    )
   )
 
-  return yield* Effect.gen(function*() {
+  return yield* Effect.gen(function* () {
     yield* fs.makeDirectory(folder, { recursive: true, mode: 0o700 })
     yield* Effect.scoped(fill)
     const written = options?.overwrite === true ? yield* Effect.as(fs.rename(temporary, path), true) : yield* claim
@@ -119,12 +127,13 @@ export const writeSecret = Effect.fnUntraced(function*(
     Effect.ensuring(Effect.ignore(fs.remove(temporary, { force: true }))),
     // Half a second of disk; a stop in between would leave the temporary file.
     Effect.uninterruptible,
-    Effect.mapError((error) =>
-      new IdentityError({
-        path,
-        detail: `it cannot be written: ${describe(error)}`,
-        mend: "Make its folder writable for the user that runs this, or name another file"
-      })
+    Effect.mapError(
+      (error) =>
+        new IdentityError({
+          path,
+          detail: `it cannot be written: ${describe(error)}`,
+          mend: "Make its folder writable for the user that runs this, or name another file"
+        })
     )
   )
 })

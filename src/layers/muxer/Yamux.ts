@@ -26,7 +26,11 @@ export interface Options extends Partial<Limits> {
 /** The protocol, to be combined with others by `StreamMuxer.layerPrefer`. */
 export const make = (options?: Options): Effect.Effect<MuxerProtocol> => {
   const { closeGraceMs = 1000, ...given } = options ?? {}
-  const limits: Limits = { ...defaults, ...given, maxWindow: Math.max(initialWindow, given.maxWindow ?? defaults.maxWindow) }
+  const limits: Limits = {
+    ...defaults,
+    ...given,
+    maxWindow: Math.max(initialWindow, given.maxWindow ?? defaults.maxWindow)
+  }
   return Effect.succeed({
     id: Connection.protocol,
     make: (connection, { role }) => Connection.make(connection, { client: role === "dialer", limits, closeGraceMs })

@@ -32,7 +32,9 @@ export const layer = (options?: Options): Layer.Layer<PeerStore> =>
             const wasProven = new Set(before.filter(({ proven }) => proven).map(({ address }) => address.toString()))
             const learnt = addresses.flatMap((given): Known | ReadonlyArray<never> => {
               const address = Multiaddr.withoutPeer(given)
-              return address === undefined ? [] : { address, proven: how === "proven" || wasProven.has(address.toString()) }
+              return address === undefined
+                ? []
+                : { address, proven: how === "proven" || wasProven.has(address.toString()) }
             })
             const texts = new Set(learnt.map(({ address }) => address.toString()))
             const all = [...learnt, ...before.filter(({ address }) => !texts.has(address.toString()))]

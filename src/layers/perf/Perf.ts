@@ -20,7 +20,7 @@ const header = (wanted: number): Uint8Array => {
   return bytes
 }
 
-const sendBytes = Effect.fnUntraced(function*(stream: ByteStream.ByteStream, amount: number) {
+const sendBytes = Effect.fnUntraced(function* (stream: ByteStream.ByteStream, amount: number) {
   let left = amount
   while (left > 0) {
     const taken = stream.tryWrite(left < block.length ? block.subarray(0, left) : block)
@@ -31,7 +31,7 @@ const sendBytes = Effect.fnUntraced(function*(stream: ByteStream.ByteStream, amo
 })
 
 /** Counts what comes until the end; gives the first eight bytes too. */
-const drain = Effect.fnUntraced(function*(stream: ByteStream.ByteStream) {
+const drain = Effect.fnUntraced(function* (stream: ByteStream.ByteStream) {
   const first = new Uint8Array(headerSize)
   let received = 0
   for (;;) {
@@ -47,7 +47,7 @@ const drain = Effect.fnUntraced(function*(stream: ByteStream.ByteStream) {
   }
 })
 
-const serve = Effect.fnUntraced(function*({ bytes }: ProtocolStream) {
+const serve = Effect.fnUntraced(function* ({ bytes }: ProtocolStream) {
   const { first, received } = yield* drain(bytes)
   if (received < headerSize) {
     return yield* new ByteStream.StreamError({
@@ -58,18 +58,18 @@ const serve = Effect.fnUntraced(function*({ bytes }: ProtocolStream) {
   yield* sendBytes(bytes, Number(new DataView(first.buffer).getBigUint64(0)))
 })
 
-const make = Effect.gen(function*() {
+const make = Effect.gen(function* () {
   const protocols = yield* Protocols
   const swarm = yield* Swarm
   yield* protocols.handle(protocol, serve, { maxStreamsPerConnection: 1 })
 
   return Perf.of({
     measure: (target, { uploadBytes, downloadBytes }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const stream = yield* swarm.openStream(target, protocol)
         const peer = stream.remotePeer.toString()
         const started = yield* Clock.monotonicTimeNanos
-        const transfer = Effect.gen(function*() {
+        const transfer = Effect.gen(function* () {
           yield* stream.write(header(downloadBytes))
           yield* sendBytes(stream.bytes, uploadBytes)
           yield* stream.closeWrite

@@ -13,12 +13,12 @@ import type { ProtocolStream } from "../../services/ProtocolStream.ts"
 import { Swarm } from "../../services/Swarm.ts"
 
 const size = 32
-/** A connection should have one; two leaves room for its successor. More only serve to load this node. */
-const maxStreamsPerConnection = 2
+/** The specification asks a dialer for one at a time; a few more cost nothing, and serve programs that ping side by side. */
+const maxStreamsPerConnection = 32
 
 /** Sends back what comes, until the remote closes. What it sends must be whole pings, which needs no checking here. */
 const echo = (stream: ProtocolStream): Effect.Effect<void, ByteStream.StreamError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     for (;;) {
       const batch = stream.bytes.tryRead() ?? (yield* stream.read)
       if (batch === null) return
@@ -27,7 +27,7 @@ const echo = (stream: ProtocolStream): Effect.Effect<void, ByteStream.StreamErro
   })
 
 /** The next `size` bytes. */
-const readEcho = Effect.fnUntraced(function*(stream: ProtocolStream) {
+const readEcho = Effect.fnUntraced(function* (stream: ProtocolStream) {
   let echoed: Uint8Array = new Uint8Array(0)
   while (echoed.length < size) {
     const batch = yield* stream.read
@@ -41,7 +41,7 @@ const readEcho = Effect.fnUntraced(function*(stream: ProtocolStream) {
   return echoed
 })
 
-const make = Effect.gen(function*() {
+const make = Effect.gen(function* () {
   const protocols = yield* Protocols
   const swarm = yield* Swarm
   const random = yield* SecureRandom.SecureRandom
@@ -49,7 +49,7 @@ const make = Effect.gen(function*() {
   yield* protocols.handle(protocol, echo, { maxStreamsPerConnection })
 
   const once = (stream: ProtocolStream, deadline: Duration.Duration) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const fail = (reason: PingError["reason"]) => new PingError({ peer: stream.remotePeer.toString(), reason })
       const payload = yield* random.randomBytes(size)
       const sent = yield* Clock.monotonicTimeNanos
@@ -74,7 +74,7 @@ const make = Effect.gen(function*() {
       return Stream.unwrap(
         Effect.map(swarm.openStream(target, protocol), (stream) => {
           let done = 0
-          const next = Effect.gen(function*() {
+          const next = Effect.gen(function* () {
             if (done >= count) return yield* Cause.done()
             if (done++ > 0) yield* Effect.sleep(interval)
             return [yield* once(stream, deadline)] as const

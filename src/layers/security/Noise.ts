@@ -70,9 +70,11 @@ const receive = (raw: ByteStream, frames: FrameReader): Effect.Effect<Uint8Array
         return Effect.flatMap(Effect.mapError(raw.readable, interrupted), () => receive(raw, frames))
       }
       if (batch === null) {
-        return Effect.fail(interrupted(
-          new StreamError({ reason: new UnexpectedEnd({ detail: "the remote closed during the noise handshake" }) })
-        ))
+        return Effect.fail(
+          interrupted(
+            new StreamError({ reason: new UnexpectedEnd({ detail: "the remote closed during the noise handshake" }) })
+          )
+        )
       }
       // What follows the message is kept across a wait, longer than the bytes are lent.
       frames.feed(raw.ownedReads ? batch : Uint8Array.from(batch))
@@ -96,14 +98,14 @@ const send = (raw: ByteStream, bytes: Uint8Array): Effect.Effect<void, SecurityE
  * ```
  */
 export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | SecureRandom.SecureRandom> = Effect.gen(
-  function*() {
+  function* () {
     const identity = yield* Identity
     const crypto = yield* Crypto
     const random = yield* SecureRandom.SecureRandom
     const staticKey = crypto.dhKeyPair(yield* random.randomBytes(32))
     const signature = identity.sign(Proof.signedBytes(staticKey.publicKey))
 
-    const handshake = Effect.fnUntraced(function*(raw: ByteStream, options: SecureOptions) {
+    const handshake = Effect.fnUntraced(function* (raw: ByteStream, options: SecureOptions) {
       const initiator = options.role === "dialer"
       const ephemeralKey = crypto.dhKeyPair(yield* random.randomBytes(32))
       const state = new HandshakeState(crypto, { role: initiator ? "initiator" : "responder", staticKey, ephemeralKey })
@@ -119,7 +121,8 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
         Result.match(state.read(message), {
           onSuccess: (content) => Effect.succeed(content),
           onFailure: ({ detail }) => fail(new BadHandshake({ detail }))
-        }))
+        })
+      )
       const prove = (content: Uint8Array): Effect.Effect<Remote, SecurityError> => {
         const proven = Proof.check(crypto.verify, content, state.remoteStatic)
         if (Result.isFailure(proven)) return fail(new BadIdentity({ detail: proven.failure.detail }))
@@ -161,11 +164,14 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
     return {
       id,
       secure: (raw, options) =>
-        Effect.onError(handshake(raw, options), () => Effect.sync(() => raw.reset("the noise handshake did not complete")))
+        Effect.onError(handshake(raw, options), () =>
+          Effect.sync(() => raw.reset("the noise handshake did not complete"))
+        )
     }
   }
 )
 
 /** Noise as the only security. */
-export const layer: Layer.Layer<ConnectionSecurity, never, Identity | Crypto | SecureRandom.SecureRandom> =
-  layerPrefer([make])
+export const layer: Layer.Layer<ConnectionSecurity, never, Identity | Crypto | SecureRandom.SecureRandom> = layerPrefer(
+  [make]
+)

@@ -85,7 +85,11 @@ export const draw = (random: Prng, options: DrawOptions): ReadonlyArray<Schedule
   const total = weighted.reduce((sum, [, weight]) => sum + weight, 0)
   const faults: Array<ScheduledFault> = []
   if (total === 0 || options.nodes === 0) return faults
-  for (let at = exponential(random, options.everyMs); at < options.durationMs; at += exponential(random, options.everyMs)) {
+  for (
+    let at = exponential(random, options.everyMs);
+    at < options.durationMs;
+    at += exponential(random, options.everyMs)
+  ) {
     let left = random.nextDoubleUnsafe() * total
     const kind = weighted.find(([, weight]) => (left -= weight) < 0)?.[0] ?? weighted[0]?.[0] ?? "reset"
     const some = 1 + random.below(Math.max(1, options.nodes >> 1))
@@ -93,7 +97,10 @@ export const draw = (random: Prng, options: DrawOptions): ReadonlyArray<Schedule
     faults.push({
       at: Math.round(at),
       kind,
-      nodes: order.toSorted((a, b) => a.key - b.key).slice(0, Math.max(2, some)).map(({ index }) => index),
+      nodes: order
+        .toSorted((a, b) => a.key - b.key)
+        .slice(0, Math.max(2, some))
+        .map(({ index }) => index),
       lasts: Math.round(Math.min(exponential(random, options.lastsMs), options.durationMs - at)),
       strength: random.nextDoubleUnsafe(),
       disk: random.pick(["kept", "lost", "torn"])
@@ -106,12 +113,18 @@ export const draw = (random: Prng, options: DrawOptions): ReadonlyArray<Schedule
 export const describe = ({ disk, kind, lasts, nodes, strength }: ScheduledFault): string => {
   const names = nodes.map((index) => `n${index}`)
   const [first, second] = names
-  const whom = kind === "partition" || kind === "partitionOneWay"
-    ? `{${names.join(" ")}} from the rest`
-    : kind === "clog" || kind === "hold" || kind === "corrupt" || kind === "reset"
-    ? `${first} ${second}`
-    : first
-  const how = kind === "crash" ? `, disk ${disk}` : kind === "clog" || kind === "corrupt" || kind === "slowReader" || kind.startsWith("clock") ? `, strength ${strength.toFixed(2)}` : ""
+  const whom =
+    kind === "partition" || kind === "partitionOneWay"
+      ? `{${names.join(" ")}} from the rest`
+      : kind === "clog" || kind === "hold" || kind === "corrupt" || kind === "reset"
+        ? `${first} ${second}`
+        : first
+  const how =
+    kind === "crash"
+      ? `, disk ${disk}`
+      : kind === "clog" || kind === "corrupt" || kind === "slowReader" || kind.startsWith("clock")
+        ? `, strength ${strength.toFixed(2)}`
+        : ""
   return `${whom}${how}, for ${lasts} ms`
 }
 
@@ -148,14 +161,17 @@ export class Faults<R> {
     options?: { readonly oneWay?: boolean | undefined }
   ) =>
     this.fault("partition", `${names(left)} | ${names(right)}${options?.oneWay === true ? " one way" : ""}`, () =>
-      this.network.partition(hosts(left), hosts(right), { oneWay: options?.oneWay === true }))
+      this.network.partition(hosts(left), hosts(right), { oneWay: options?.oneWay === true })
+    )
   /** Cuts a node from all others. */
   readonly isolate = (node: SimNode<R>) => this.fault("isolate", node.name, () => this.network.isolate(node.host))
   /** Undoes all that was done to the network. */
   readonly heal = Effect.suspend(() => this.fault("heal", "", () => this.network.heal()))
   /** Slows what one node sends to another by so much. */
   readonly clog = (from: SimNode<R>, to: SimNode<R>, extraMs: number) =>
-    this.fault("clog", `${from.name} -> ${to.name} by ${extraMs} ms`, () => this.network.clog(from.host, to.host, extraMs))
+    this.fault("clog", `${from.name} -> ${to.name} by ${extraMs} ms`, () =>
+      this.network.clog(from.host, to.host, extraMs)
+    )
   /** Keeps what one node sends to another, until it is released. */
   readonly hold = (from: SimNode<R>, to: SimNode<R>) =>
     this.fault("hold", `${from.name} -> ${to.name}`, () => this.network.hold(from.host, to.host))
@@ -164,18 +180,27 @@ export class Faults<R> {
   /** Flips a bit of a packet with this probability. */
   readonly corrupt = (from: SimNode<R>, to: SimNode<R>, probability: number) =>
     this.fault("corrupt", `${from.name} -> ${to.name} with ${probability}`, () =>
-      this.network.corrupt(from.host, to.host, probability))
+      this.network.corrupt(from.host, to.host, probability)
+    )
   /** Resets the connections of a node, or those between two. */
   readonly reset = (a: SimNode<R>, b?: SimNode<R>) =>
-    this.fault("reset", b === undefined ? a.name : `${a.name} ${b.name}`, () => this.network.resetConnections(a.host, b?.host))
+    this.fault("reset", b === undefined ? a.name : `${a.name} ${b.name}`, () =>
+      this.network.resetConnections(a.host, b?.host)
+    )
   /** Lets a node take data from the network only so fast. */
   readonly slowReader = (node: SimNode<R>, bytesPerSecond: number) =>
-    this.fault("slowReader", `${node.name} at ${bytesPerSecond} B/s`, () => this.network.slowReads(node.host, bytesPerSecond))
+    this.fault("slowReader", `${node.name} at ${bytesPerSecond} B/s`, () =>
+      this.network.slowReads(node.host, bytesPerSecond)
+    )
   /** Ends a node without a word; its disk keeps what the mode says. */
   readonly crash = (node: SimNode<R>, disk: DiskAfterCrash = "kept") =>
     this.fault("crash", `${node.name}, disk ${disk}`, () => node.crash(disk))
   /** Starts a node that crashed or was stopped. */
-  readonly restart = (node: SimNode<R>) => Effect.andThen(this.fault("restart", node.name, () => {}), node.start)
+  readonly restart = (node: SimNode<R>) =>
+    Effect.andThen(
+      this.fault("restart", node.name, () => {}),
+      node.start
+    )
   /** Stops a node's process; its machine still holds its connections. */
   readonly pause = (node: SimNode<R>) => this.fault("pause", node.name, () => node.place.scheduler.pause())
   readonly resume = (node: SimNode<R>) => this.fault("resume", node.name, () => node.place.scheduler.resume())
@@ -213,11 +238,10 @@ export class Faults<R> {
 
   /** Applies a schedule, each fault for its time. Interrupting it leaves what is wrong as it is: see `mend`. */
   readonly run = (schedule: ReadonlyArray<ScheduledFault>): Effect.Effect<void> =>
-    Effect.forEach(
-      schedule,
-      (fault) => Effect.andThen(Effect.sleep(fault.at), this.strike(fault)),
-      { concurrency: "unbounded", discard: true }
-    )
+    Effect.forEach(schedule, (fault) => Effect.andThen(Effect.sleep(fault.at), this.strike(fault)), {
+      concurrency: "unbounded",
+      discard: true
+    })
 
   /** One fault from its beginning to its end. */
   private readonly strike = (scheduled: ScheduledFault): Effect.Effect<void> => {
@@ -245,7 +269,10 @@ export class Faults<R> {
         case "reset":
           return this.reset(a, strength < 0.5 ? b : undefined)
         case "slowReader":
-          return during(this.slowReader(a, Math.round(500 + strength * 50_000)), this.slowReader(a, Number.POSITIVE_INFINITY))
+          return during(
+            this.slowReader(a, Math.round(500 + strength * 50_000)),
+            this.slowReader(a, Number.POSITIVE_INFINITY)
+          )
         case "crash":
           return during(this.crash(a, scheduled.disk), this.restart(a))
         case "pause":
@@ -260,7 +287,9 @@ export class Faults<R> {
           return during(this.dnsFailure(a, true), this.dnsFailure(a, false))
         case "addressChange": {
           const before = a.host.addresses
-          const moved = before.map((address) => address.replace(/\.\d+$/, (end) => `.${(Number(end.slice(1)) + 100) % 250 + 1}`))
+          const moved = before.map((address) =>
+            address.replace(/\.\d+$/, (end) => `.${((Number(end.slice(1)) + 100) % 250) + 1}`)
+          )
           return during(this.addressChange(a, moved), this.addressChange(a, before))
         }
       }

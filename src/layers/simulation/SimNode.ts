@@ -2,7 +2,7 @@
  * A node of a simulation: a layer that is built, stopped, crashed and built
  * again at a place of its own, with its own host, disk, clock and identity.
  */
-import { Context, Effect, Exit, type Fiber, type FileSystem, Layer, Logger, Schema, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, type Fiber, type FileSystem, Layer, Logger, Schema, Scope } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
@@ -15,12 +15,7 @@ import type { SimDisk } from "./SimDisk.ts"
 import type { Place, World } from "./World.ts"
 
 /** What a simulation gives to the layer of each node. */
-export type NodeServices =
-  | Net
-  | Identity
-  | Crypto
-  | SecureRandom.SecureRandom
-  | FileSystem.FileSystem
+export type NodeServices = Net | Identity | Crypto | SecureRandom.SecureRandom | FileSystem.FileSystem
 
 /** What is left of a disk after a crash. */
 export type DiskAfterCrash = "kept" | "lost" | "torn"
@@ -76,10 +71,18 @@ export class SimNode<R> {
   readonly host: SimHost
   readonly disk: SimDisk
   private readonly world: World
-  private readonly build: (scope: Scope.Closeable) => Effect.Effect<Context.Context<R>, unknown, SecureRandom.SecureRandom>
+  private readonly build: (
+    scope: Scope.Closeable
+  ) => Effect.Effect<Context.Context<R>, unknown, SecureRandom.SecureRandom>
   private boot: Boot<R> | undefined
+  /** A start that is under way, for those who start it too, and for a crash that comes first. */
+  private starting:
+    | { readonly scope: Scope.Closeable; readonly done: Deferred.Deferred<void, unknown>; crashed: boolean }
+    | undefined
   /** What {@link addresses} gave last, and for what: parsing them anew for each action is a part of its cost that shows. */
-  private dialled: { readonly hosts: ReadonlyArray<string>; readonly port: number; readonly all: ReadonlyArray<Multiaddr.Multiaddr> } | undefined
+  private dialled:
+    | { readonly hosts: ReadonlyArray<string>; readonly port: number; readonly all: ReadonlyArray<Multiaddr.Multiaddr> }
+    | undefined
 
   constructor(options: SimNodeOptions<R, unknown>) {
     const { disk, environment, host, info, layer, place, world } = options
@@ -92,10 +95,12 @@ export class SimNode<R> {
     this.build = (scope) =>
       layer.pipe(
         Layer.provide(Layer.mergeAll(environment, host.layer, disk.layer)),
-        Layer.provideMerge(Layer.mergeAll(
-          traceLogger(note),
-          Layer.succeed(Observer, ({ kind, path }) => note(`actor.${kind}`, path))
-        )),
+        Layer.provideMerge(
+          Layer.mergeAll(
+            traceLogger(note),
+            Layer.succeed(Observer, ({ kind, path }) => note(`actor.${kind}`, path))
+          )
+        ),
         Layer.buildWithScope(scope)
       )
   }
@@ -130,17 +135,23 @@ export class SimNode<R> {
   /** Builds its layer. Fails with what the layer fails with; does nothing if it runs. */
   readonly start: Effect.Effect<void, unknown> = Effect.suspend(() => {
     if (this.boot !== undefined) return Effect.void
+    if (this.starting !== undefined) return Deferred.await(this.starting.done)
     if (!this.host.up) this.host.boot()
     const scope = Scope.makeUnsafe()
+    const starting = { scope, done: Deferred.makeUnsafe<void, unknown>(), crashed: false }
+    this.starting = starting
     return this.at(this.place.context, this.build(scope)).pipe(
-      Effect.tap((context) =>
-        Effect.sync(() => {
-          this.boot = { scope, context, whole: Context.merge(this.place.context, context), fibers: new Set() }
-          this.world.note(this.name, "node.started", this.peerId.toString())
-        })
-      ),
-      Effect.onExit((exit) => Exit.isFailure(exit) ? this.at(this.place.context, Scope.close(scope, exit)) : Effect.void),
-      Effect.asVoid
+      Effect.flatMap((context) => {
+        if (starting.crashed) return Effect.fail(new NodeDown({ node: this.name }))
+        this.boot = { scope, context, whole: Context.merge(this.place.context, context), fibers: new Set() }
+        this.world.note(this.name, "node.started", this.peerId.toString())
+        return Effect.void
+      }),
+      Effect.onExit((exit) => {
+        if (this.starting === starting) this.starting = undefined
+        Deferred.doneUnsafe(starting.done, exit)
+        return Exit.isFailure(exit) ? this.at(this.place.context, Scope.close(scope, exit)) : Effect.void
+      })
     )
   })
 
@@ -158,16 +169,22 @@ export class SimNode<R> {
 
   /** Ends it without a word: no packet leaves, nothing more reaches its disk. Synchronous, as crashes are. */
   crash(disk: DiskAfterCrash): void {
-    const { boot } = this
-    if (boot === undefined) return
+    const { boot, starting } = this
+    if (boot === undefined && starting === undefined) return
     this.boot = undefined
+    if (starting !== undefined) {
+      starting.crashed = true
+      this.starting = undefined
+    }
     this.world.note(this.name, "node.crashed", `disk ${disk}`)
     this.host.crash()
     this.disk.crash(disk)
     this.place.scheduler.resume()
-    for (const fiber of boot.fibers) fiber.interruptUnsafe()
     // What is left in memory is let go; it reaches neither network nor disk.
-    this.world.fork(this.place, Scope.close(boot.scope, Exit.void))
+    for (const fiber of boot?.fibers ?? []) fiber.interruptUnsafe()
+    for (const scope of [boot?.scope, starting?.scope]) {
+      if (scope !== undefined) this.world.fork(this.place, Scope.close(scope, Exit.void))
+    }
   }
 
   /** Runs an effect on the node, with its services, in its turn and its time. It ends with the node. */
@@ -198,7 +215,7 @@ export class SimNode<R> {
     instead?: () => Effect.Effect<never, E2> | undefined
   ): Effect.Effect<A, E | E2> {
     const { world } = this
-    return Effect.callback<A, E | E2>(function(resume) {
+    return Effect.callback<A, E | E2>(function (resume) {
       const caller = this.makeDispatcher()
       const fiber = world.fork({ context }, effect)
       fibers?.add(fiber)

@@ -33,7 +33,9 @@ export interface SimulateOptions<R, E> {
   /** Every link, unless `arrange` says otherwise. Default: 20 ms, no loss. */
   readonly link?: LinkOptions | undefined
   /** Names that DNS knows. */
-  readonly names?: Readonly<Record<string, { readonly addresses?: Array<string>; readonly txt?: Array<string> }>> | undefined
+  readonly names?:
+    | Readonly<Record<string, { readonly addresses?: Array<string>; readonly txt?: Array<string> }>>
+    | undefined
   /** Arranges links, NATs and the like before the nodes start. */
   readonly arrange?: ((network: SimNetwork, nodes: ReadonlyArray<SimNode<R>>) => void) | undefined
   /** Explore interleavings; see `World`. Default false. */
@@ -147,8 +149,7 @@ function* startWith<R>(
     link: options.link ?? { latencyMs: 20 },
     ...(options.names === undefined ? {} : { names: options.names })
   })
-  const [first, ...others] = Array.from({ length: options.nodes }, (_, index) =>
-    makeNode(world, network, index, layer))
+  const [first, ...others] = Array.from({ length: options.nodes }, (_, index) => makeNode(world, network, index, layer))
   if (first === undefined) throw new RangeError("a simulation has at least one node")
   const nodes: Simulation<R>["nodes"] = [first, ...others]
   const faults = new Faults(world, network, nodes)
@@ -298,7 +299,8 @@ const makeSimulation = <R>(
       Effect.andThen(
         Effect.timeoutOrElse(Effect.orDie(Effect.retry(attempt, everyHalfSecond)), {
           duration: within,
-          orElse: () => fail(`not within ${Duration.format(Duration.fromInputUnsafe(within))}; the last failure: ${String(last)}`)
+          orElse: () =>
+            fail(`not within ${Duration.format(Duration.fromInputUnsafe(within))}; the last failure: ${String(last)}`)
         })
       )
     )
@@ -311,11 +313,13 @@ export class SimulationFailed extends Error {
   readonly report: SimulationReport
 
   constructor(report: SimulationReport) {
-    const tail = report.trace.slice(-15).map(({ at, detail, kind, node }) => `  ${at.toFixed(1).padStart(10)} ms  ${node.padEnd(5)} ${kind} ${detail}`)
+    const tail = report.trace
+      .slice(-15)
+      .map(({ at, detail, kind, node }) => `  ${at.toFixed(1).padStart(10)} ms  ${node.padEnd(5)} ${kind} ${detail}`)
     super(
-      `${report.problem ?? "failed"}\n\nseed ${JSON.stringify(report.seed)}, ${report.nodes} nodes, ${
-        Math.round(report.virtualMs)
-      } ms of virtual time, trace ${report.hash.slice(0, 16)}\nthe last events:\n${tail.join("\n")}`
+      `${report.problem ?? "failed"}\n\nseed ${JSON.stringify(report.seed)}, ${report.nodes} nodes, ${Math.round(
+        report.virtualMs
+      )} ms of virtual time, trace ${report.hash.slice(0, 16)}\nthe last events:\n${tail.join("\n")}`
     )
     this.report = report
   }

@@ -76,7 +76,7 @@ export class Timeline {
     this.heap = this.heap.filter((entry) => entry.run !== undefined)
     this.cancelled = 0
     // A sorted array is a heap.
-    this.heap.sort((a, b) => before(a, b) ? -1 : 1)
+    this.heap.sort((a, b) => (before(a, b) ? -1 : 1))
   }
 
   private push(entry: Entry): void {

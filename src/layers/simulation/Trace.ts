@@ -19,7 +19,7 @@ export interface TraceEvent {
 
 const escape = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\t", "\\t")
 const unescape = (text: string): string =>
-  text.replaceAll(/\\([\\nt])/g, (_, code: string) => code === "n" ? "\n" : code === "t" ? "\t" : "\\")
+  text.replaceAll(/\\([\\nt])/g, (_, code: string) => (code === "n" ? "\n" : code === "t" ? "\t" : "\\"))
 
 /** One line, tab-separated: time in ms with three decimals, node, kind, detail. */
 export const formatEvent = (event: TraceEvent): string =>
@@ -28,7 +28,8 @@ export const formatEvent = (event: TraceEvent): string =>
 /** Reads a line that {@link formatEvent} wrote; `undefined` if it did not. */
 export const parseEvent = (line: string): TraceEvent | undefined => {
   const [at, node, kind, detail, ...more] = line.split("\t")
-  if (at === undefined || node === undefined || kind === undefined || detail === undefined || more.length > 0) return undefined
+  if (at === undefined || node === undefined || kind === undefined || detail === undefined || more.length > 0)
+    return undefined
   if (!/^\d+\.\d{3}$/.test(at)) return undefined
   return { at: Number(at), node: unescape(node), kind, detail: unescape(detail) }
 }

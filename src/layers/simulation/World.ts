@@ -73,7 +73,10 @@ export class World {
     const clock = new NodeClock(this.timeline, scheduler.schedule)
     const random = this.random.fork(`random of ${name}`)
     const entropy = this.random.fork(`entropy of ${name}`)
-    const context = Context.make(SecureRandom.SecureRandom, SecureRandom.make((size) => entropy.bytes(size))).pipe(
+    const context = Context.make(
+      SecureRandom.SecureRandom,
+      SecureRandom.make((size) => entropy.bytes(size))
+    ).pipe(
       Context.add(Clock.Clock, clock),
       Context.add(Scheduler.Scheduler, scheduler),
       Context.add(Random.Random, random)

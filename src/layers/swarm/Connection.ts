@@ -69,18 +69,24 @@ const endOf = (reason: MuxerErrorReason): ConnectionEnd => {
 
 /** A failure that says no more than that the stream went away is not news. */
 const isStreamFailure = (cause: Cause.Cause<unknown>): boolean =>
-  !Cause.hasDies(cause) && cause.reasons.every((reason) =>
-    Cause.isInterruptReason(reason) || (Cause.isFailReason(reason) && reason.error instanceof StreamError))
+  !Cause.hasDies(cause) &&
+  cause.reasons.every(
+    (reason) => Cause.isInterruptReason(reason) || (Cause.isFailReason(reason) && reason.error instanceof StreamError)
+  )
 
 /** Starts the actor in the scope of the connection. */
-export const start = Effect.fnUntraced(function*(
+export const start = Effect.fnUntraced(function* (
   id: number,
   openedAt: number,
   prepared: Prepared,
   surroundings: Surroundings
 ) {
   const actors = yield* Actors
-  const { direction, raw, upgraded: { muxed, secured } } = prepared
+  const {
+    direction,
+    raw,
+    upgraded: { muxed, secured }
+  } = prepared
   const { protocols, emit, refused, negotiationTimeoutMs } = surroundings
   const kind: ProtocolStream.ConnectionKind = { _tag: "Direct" }
   const facts = { remotePeer: secured.remotePeer, remoteAddress: raw.remoteAddress, connection: kind }
@@ -97,7 +103,10 @@ export const start = Effect.fnUntraced(function*(
   /** The streams of this end and of the remote are closed alike. */
   const finish = (stream: MuxedStream, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
     if (Exit.isSuccess(exit)) {
-      return Effect.andThen(Effect.ignore(stream.closeWrite), Effect.sync(() => stream.closeRead()))
+      return Effect.andThen(
+        Effect.ignore(stream.closeWrite),
+        Effect.sync(() => stream.closeRead())
+      )
     }
     return Effect.sync(() => stream.reset("its owner failed or was interrupted"))
   }
@@ -119,23 +128,27 @@ export const start = Effect.fnUntraced(function*(
 
   /** One inbound stream, from negotiation to its end. */
   const serve = (stream: MuxedStream) =>
-    Effect.gen(function*() {
-      const negotiated = yield* answer(stream, (protocol) => protocols.find(protocol) !== undefined, protocols.list).pipe(
+    Effect.gen(function* () {
+      const negotiated = yield* answer(
+        stream,
+        (protocol) => protocols.find(protocol) !== undefined,
+        protocols.list
+      ).pipe(
         Effect.timeoutOption(negotiationTimeoutMs),
         Effect.mapError((error) => error.message)
       )
-      if (negotiated._tag === "None") return yield* Effect.fail(`no protocol proposed within ${negotiationTimeoutMs} ms`)
+      if (negotiated._tag === "None")
+        return yield* Effect.fail(`no protocol proposed within ${negotiationTimeoutMs} ms`)
       const { protocol, stream: bytes } = negotiated.value
       const registration = protocols.find(protocol)
       if (registration === undefined) return yield* Effect.fail(`${protocol} has lost its handler`)
       const current = inUse.get(protocol) ?? 0
       if (current >= registration.maxStreamsPerConnection) {
-        return yield* Effect.fail(`limit ${protocol} streams a connection of ${registration.maxStreamsPerConnection} reached`)
+        return yield* Effect.fail(
+          `limit ${protocol} streams a connection of ${registration.maxStreamsPerConnection} reached`
+        )
       }
-      yield* runHandler(
-        registration,
-        ProtocolStream.make({ ...facts, bytes, protocol, direction: "inbound" })
-      )
+      yield* runHandler(registration, ProtocolStream.make({ ...facts, bytes, protocol, direction: "inbound" }))
     }).pipe(
       Effect.onExit((exit) => finish(stream, exit)),
       Effect.catch((error) => {
@@ -151,10 +164,14 @@ export const start = Effect.fnUntraced(function*(
     name: `connection ${id}`,
     restart: "stop",
     make: (self) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const scope = yield* Effect.scope
         yield* Effect.forkIn(
-          Effect.forever(Effect.flatMap(muxed.acceptStream, (stream) => Effect.forkIn(serve(stream), scope, { startImmediately: true }))).pipe(
+          Effect.forever(
+            Effect.flatMap(muxed.acceptStream, (stream) =>
+              Effect.forkIn(serve(stream), scope, { startImmediately: true })
+            )
+          ).pipe(
             Effect.ignoreCause,
             Effect.andThen(muxed.awaitClosed),
             Effect.flatMap((reason) => Effect.ignore(self.tell({ _tag: "Ended", reason })))
@@ -179,7 +196,7 @@ export const start = Effect.fnUntraced(function*(
 
   const openStream = (wanted: string | ReadonlyArray<string>) => {
     const proposals = typeof wanted === "string" ? [wanted] : wanted
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       const stream = yield* Effect.acquireRelease(
         Effect.mapError(muxed.openStream, (cause) => new MuxerFailed({ cause })),
         finish,

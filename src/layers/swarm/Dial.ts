@@ -74,25 +74,29 @@ export const make = (
     const name = Multiaddr.dnsName(address)
     if (name === undefined || name.kind !== "dnsaddr") return Effect.succeed([address])
     if (depth === maxDepth) return unresolved(`dnsaddr links nested more than ${maxDepth} deep`)
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       const texts = yield* Effect.mapError(
         net.lookupTxt(`_dnsaddr.${name.name}`),
         (error) => new UnresolvedName({ detail: error.message })
       )
-      const links = texts.filter((text) => text.startsWith("dnsaddr=")).flatMap((text) => {
-        const link = Multiaddr.fromString(text.slice("dnsaddr=".length))
-        return Result.isSuccess(link) ? [link.success] : []
-      }).filter((link) => {
-        const named = Multiaddr.peerId(link)
-        return peer === undefined || named === undefined || PeerId.equals(named, peer)
-      }).slice(0, maxAddresses)
+      const links = texts
+        .filter((text) => text.startsWith("dnsaddr="))
+        .flatMap((text) => {
+          const link = Multiaddr.fromString(text.slice("dnsaddr=".length))
+          return Result.isSuccess(link) ? [link.success] : []
+        })
+        .filter((link) => {
+          const named = Multiaddr.peerId(link)
+          return peer === undefined || named === undefined || PeerId.equals(named, peer)
+        })
+        .slice(0, maxAddresses)
       if (links.length === 0) {
         return yield* unresolved(`no dnsaddr record of ${name.name} leads to ${peer?.toString() ?? "a peer"}`)
       }
       const resolved = yield* Effect.forEach(links, (link) => Effect.result(resolve(link, peer, depth + 1)), {
         concurrency: 8
       })
-      return resolved.flatMap((result) => Result.isSuccess(result) ? result.success : []).slice(0, maxAddresses)
+      return resolved.flatMap((result) => (Result.isSuccess(result) ? result.success : [])).slice(0, maxAddresses)
     })
   }
 
@@ -113,8 +117,11 @@ export const make = (
     const first = attemptOnce(address, peer, parent, sharePort, (raw) => {
       shared = raw.sharesPort === true
     })
-    return Effect.catch(first, (reason) =>
-      shared && mayHaveMet(reason) ? attempt(address, peer, parent, false) : Effect.fail(reason))
+    return first.pipe(
+      Effect.catch((reason) =>
+        shared && mayHaveMet(reason) ? attempt(address, peer, parent, false) : Effect.fail(reason)
+      )
+    )
   }
 
   const attemptOnce = (
@@ -124,11 +131,11 @@ export const make = (
     sharePort: boolean,
     connected: (raw: RawConnection) => void
   ): Effect.Effect<Prepared, AttemptReason> =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const protocol = transport.transports.find((candidate) => candidate.canDial(address))
       if (protocol === undefined) return yield* Effect.fail(new NoTransport({}))
       const scope = yield* Scope.fork(parent)
-      return yield* Effect.gen(function*() {
+      return yield* Effect.gen(function* () {
         const began = yield* Clock.monotonicTimeNanos
         const raw = yield* protocol.dial(address, { sharePort }).pipe(
           Effect.mapError((cause) => new TransportFailed({ cause })),
@@ -140,16 +147,18 @@ export const make = (
           role: "dialer",
           expectedPeer: peer ?? Multiaddr.peerId(address),
           deadline: Duration.millis(Math.max(0, Duration.toMillis(options.addressDeadline) - spentMs))
-        }).pipe(Effect.mapError((reason) =>
-          reason._tag === "DeadlineExceeded"
-            ? new DeadlineExceeded({ stage: reason.stage, afterMs: Duration.toMillis(options.addressDeadline) })
-            : reason
-        ))
+        }).pipe(
+          Effect.mapError((reason) =>
+            reason._tag === "DeadlineExceeded"
+              ? new DeadlineExceeded({ stage: reason.stage, afterMs: Duration.toMillis(options.addressDeadline) })
+              : reason
+          )
+        )
         const prepared: Prepared = { scope, raw, upgraded, direction: "outbound" }
         return prepared
       }).pipe(
         Scope.provide(scope),
-        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
+        Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)))
       )
     })
 
@@ -159,7 +168,7 @@ export const make = (
    * The first to succeed ends the others. `addresses` may grow meanwhile. The
    * connection belongs to a scope forked from `parent`.
    */
-  return Effect.fnUntraced(function*(
+  return Effect.fnUntraced(function* (
     peer: PeerId.PeerId | undefined,
     addresses: ReadonlyArray<Multiaddr.Multiaddr>,
     parent: Scope.Scope
@@ -187,7 +196,7 @@ export const make = (
         onSuccess: (prepared) => ({ _tag: "Connected", prepared })
       })
 
-    const race = Effect.gen(function*() {
+    const race = Effect.gen(function* () {
       for (;;) {
         for (; taken < addresses.length && seen.size < maxAddresses; taken++) {
           const address = addresses[taken]
@@ -222,9 +231,8 @@ export const make = (
     for (const late of yield* Queue.clear(results)) {
       if (late._tag === "Connected" && late.prepared !== prepared) yield* Scope.close(late.prepared.scope, Exit.void)
     }
-    const result: Succeeded | Failed = prepared === undefined
-      ? { _tag: "Failed", attempts }
-      : { _tag: "Succeeded", prepared }
+    const result: Succeeded | Failed =
+      prepared === undefined ? { _tag: "Failed", attempts } : { _tag: "Succeeded", prepared }
     return result
   })
 }

@@ -32,37 +32,40 @@ export interface Options {
 }
 
 const isSocketClosed = (error: unknown): boolean =>
-  error instanceof TransportError && error.reason._tag === "NetworkFailure" &&
+  error instanceof TransportError &&
+  error.reason._tag === "NetworkFailure" &&
   error.reason.cause.reason._tag === "SocketClosed"
 
 /** Between a failed accept and the next, as when the process is out of file descriptors. */
 const breather = Duration.millis(100)
 
-export const make = Effect.fnUntraced(function*(options: Options) {
+export const make = Effect.fnUntraced(function* (options: Options) {
   const { connectionsScope, emit, maxPending, open, transport, upgrade, upgradeDeadline } = options
   const actors = yield* Actors
   const pending = yield* Semaphore.make(maxPending)
   const listening = new Set<TransportListener>()
 
   /** Upgrades an accepted connection and hands it over; closes it if either fails. */
-  const admit = (prepare: Effect.Effect<Prepared, AttemptReason>, scope: Scope.Closeable, remoteAddress: Multiaddr.Multiaddr) =>
+  const admit = (
+    prepare: Effect.Effect<Prepared, AttemptReason>,
+    scope: Scope.Closeable,
+    remoteAddress: Multiaddr.Multiaddr
+  ) =>
     Effect.flatMap(prepare, open).pipe(
       Effect.tapError((reason) => Effect.sync(() => emit({ _tag: "InboundFailed", remoteAddress, reason }))),
-      Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)),
+      Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))),
       Effect.ignoreCause
     )
 
   /** Waits for one connection. It has an owner at any time: the listener, then the fiber that upgrades it. */
   const acceptOne = (listener: TransportListener) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* restore(Semaphore.take(pending, 1))
         const parent = connectionsScope()
         const scope = yield* Scope.fork(parent)
         const raw = yield* restore(Scope.provide(listener.accept, scope)).pipe(
-          Effect.onError(() =>
-            Effect.andThen(Scope.close(scope, Exit.void), Semaphore.release(pending, 1))
-          )
+          Effect.onError(() => Effect.andThen(Scope.close(scope, Exit.void), Semaphore.release(pending, 1)))
         )
         const prepare = upgrade(raw, { role: "listener", expectedPeer: undefined, deadline: upgradeDeadline }).pipe(
           Scope.provide(scope),
@@ -78,7 +81,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       })
     )
 
-  const listen = Effect.fnUntraced(function*(address: Multiaddr.Multiaddr) {
+  const listen = Effect.fnUntraced(function* (address: Multiaddr.Multiaddr) {
     const protocol = transport.transports.find((candidate) => candidate.canListen(address))
     if (protocol === undefined) {
       return yield* new ListenError({ address: address.toString(), reason: new NoTransport({}) })
@@ -99,19 +102,20 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       mailbox: 1,
       restart: { times: 600, within: "1 minute" },
       make: (self) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           yield* Effect.forkScoped(
             Effect.tapCause(accepting, (cause) =>
-              Effect.andThen(Effect.sleep(breather), Effect.ignore(self.tell({ cause }))))
+              Effect.andThen(Effect.sleep(breather), Effect.ignore(self.tell({ cause })))
+            )
           )
           return {
             // The failure of its fiber is its own, for its policy to judge.
             receive: ({ cause }) =>
               cause.reasons.some((reason) => reason._tag === "Fail" && isSocketClosed(reason.error))
                 ? Effect.sync(() => {
-                  listening.delete(listener)
-                  return "stop" as const
-                })
+                    listening.delete(listener)
+                    return "stop" as const
+                  })
                 : Effect.failCause(cause),
             detail: () => `${accepted} accepted`
           }
@@ -122,7 +126,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   })
 
   const listenAddresses = Effect.suspend(() =>
-    Effect.map(Effect.forEach(listening, (listener) => listener.addresses), (lists) => lists.flat())
+    Effect.map(
+      Effect.forEach(listening, (listener) => listener.addresses),
+      (lists) => lists.flat()
+    )
   )
 
   return { listen, listenAddresses }

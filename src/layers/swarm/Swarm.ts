@@ -65,19 +65,24 @@ const dialPatience = Duration.minutes(1)
 
 type Message =
   | {
-    readonly _tag: "Dial"
-    readonly key: string
-    readonly peer: PeerId.PeerId | undefined
-    readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
-    readonly reply: Reply<Connection, DialError>
-  }
-  | { readonly _tag: "DialDone"; readonly key: string; readonly dial: object; readonly exit: Exit.Exit<Connection, DialError> }
+      readonly _tag: "Dial"
+      readonly key: string
+      readonly peer: PeerId.PeerId | undefined
+      readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
+      readonly reply: Reply<Connection, DialError>
+    }
+  | {
+      readonly _tag: "DialDone"
+      readonly key: string
+      readonly dial: object
+      readonly exit: Exit.Exit<Connection, DialError>
+    }
   | { readonly _tag: "DialLeft"; readonly key: string; readonly reply: Reply<Connection, DialError> }
   | {
-    readonly _tag: "Opened"
-    readonly prepared: Connections.Prepared
-    readonly reply: Reply<Connection, AttemptReason>
-  }
+      readonly _tag: "Opened"
+      readonly prepared: Connections.Prepared
+      readonly reply: Reply<Connection, AttemptReason>
+    }
   | { readonly _tag: "Ended"; readonly id: number; readonly end: ConnectionEnd }
 
 /** What is known of an open connection besides itself. */
@@ -102,7 +107,7 @@ interface Dialing {
   fiber: Fiber.Fiber<unknown> | undefined
 }
 
-const make = Effect.fnUntraced(function*(options?: Options) {
+const make = Effect.fnUntraced(function* (options?: Options) {
   const actors = yield* Actors
   const identity = yield* Identity
   const net = yield* Net
@@ -155,13 +160,10 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   /** In a fiber that ends with the connection, and with the registration. */
   const runTask = (task: Task, { connection, scope }: Entry) =>
-    Effect.map(
-      Effect.forkIn(Effect.ignoreCause(task.run(connection), { log: "Warn" }), scope),
-      (fiber) => {
-        task.fibers.add(fiber)
-        fiber.addObserver(() => task.fibers.delete(fiber))
-      }
-    )
+    Effect.map(Effect.forkIn(Effect.ignoreCause(task.run(connection), { log: "Warn" }), scope), (fiber) => {
+      task.fibers.add(fiber)
+      fiber.addObserver(() => task.fibers.delete(fiber))
+    })
 
   const forget = (id: number): Entry | undefined => {
     const entry = byId.get(id)
@@ -183,8 +185,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     return ofPeer >= maxConnectionsPerPeer
       ? new ConnectionRefused({ scope: "connections of a peer", limit: maxConnectionsPerPeer, current: ofPeer })
       : byId.size >= maxConnections
-      ? new ConnectionRefused({ scope: "connections", limit: maxConnections, current: byId.size })
-      : undefined
+        ? new ConnectionRefused({ scope: "connections", limit: maxConnections, current: byId.size })
+        : undefined
   }
 
   const dialError = (peer: string, reason: DialErrorReason) => new DialError({ peer, reason, attempts: [] })
@@ -194,14 +196,14 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     mailbox: 1024,
     restart: { times: 3, within: "1 minute" },
     make: (self) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const runScope = yield* Effect.scope
         const dials = new Map<string, Dialing>()
         byId.clear()
         byPeer.clear()
         connectionsScope = yield* Scope.fork(runScope, "parallel")
 
-        const opened = Effect.fnUntraced(function*(prepared: Connections.Prepared) {
+        const opened = Effect.fnUntraced(function* (prepared: Connections.Prepared) {
           const id = nextId++
           const connection = yield* Connections.start(id, yield* Clock.currentTimeMillis, prepared, surroundings).pipe(
             Scope.provide(prepared.scope)
@@ -209,7 +211,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
           const entry: Entry = { connection, scope: prepared.scope, isOpen: prepared.upgraded.muxed.isOpen }
           const peer = connection.remotePeer.toString()
           byId.set(id, entry)
-          byPeer.set(peer, [...byPeer.get(peer) ?? [], connection])
+          byPeer.set(peer, [...(byPeer.get(peer) ?? []), connection])
           counters[connection.direction === "inbound" ? "inboundOpened" : "outboundOpened"]++
           yield* Effect.forkIn(
             Effect.flatMap(connection.awaitClosed, (end) => Effect.ignore(self.tell({ _tag: "Ended", id, end }))),
@@ -222,7 +224,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
         /** Hands a dialled connection to the actor. */
         const handOver = (prepared: Connections.Prepared, scope: Scope.Closeable) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             const remote = prepared.upgraded.secured.remotePeer
             if (PeerId.equals(remote, identity.peerId)) return yield* dialError(remote.toString(), new DialSelf({}))
             yield* peerStore.addAddresses(remote, [prepared.raw.remoteAddress], "proven")
@@ -234,36 +236,35 @@ const make = Effect.fnUntraced(function*(options?: Options) {
               cause._tag === "ActorError"
                 ? dialError(remote.toString(), new SwarmUnavailable({ cause }))
                 : new DialError({
-                  peer: remote.toString(),
-                  reason: new AllFailed({}),
-                  attempts: [{ address: prepared.raw.remoteAddress.toString(), reason: cause }]
-                }))
+                    peer: remote.toString(),
+                    reason: new AllFailed({}),
+                    attempts: [{ address: prepared.raw.remoteAddress.toString(), reason: cause }]
+                  })
+            )
           })
 
         /** Runs outside the actor and reports back to it. What it opened is gone unless it succeeds. */
-        const dial = (
-          key: string,
-          dialing: Dialing,
-          peer: PeerId.PeerId | undefined
-        ) =>
+        const dial = (key: string, dialing: Dialing, peer: PeerId.PeerId | undefined) =>
           Effect.uninterruptibleMask((restore) =>
-            Effect.gen(function*() {
+            Effect.gen(function* () {
               const scope = yield* Scope.fork(connectionsScope)
               return yield* restore(dialAddresses(peer, dialing.addresses, scope)).pipe(
                 Effect.flatMap((result) =>
                   result._tag === "Succeeded"
-                    // Interruptible: an actor that is ending does not answer.
-                    ? restore(handOver(result.prepared, scope))
+                    ? // Interruptible: an actor that is ending does not answer.
+                      restore(handOver(result.prepared, scope))
                     : Effect.fail(
-                      new DialError({ peer: peer?.toString() ?? "", reason: new AllFailed({}), attempts: result.attempts })
-                    )
+                        new DialError({
+                          peer: peer?.toString() ?? "",
+                          reason: new AllFailed({}),
+                          attempts: result.attempts
+                        })
+                      )
                 ),
-                Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
+                Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)))
               )
             })
-          ).pipe(
-            Effect.onExit((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit })))
-          )
+          ).pipe(Effect.onExit((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit }))))
 
         const receive = (message: Message): Effect.Effect<void, never, Actors | Scope.Scope> => {
           switch (message._tag) {
@@ -310,7 +311,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
               const refusal = overLimit(message.prepared)
               if (refusal !== undefined) return Effect.asVoid(Deferred.fail(message.reply, refusal))
               return Effect.flatMap(opened(message.prepared), (connection) =>
-                Effect.asVoid(Deferred.succeed(message.reply, connection)))
+                Effect.asVoid(Deferred.succeed(message.reply, connection))
+              )
             }
             case "Ended": {
               const entry = forget(message.id)
@@ -332,14 +334,16 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   // ---- dialling
 
-  const target = (to: DialTarget): { peer: PeerId.PeerId | undefined; addresses: ReadonlyArray<Multiaddr.Multiaddr> } => {
+  const target = (
+    to: DialTarget
+  ): { peer: PeerId.PeerId | undefined; addresses: ReadonlyArray<Multiaddr.Multiaddr> } => {
     if (PeerId.isPeerId(to)) return { peer: to, addresses: [] }
     if (Multiaddr.isMultiaddr(to)) return { peer: Multiaddr.peerId(to), addresses: [to] }
     return to
   }
 
   const dial = (to: DialTarget): Effect.Effect<Connection, DialError> =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { peer, addresses: given } = target(to)
       if (peer !== undefined) {
         if (PeerId.equals(peer, identity.peerId)) return yield* dialError(peer.toString(), new DialSelf({}))
@@ -351,21 +355,22 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       if (addresses.length === 0) return yield* dialError(peer?.toString() ?? "", new NoAddresses({}))
       const key = peer?.toString() ?? addresses.join(",")
       let asked: Reply<Connection, DialError> | undefined
-      return yield* swarm.ask<Connection, DialError>(
-        (reply) => {
+      return yield* swarm
+        .ask<Connection, DialError>((reply) => {
           asked = reply
           return { _tag: "Dial", key, peer, addresses, reply }
-        },
-        dialPatience
-      ).pipe(
-        // Interrupted or out of patience: without anybody else who waits, the dial is given up.
-        Effect.onExit((exit) =>
-          Effect.sync(() => {
-            if (Exit.isFailure(exit) && asked !== undefined) swarm.tellUnsafe({ _tag: "DialLeft", key, reply: asked })
-          })),
-        Effect.catchTag("ActorError", (cause) =>
-          Effect.fail(dialError(peer?.toString() ?? "", new SwarmUnavailable({ cause }))))
-      )
+        }, dialPatience)
+        .pipe(
+          // Interrupted or out of patience: without anybody else who waits, the dial is given up.
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              if (Exit.isFailure(exit) && asked !== undefined) swarm.tellUnsafe({ _tag: "DialLeft", key, reply: asked })
+            })
+          ),
+          Effect.catchTag("ActorError", (cause) =>
+            Effect.fail(dialError(peer?.toString() ?? "", new SwarmUnavailable({ cause })))
+          )
+        )
     })
 
   // ---- listening
@@ -393,7 +398,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     openStream: (to, wanted) => Effect.flatMap(dial(to), (connection) => connection.openStream(wanted)),
     connections: (peer) =>
       Effect.sync(() =>
-        peer === undefined ? Array.from(byId.values(), (entry) => entry.connection) : byPeer.get(peer.toString()) ?? []
+        peer === undefined
+          ? Array.from(byId.values(), (entry) => entry.connection)
+          : (byPeer.get(peer.toString()) ?? [])
       ),
     disconnect: (peer) =>
       Effect.suspend(() =>
@@ -403,9 +410,14 @@ const make = Effect.fnUntraced(function*(options?: Options) {
         })
       ),
     events: Stream.fromPubSub(events),
-    forEachConnection: Effect.fnUntraced(function*<R>(task: (connection: Connection) => Effect.Effect<void, never, R>) {
+    forEachConnection: Effect.fnUntraced(function* <R>(
+      task: (connection: Connection) => Effect.Effect<void, never, R>
+    ) {
       const context = yield* Effect.context<R>()
-      const registered: Task = { run: (connection) => Effect.provideContext(task(connection), context), fibers: new Set() }
+      const registered: Task = {
+        run: (connection) => Effect.provideContext(task(connection), context),
+        fibers: new Set()
+      }
       yield* Effect.acquireRelease(
         Effect.sync(() => tasks.add(registered)),
         () =>

@@ -28,7 +28,7 @@ export interface UpgradeOptions {
 export const make = (
   security: ConnectionSecurity["Service"],
   muxer: StreamMuxer["Service"]
-): (raw: ByteStream, options: UpgradeOptions) => Effect.Effect<Upgraded, AttemptReason, Scope.Scope> => {
+): ((raw: ByteStream, options: UpgradeOptions) => Effect.Effect<Upgraded, AttemptReason, Scope.Scope>) => {
   const securities = new Map(security.protocols.map((protocol) => [protocol.id, protocol]))
   const muxers = new Map(muxer.protocols.map((protocol) => [protocol.id, protocol]))
   const securityIds = [...securities.keys()]
@@ -37,14 +37,20 @@ export const make = (
   /** Agrees on one of `ids`, as this end's role has it. */
   const agree = (role: Role, stream: ByteStream, ids: ReadonlyArray<string>) =>
     Effect.mapError(
-      role === "dialer" ? propose(stream, ids) : answer(stream, (id) => ids.includes(id), () => ids),
+      role === "dialer"
+        ? propose(stream, ids)
+        : answer(
+            stream,
+            (id) => ids.includes(id),
+            () => ids
+          ),
       (cause) => new NegotiationFailed({ cause })
     )
 
   return (raw, { role, expectedPeer, deadline }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
-      return Effect.gen(function*() {
+      return Effect.gen(function* () {
         const agreed = yield* agree(role, raw, securityIds)
         const protocol = securities.get(agreed.protocol)
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
@@ -53,9 +59,10 @@ export const make = (
           (cause) => new SecurityFailed({ cause })
         )
         stage = "multiplexing"
-        const multiplexing = secured.earlyMuxer === undefined
-          ? yield* agree(role, secured, muxerIds)
-          : { protocol: secured.earlyMuxer, stream: secured }
+        const multiplexing =
+          secured.earlyMuxer === undefined
+            ? yield* agree(role, secured, muxerIds)
+            : { protocol: secured.earlyMuxer, stream: secured }
         const muxerProtocol = muxers.get(multiplexing.protocol)
         if (muxerProtocol === undefined) return yield* Effect.die(`agreed on an unknown muxer ${multiplexing.protocol}`)
         const muxed = yield* muxerProtocol.make(multiplexing.stream, { role })

@@ -103,7 +103,8 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
       Effect.suspend(() => {
         const from = share ? localPort(endpoint.host) : undefined
         return Effect.map(net.connect({ ...endpoint, localPort: from }), (socket) =>
-          toConnection(socket, from !== undefined && socket.local.port === from))
+          toConnection(socket, from !== undefined && socket.local.port === from)
+        )
       })
 
     /** Each address of the name in turn; the last refusal is the one told. */
@@ -117,7 +118,10 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
       return rest.length === 0 ? first : first.pipe(Effect.catch(() => connectAny(rest, port, share)))
     }
 
-    const dial = (address: Multiaddr.Multiaddr, options?: DialOptions): Effect.Effect<RawConnection, TransportError, Scope.Scope> =>
+    const dial = (
+      address: Multiaddr.Multiaddr,
+      options?: DialOptions
+    ): Effect.Effect<RawConnection, TransportError, Scope.Scope> =>
       Effect.suspend(() => {
         const target = targetOf(address)
         if (target === undefined) return Effect.fail(unsupported(address, "not an IP address or name with a TCP port"))
@@ -156,7 +160,10 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
         }
         return {
           addresses: addressesOf(listener.local),
-          accept: Effect.mapBoth(listener.accept, { onFailure: refused(address), onSuccess: (socket) => toConnection(socket) })
+          accept: Effect.mapBoth(listener.accept, {
+            onFailure: refused(address),
+            onSuccess: (socket) => toConnection(socket)
+          })
         }
       })
 

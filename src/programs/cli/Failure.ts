@@ -31,22 +31,26 @@ const listening = (error: ListenError): string | undefined => {
   const port = endpoint?.port ?? 0
   switch (reason._tag) {
     case "AddressInUse":
-      return `cannot listen on ${error.address}: port ${port} is in use by another program. Stop it ` +
+      return (
+        `cannot listen on ${error.address}: port ${port} is in use by another program. Stop it ` +
         `("lsof -i tcp:${port}" names it), or listen on another port with --listen.`
+      )
     case "AddressUnavailable":
       return reason.code === "EACCES"
         ? `cannot listen on ${error.address}: this user may not use port ${port}. Choose a port above 1023 with --listen.`
         : `cannot listen on ${error.address}: this machine has no address ${endpoint?.host ?? ""}. ` +
-          "Listen on /ip4/0.0.0.0/tcp/4001 for all that it has."
+            "Listen on /ip4/0.0.0.0/tcp/4001 for all that it has."
     default:
       return undefined
   }
 }
 
 const dialling = (error: DialError): string | undefined => {
-  const refused = error.attempts.some(({ reason }) =>
-    reason._tag === "TransportFailed" && reason.cause.reason._tag === "NetworkFailure" &&
-    reason.cause.reason.cause.reason._tag === "ConnectionRefused"
+  const refused = error.attempts.some(
+    ({ reason }) =>
+      reason._tag === "TransportFailed" &&
+      reason.cause.reason._tag === "NetworkFailure" &&
+      reason.cause.reason.cause.reason._tag === "ConnectionRefused"
   )
   return refused ? `${error.message}. Is the node running there, and on that port?` : undefined
 }
@@ -58,7 +62,11 @@ const sentence = (error: unknown): string => {
   return error instanceof Error && error.message !== "" ? error.message : String(error)
 }
 
-const flat = (text: string): string => text.split(/\s*\n\s*/).filter((line) => line !== "").join(" ")
+const flat = (text: string): string =>
+  text
+    .split(/\s*\n\s*/)
+    .filter((line) => line !== "")
+    .join(" ")
 
 /** What a parser expected, in plain words. */
 const wanted = (expected: string): string => {
@@ -66,7 +74,7 @@ const wanted = (expected: string): string => {
     .replace("Schema validation failed: ", "")
     .replace(/^(Expected:?|Failed to parse \w+:)\s*/, "")
     .replace(/^Expected /, "")
-  if (text.includes(" | ")) return `one of ${text.replaceAll("\"", "").split(" | ").join(", ")}`
+  if (text.includes(" | ")) return `one of ${text.replaceAll('"', "").split(" | ").join(", ")}`
   return text === "a string representing a finite number" ? "a whole number" : text
 }
 

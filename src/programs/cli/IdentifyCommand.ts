@@ -6,10 +6,11 @@ import { Output, plain, table } from "./Output.ts"
 import * as Peer from "./Peer.ts"
 import type { Settings } from "./Settings.ts"
 
-const none = (items: ReadonlyArray<string>): ReadonlyArray<string> => items.length === 0 ? ["(none)"] : items.map(plain)
+const none = (items: ReadonlyArray<string>): ReadonlyArray<string> =>
+  items.length === 0 ? ["(none)"] : items.map(plain)
 
 const identify = (text: string) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const output = yield* Output
     const swarm = yield* Swarm
     const identify = yield* Identify

@@ -27,7 +27,7 @@ const maxImport = 64 * 1024
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64")
 
 /** What may be seen of a key. */
-const tell = Effect.fnUntraced(function*(event: string, path: string, key: Keys.PrivateKey) {
+const tell = Effect.fnUntraced(function* (event: string, path: string, key: Keys.PrivateKey) {
   const crypto = yield* Crypto
   const output = yield* Output
   const { publicKey } = yield* Effect.mapError(
@@ -47,7 +47,7 @@ const tell = Effect.fnUntraced(function*(event: string, path: string, key: Keys.
   )
 })
 
-const write = Effect.fnUntraced(function*(path: string, bytes: Uint8Array, force: boolean) {
+const write = Effect.fnUntraced(function* (path: string, bytes: Uint8Array, force: boolean) {
   if (yield* KeyFile.writeSecret(path, bytes, { overwrite: force })) return
   return yield* new UsageError({
     detail: `${path} exists and is left as it is. Name another file with --out, or overwrite it for good with --force.`
@@ -55,9 +55,10 @@ const write = Effect.fnUntraced(function*(path: string, bytes: Uint8Array, force
 })
 
 /** Refuses early what would be refused at the end, before a minute is spent on a key. */
-const refuseExisting = Effect.fnUntraced(function*(path: string, force: boolean) {
+const refuseExisting = Effect.fnUntraced(function* (path: string, force: boolean) {
   const fs = yield* FileSystem.FileSystem
-  if (!force && (yield* Effect.orElseSucceed(fs.exists(path), () => false))) yield* write(path, new Uint8Array(0), false)
+  if (!force && (yield* Effect.orElseSucceed(fs.exists(path), () => false)))
+    yield* write(path, new Uint8Array(0), false)
 })
 
 const frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -67,9 +68,9 @@ const withProgress = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>): Ef
   const terminal = process.stderr.isTTY
   const put = (text: string) => Effect.sync(() => void process.stderr.write(text))
   if (!terminal) return Effect.andThen(put(`${what}…\n`), effect)
-  const spin = Effect.gen(function*() {
+  const spin = Effect.gen(function* () {
     const start = yield* Clock.currentTimeMillis
-    for (let i = 0;; i = (i + 1) % frames.length) {
+    for (let i = 0; ; i = (i + 1) % frames.length) {
       const seconds = Math.floor(((yield* Clock.currentTimeMillis) - start) / 1000)
       yield* put(`\r${frames.charAt(i)} ${what}, ${seconds} s`)
       yield* Effect.sleep("100 millis")
@@ -86,7 +87,7 @@ export interface GenerateOptions {
 }
 
 export const generate = (options: GenerateOptions) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const crypto = yield* Crypto
     if (options.bits !== undefined && options.type !== "rsa") {
       return yield* new UsageError({ detail: `--bits is for RSA keys; an ${options.type} key has one size` })
@@ -101,10 +102,12 @@ export const generate = (options: GenerateOptions) =>
     yield* tell("generated", options.out, key)
   }).pipe(Effect.provide(platform))
 
-const read = Effect.fnUntraced(function*(path: string) {
+const read = Effect.fnUntraced(function* (path: string) {
   const key = yield* KeyFile.read({ path, checkMode: Places.checkMode })
   if (key !== undefined) return key
-  return yield* new UsageError({ detail: `there is no key file ${path}. Make one with: ${Places.invocation()} key generate` })
+  return yield* new UsageError({
+    detail: `there is no key file ${path}. Make one with: ${Places.invocation()} key generate`
+  })
 })
 
 export const show = (path: string) =>
@@ -138,27 +141,37 @@ const stdin = Effect.tryPromise({
 })
 
 export const importKey = (options: { readonly from: string; readonly out: string; readonly force: boolean }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const from = options.from === "-" ? "stdin" : options.from
-    const bytes = options.from === "-"
-      ? yield* stdin
-      : yield* Effect.mapError(fs.readFile(options.from), (error) =>
-        new UsageError({
-          detail: error.reason._tag === "NotFound" ? `there is no file ${from}` : `${from} cannot be read: ${error.message}`
-        }))
+    const bytes =
+      options.from === "-"
+        ? yield* stdin
+        : yield* Effect.mapError(
+            fs.readFile(options.from),
+            (error) =>
+              new UsageError({
+                detail:
+                  error.reason._tag === "NotFound"
+                    ? `there is no file ${from}`
+                    : `${from} cannot be read: ${error.message}`
+              })
+          )
     if (bytes.length > maxImport) return yield* new UsageError({ detail: `${from} is too long to be a key` })
     const key = parse(bytes)
     if (Result.isFailure(key)) {
       return yield* new UsageError({
-        detail: `${from} holds no private key that can be read: ${key.failure}. ` +
+        detail:
+          `${from} holds no private key that can be read: ${key.failure}. ` +
           "It should be the libp2p protobuf of a key, that in base64, or PEM without a passphrase."
       })
     }
     // Made ready before it is written: a key that does not work would only fail later.
     const crypto = yield* Crypto
-    yield* Effect.mapError(Effect.fromResult(crypto.signer(key.success)), (error) =>
-      new UsageError({ detail: `the key in ${from} cannot be used: ${error.detail}` }))
+    yield* Effect.mapError(
+      Effect.fromResult(crypto.signer(key.success)),
+      (error) => new UsageError({ detail: `the key in ${from} cannot be used: ${error.detail}` })
+    )
     yield* write(options.out, Keys.encodePrivateKey(key.success), options.force)
     yield* tell("imported", options.out, key.success)
   }).pipe(Effect.provide(platform))
@@ -182,18 +195,22 @@ const encode = (key: Keys.PrivateKey, format: Format): Result.Result<Uint8Array,
 }
 
 export const exportKey = (options: ExportOptions) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const key = yield* read(options.from)
     const encoded = encode(key, options.format)
     if (Result.isFailure(encoded)) {
-      return yield* new UsageError({ detail: `${options.from} cannot be written as ${options.format}: ${encoded.failure}` })
+      return yield* new UsageError({
+        detail: `${options.from} cannot be written as ${options.format}: ${encoded.failure}`
+      })
     }
     if (options.out !== undefined) {
       yield* write(options.out, encoded.success, options.force)
       return yield* tell("exported", options.out, key)
     }
     if (options.format === "protobuf" && process.stdout.isTTY) {
-      return yield* new UsageError({ detail: "the protobuf is not text: give a file with --out, or choose --format base64" })
+      return yield* new UsageError({
+        detail: "the protobuf is not text: give a file with --out, or choose --format base64"
+      })
     }
     yield* Effect.sync(() => void process.stdout.write(encoded.success))
   }).pipe(Effect.provide(platform))

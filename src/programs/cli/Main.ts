@@ -80,12 +80,14 @@ const program = Command.run(root, { version }).pipe(
       if (asksVerbose(process.argv, process.env)) writeError(inspect(Cause.squash(cause), { depth: 10 }))
     })
   ),
-  Effect.provide(Layer.mergeAll(
-    NodeServices.layer,
-    Layer.succeed(StopCode, stopCode),
-    CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] }),
-    CliOutput.layerPresenter(presenter)
-  ))
+  Effect.provide(
+    Layer.mergeAll(
+      NodeServices.layer,
+      Layer.succeed(StopCode, stopCode),
+      CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] }),
+      CliOutput.layerPresenter(presenter)
+    )
+  )
 )
 
 const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {

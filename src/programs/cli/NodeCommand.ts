@@ -17,20 +17,24 @@ const defaultIp6 = defaultListen[1]
 
 /** A machine without IPv6 is no error as long as nobody asked for it. */
 const listen = (settings: Settings) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const swarm = yield* Swarm
     const isDefault = settings.listen.map(String).join() === defaultListen.join()
     const mayLack = (error: ListenError) =>
-      isDefault && error.address === defaultIp6 && error.reason._tag === "TransportFailed" &&
+      isDefault &&
+      error.address === defaultIp6 &&
+      error.reason._tag === "TransportFailed" &&
       error.reason.cause.reason._tag === "NetworkFailure"
     const lists = yield* Effect.forEach(settings.listen, (address) =>
       Effect.catchIf(swarm.listen(address), mayLack, (error) =>
-        Effect.as(Effect.logDebug(`no IPv6: ${error.message}`), [])))
+        Effect.as(Effect.logDebug(`no IPv6: ${error.message}`), [])
+      )
+    )
     return lists.flat().map((address) => Multiaddr.withPeer(address, swarm.peerId))
   })
 
 /** The actor tree on stderr, at each SIGUSR2. */
-const treeOnSignal = Effect.gen(function*() {
+const treeOnSignal = Effect.gen(function* () {
   if (process.platform === "win32") return
   const actors = yield* Actors
   const show = () => {
@@ -44,7 +48,7 @@ const treeOnSignal = Effect.gen(function*() {
 
 const now = () => new Date().toTimeString().slice(0, 8)
 
-const onEvent = Effect.fnUntraced(function*(event: SwarmEvent) {
+const onEvent = Effect.fnUntraced(function* (event: SwarmEvent) {
   const output = yield* Output
   const identify = yield* Identify
   switch (event._tag) {
@@ -68,9 +72,9 @@ const onEvent = Effect.fnUntraced(function*(event: SwarmEvent) {
           error.reason._tag === "IdentifyDisconnected"
             ? Effect.void
             : output.event(
-              { event: "unidentified", peer, address, reason: error.message },
-              `${now()}  unidentified  ${peer}  ${plain(error.message)}`
-            )
+                { event: "unidentified", peer, address, reason: error.message },
+                `${now()}  unidentified  ${peer}  ${plain(error.message)}`
+              )
         ),
         Effect.forkScoped
       )
@@ -96,7 +100,9 @@ const onEvent = Effect.fnUntraced(function*(event: SwarmEvent) {
 })
 
 /** How to reach the node: from this machine, and from others. */
-const hints = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => {
+const hints = (
+  addresses: ReadonlyArray<Multiaddr.Multiaddr>
+): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => {
   const command = `${Places.invocation()} ping`
   const here = addresses.find(Multiaddr.isLoopback) ?? addresses[0]
   const elsewhere = addresses.find((address) => !Multiaddr.isLoopback(address))
@@ -109,7 +115,7 @@ const hints = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): ReadonlyArray<rea
 }
 
 const serve = (settings: Settings, isNew: boolean) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const output = yield* Output
     const swarm = yield* Swarm
     const stopCode = yield* StopCode
@@ -142,11 +148,13 @@ const serve = (settings: Settings, isNew: boolean) =>
     yield* Deferred.succeed(told, undefined)
     return yield* Effect.onInterrupt(Effect.never, () =>
       Effect.flatMap(swarm.connections(), (open) =>
-        output.text(`${now()}  stopping      ${open.length} open connection${open.length === 1 ? "" : "s"}`)))
+        output.text(`${now()}  stopping      ${open.length} open connection${open.length === 1 ? "" : "s"}`)
+      )
+    )
   })
 
 export const run = (settings: Settings) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const isNew = !(yield* Effect.orElseSucceed(fs.exists(settings.identity), () => true))
     const layer = Libp2p.layer(Peer.options(settings)).pipe(

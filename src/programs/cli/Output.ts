@@ -8,13 +8,16 @@ import process from "node:process"
 /** One line of JSON. Its names are promises to scripts: add, do not rename. */
 export type Event = { readonly event: string } & Readonly<Record<string, unknown>>
 
-export class Output extends Context.Service<Output, {
-  readonly json: boolean
-  /** Prints an event in the form that was asked for; without `text` it shows in JSON only. */
-  readonly event: (event: Event, text?: string) => Effect.Effect<void>
-  /** Prints what is only for people: nothing with `--json`. */
-  readonly text: (text: string) => Effect.Effect<void>
-}>()("effect-libp2p/cli/Output") {}
+export class Output extends Context.Service<
+  Output,
+  {
+    readonly json: boolean
+    /** Prints an event in the form that was asked for; without `text` it shows in JSON only. */
+    readonly event: (event: Event, text?: string) => Effect.Effect<void>
+    /** Prints what is only for people: nothing with `--json`. */
+    readonly text: (text: string) => Effect.Effect<void>
+  }
+>()("effect-libp2p/cli/Output") {}
 
 /** The exit code of a stop by SIGINT or SIGTERM: 130, unless a command says that such a stop is its proper end. */
 export class StopCode extends Context.Service<StopCode, Ref.Ref<number>>()("effect-libp2p/cli/StopCode") {}
@@ -31,8 +34,8 @@ const write = (text: string) => Effect.sync(() => void process.stdout.write(`${t
 export const layer = (json: boolean): Layer.Layer<Output> =>
   Layer.succeed(Output, {
     json,
-    event: (event, text) => json ? write(JSON.stringify(event)) : text === undefined ? Effect.void : write(text),
-    text: (text) => json ? Effect.void : write(text)
+    event: (event, text) => (json ? write(JSON.stringify(event)) : text === undefined ? Effect.void : write(text)),
+    text: (text) => (json ? Effect.void : write(text))
   })
 
 const logger = (verbose: boolean) =>
@@ -47,15 +50,12 @@ const logger = (verbose: boolean) =>
 
 /** Logs to stderr: warnings and errors, or everything with `--verbose`. */
 export const layerLog = (verbose: boolean): Layer.Layer<never> =>
-  Layer.mergeAll(
-    Logger.layer([logger(verbose)]),
-    Layer.succeed(References.MinimumLogLevel, verbose ? "Debug" : "Warn")
-  )
+  Layer.mergeAll(Logger.layer([logger(verbose)]), Layer.succeed(References.MinimumLogLevel, verbose ? "Debug" : "Warn"))
 
 /** Lines of a name and its values, the values in one column. */
 export const table = (rows: ReadonlyArray<readonly [string, ReadonlyArray<string>]>): string => {
   const width = Math.max(...rows.map(([name]) => name.length)) + 2
-  return rows.flatMap(([name, values]) =>
-    values.map((value, index) => `${(index === 0 ? name : "").padEnd(width)}${value}`)
-  ).join("\n")
+  return rows
+    .flatMap(([name, values]) => values.map((value, index) => `${(index === 0 ? name : "").padEnd(width)}${value}`))
+    .join("\n")
 }

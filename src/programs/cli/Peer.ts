@@ -28,11 +28,12 @@ export const parseAddress = (text: string): Effect.Effect<Multiaddr.Multiaddr, U
   return Result.isSuccess(address)
     ? Effect.succeed(address.success)
     : Effect.fail(
-      new UsageError({
-        detail: `"${text}" is not an address: ${address.failure.detail}. ` +
-          "An address looks like /ip4/192.0.2.1/tcp/4001 or /dns4/example.com/tcp/4001/p2p/<peer id>."
-      })
-    )
+        new UsageError({
+          detail:
+            `"${text}" is not an address: ${address.failure.detail}. ` +
+            "An address looks like /ip4/192.0.2.1/tcp/4001 or /dns4/example.com/tcp/4001/p2p/<peer id>."
+        })
+      )
 }
 
 /** An address with the peer's id at its end. */

@@ -24,7 +24,7 @@ const toKeyObject = (key: Keys.PrivateKey): NodeCrypto.KeyObject => {
 }
 
 const attempt = <A>(run: () => A): Result.Result<A, string> =>
-  Result.try({ try: run, catch: (cause) => cause instanceof Error ? cause.message : String(cause) })
+  Result.try({ try: run, catch: (cause) => (cause instanceof Error ? cause.message : String(cause)) })
 
 /** A key as PEM; fails, with a reason, for a key that OpenSSL does not take. */
 export const encode = (key: Keys.PrivateKey): Result.Result<string, string> =>
@@ -54,5 +54,11 @@ const fromKeyObject = (key: NodeCrypto.KeyObject): Result.Result<Keys.PrivateKey
 
 /** Reads PEM: PKCS#8, and the older forms of RSA and EC keys. No passphrases. */
 export const decode = (pem: string): Result.Result<Keys.PrivateKey, string> =>
-  Result.flatMap(attempt(() => NodeCrypto.createPrivateKey(pem)), (key) =>
-    Result.flatMap(attempt(() => fromKeyObject(key)), (made) => made))
+  Result.flatMap(
+    attempt(() => NodeCrypto.createPrivateKey(pem)),
+    (key) =>
+      Result.flatMap(
+        attempt(() => fromKeyObject(key)),
+        (made) => made
+      )
+  )

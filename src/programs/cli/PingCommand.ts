@@ -24,7 +24,7 @@ const median = (sorted: ReadonlyArray<number>): number => {
 const maxKept = 10_000
 
 const pings = (settings: Settings, { address, count, interval }: Options) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const output = yield* Output
     const ping = yield* Ping
     const stopCode = yield* StopCode
@@ -54,9 +54,10 @@ const pings = (settings: Settings, { address, count, interval }: Options) =>
     }
     const summary = Effect.suspend(() => {
       const sent = received + failed
-      const times = received === 0
-        ? { minMs: null, medianMs: null, maxMs: null }
-        : { minMs: round(min), medianMs: round(median(kept.toSorted((a, b) => a - b))), maxMs: round(max) }
+      const times =
+        received === 0
+          ? { minMs: null, medianMs: null, maxMs: null }
+          : { minMs: round(min), medianMs: round(median(kept.toSorted((a, b) => a - b))), maxMs: round(max) }
       return output.event(
         { event: "summary", sent, received, ...times },
         [

@@ -30,7 +30,9 @@ const readDuration = (text: string): Duration.Duration | undefined => {
   const [, count, unit] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text.trim()) ?? []
   const make = unit === undefined ? undefined : units[unit]
   if (make !== undefined) return make(Number(count))
-  return /^\d+(\.\d+)? [a-z]+$/.test(text) ? Option.getOrUndefined(Schema.decodeUnknownOption(Schema.DurationFromString)(text)) : undefined
+  return /^\d+(\.\d+)? [a-z]+$/.test(text)
+    ? Option.getOrUndefined(Schema.decodeUnknownOption(Schema.DurationFromString)(text))
+    : undefined
 }
 
 const durationWords = "a time such as 250ms, 10s or 2m"
@@ -139,14 +141,14 @@ interface Given {
 const parseJson = (text: string): Result.Result<unknown, string> =>
   Result.try({
     try: (): unknown => JSON.parse(text),
-    catch: (cause) => cause instanceof Error ? cause.message : String(cause)
+    catch: (cause) => (cause instanceof Error ? cause.message : String(cause))
   })
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** The file's settings; those of a file that need not be there are none. */
-const readFile = Effect.fnUntraced(function*(path: string, required: boolean) {
+const readFile = Effect.fnUntraced(function* (path: string, required: boolean) {
   const fs = yield* FileSystem.FileSystem
   const fail = (detail: string) => new SettingsError({ where: path, detail })
   const text = yield* fs.readFileString(path).pipe(
@@ -157,7 +159,8 @@ const readFile = Effect.fnUntraced(function*(path: string, required: boolean) {
   )
   const parsed = parseJson(text)
   if (Result.isFailure(parsed)) return yield* fail(`it is not JSON: ${parsed.failure}`)
-  if (!isRecord(parsed.success)) return yield* fail("it must hold a JSON object, such as {\"listen\": [\"/ip4/0.0.0.0/tcp/4001\"]}")
+  if (!isRecord(parsed.success))
+    return yield* fail('it must hold a JSON object, such as {"listen": ["/ip4/0.0.0.0/tcp/4001"]}')
   for (const key of Object.keys(parsed.success)) {
     if (!isName(key)) return yield* fail(`there is no setting "${key}"; there are ${names.join(", ")}`)
   }
@@ -178,7 +181,7 @@ const shown = (value: unknown): string => {
 }
 
 /** Puts together what applies to this run. */
-export const resolve = Effect.fnUntraced(function*(
+export const resolve = Effect.fnUntraced(function* (
   flags: Flags,
   env: Readonly<Record<string, string | undefined>> = process.env
 ) {
@@ -189,7 +192,8 @@ export const resolve = Effect.fnUntraced(function*(
   const given = (name: Name): Given => {
     if (flags[name] !== undefined) return { value: flags[name], where: `--${name}` }
     const text = env[variable(name)]
-    if (text !== undefined && text !== "") return { value: fromText[name](text), where: `the variable ${variable(name)}` }
+    if (text !== undefined && text !== "")
+      return { value: fromText[name](text), where: `the variable ${variable(name)}` }
     if (file[name] !== undefined) return { value: file[name], where: `"${name}" in ${path}` }
     return { value: otherwise[name], where: `the default of "${name}"` }
   }
@@ -204,7 +208,7 @@ export const resolve = Effect.fnUntraced(function*(
   const decoded = decode(raw)
   if (Result.isSuccess(decoded)) return decoded.success
   const issue = issuesOf(decoded.failure.issue).issues[0]
-  const [name, ...rest] = (issue?.path ?? []).map((part) => typeof part === "object" ? part.key : part)
+  const [name, ...rest] = (issue?.path ?? []).map((part) => (typeof part === "object" ? part.key : part))
   const source = from[String(name)]
   const [index] = rest
   const value = typeof index === "number" && Array.isArray(source?.value) ? source.value[index] : source?.value

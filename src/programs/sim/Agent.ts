@@ -2,26 +2,94 @@
  * What the nodes of the scenarios do: each picks a neighbour and something to
  * do with it, again and again, and holds every outcome against what it may be.
  */
+import { sha256 } from "@noble/hashes/sha2.js"
 import { Cause, Effect, Exit, Layer, Stream } from "effect"
 import * as Bytes from "../../data/Bytes.ts"
+import * as Multiaddr from "../../data/Multiaddr.ts"
+import * as ActorsLayer from "../../layers/actors/Actors.ts"
+import * as Libp2p from "../../layers/Libp2p.ts"
+import * as MemoryPeerStore from "../../layers/peerstore/MemoryPeerStore.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"
-import { wholeNode } from "../../layers/simulation/Nodes.ts"
-import type { NodeInfo, SimNode } from "../../layers/simulation/SimNode.ts"
+import type { NodeInfo, NodeServices, SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"
-import { Ping } from "../../services/Ping.ts"
+import * as IdentifyLayer from "../../layers/identify/Identify.ts"
+import * as PingLayer from "../../layers/ping/Ping.ts"
+import * as ProtocolsLayer from "../../layers/swarm/Protocols.ts"
+import * as SwarmLayer from "../../layers/swarm/Swarm.ts"
+import type { Actors } from "../../services/Actors.ts"
+import type { StreamError } from "../../services/ByteStream.ts"
+import type { ConnectionSecurity } from "../../services/ConnectionSecurity.ts"
+import { Identify, protocol as identifyProtocol } from "../../services/Identify.ts"
+import type { PeerStore } from "../../services/PeerStore.ts"
+import { Ping, protocol as pingProtocol } from "../../services/Ping.ts"
 import * as Protocols from "../../services/Protocols.ts"
 import type { ProtocolStream } from "../../services/ProtocolStream.ts"
-import { Swarm } from "../../services/Swarm.ts"
+import type { StreamMuxer } from "../../services/StreamMuxer.ts"
+import { DialError, Swarm } from "../../services/Swarm.ts"
+import type { Transport } from "../../services/Transport.ts"
+import * as Ledger from "./Ledger.ts"
 
 const echo = "/sim/echo/1.0.0"
 const stuck = "/sim/stuck/1.0.0"
+const digest = "/sim/digest/1.0.0"
+const broken = "/sim/broken/1.0.0"
 
-/** A whole node that also echoes, and that has a handler which stops reading. */
-export const layer = (node: NodeInfo) =>
-  Layer.mergeAll(
-    Protocols.layerHandler(echo, (stream) => Stream.run(stream.readable, stream.writable)),
-    Protocols.layerHandler(stuck, (stream) => Effect.andThen(stream.read, Effect.sleep("45 seconds")))
-  ).pipe(Layer.provideMerge(wholeNode(node)))
+/** Reads to the end, says nothing meanwhile, and answers with a hash of it all. */
+const answerDigest = (stream: ProtocolStream): Effect.Effect<void, StreamError> =>
+  Effect.gen(function* () {
+    const hash = sha256.create()
+    for (let batch = yield* stream.read; batch !== null; batch = yield* stream.read) hash.update(batch)
+    // The other end has half-closed long ago when this leaves.
+    yield* Effect.sleep("200 millis")
+    yield* stream.write(hash.digest())
+  })
+
+/** Fails, dies, or ends in order in the middle of what it is sent, as its first byte says. */
+const break_ = (stream: ProtocolStream) =>
+  Effect.flatMap(stream.read, (batch) => {
+    const how = batch?.[0]
+    return how === 0 ? Effect.fail("a handler that fails") : how === 1 ? Effect.die("a handler that dies") : Effect.void
+  })
+
+/** Below the swarm, and beside it: what a node is made of, so that a test can put something else in its place. */
+export interface Parts {
+  readonly below?: Layer.Layer<Transport | ConnectionSecurity | StreamMuxer, never, NodeServices> | undefined
+  readonly beside?: Layer.Layer<Actors | Protocols.Protocols | PeerStore> | undefined
+}
+
+export const beside = Layer.mergeAll(ActorsLayer.layer, ProtocolsLayer.layer, MemoryPeerStore.layer())
+
+/** Hosts of a node share all but the last number of their addresses, which no other node has. */
+const networks = new Map<string, string>()
+
+/** A whole node that also speaks the protocols of the scenarios, and writes down what it sees. */
+export const layerOf = (parts: Parts) => (node: NodeInfo) => {
+  networks.set(node.peerId.toString(), (node.hosts[0] ?? "").replace(/\.\d+$/, ""))
+  return Libp2p.layerListen(["/ip4/0.0.0.0/tcp/4001"]).pipe(
+    Layer.provideMerge(
+      Ledger.layer({
+        networkOf: (peer) => networks.get(peer),
+        protocols: [echo, stuck, digest, broken, identifyProtocol, pingProtocol],
+        mayDie: [broken]
+      })
+    ),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        IdentifyLayer.layer(),
+        PingLayer.layer,
+        Protocols.layerHandler(echo, (stream) => Stream.run(stream.readable, stream.writable)),
+        Protocols.layerHandler(stuck, (stream) => Effect.andThen(stream.read, Effect.sleep("45 seconds"))),
+        Protocols.layerHandler(digest, answerDigest),
+        Protocols.layerHandler(broken, break_)
+      )
+    ),
+    Layer.provideMerge(SwarmLayer.layer()),
+    Layer.provideMerge(parts.beside ?? beside),
+    Layer.provide(parts.below ?? Libp2p.layerTcp)
+  )
+}
+
+export const layer = layerOf({})
 
 export type AgentNode = Layer.Success<ReturnType<typeof layer>>
 
@@ -30,67 +98,191 @@ export interface Habits {
   readonly ping?: number | undefined
   /** Sends up to 64 KiB and compares what comes back. */
   readonly echo?: number | undefined
+  /** Sends up to 512 KiB, half-closes, and compares the hash that comes back. */
+  readonly upload?: number | undefined
+  /** Many small echoes at once, on one connection. */
+  readonly burst?: number | undefined
   /** Sends 2 MiB to a reader that has stopped. */
   readonly stuck?: number | undefined
+  /** Uses a handler that fails, dies or ends early. */
+  readonly broken?: number | undefined
+  /** Dials, and does not wait for the outcome. */
+  readonly abandon?: number | undefined
+  /** Both dial each other at once. */
+  readonly together?: number | undefined
+  /** Listens on another port for a while, which the neighbour dials. */
+  readonly listen?: number | undefined
+  /** Asks who the neighbour is. */
+  readonly identify?: number | undefined
   /** Closes its connections with the neighbour. */
   readonly disconnect?: number | undefined
 }
 
-/** Every action ends within this, whatever goes wrong. */
+const kinds = [
+  "ping",
+  "echo",
+  "upload",
+  "burst",
+  "stuck",
+  "broken",
+  "abandon",
+  "together",
+  "listen",
+  "identify",
+  "disconnect"
+] as const satisfies ReadonlyArray<keyof Habits>
+
+/** Every action is interrupted after this, whatever goes wrong. */
 const patienceMs = 60_000
+/** The same where nothing is wrong: the slowest action waits for 20 seconds, on purpose. */
+const calmPatienceMs = 30_000
+/** How long it may take to end then, on a clock that may be a tenth slow: closing has a grace of a second. */
+export const overdueMs = patienceMs / 0.9 + 10_000
+
+/** Failures that no fault of the network can bring about. */
+const impossible = new Set([
+  "WrongPeer",
+  "BadIdentity",
+  "MuxerViolation",
+  "StreamLimit",
+  "WrongEcho",
+  "ProtocolNotSupported",
+  "IdentifyMalformed",
+  "DialSelf",
+  "NoAddresses",
+  "WriteClosed",
+  "ProtocolTaken",
+  "ActorRestarted"
+])
 
 /** Bytes that came back were not those that were sent: the one thing that may never happen. */
-const readBack = Effect.fnUntraced(function*(stream: ProtocolStream, sent: Uint8Array, wrong: (detail: string) => void) {
+const readBack = Effect.fnUntraced(function* (
+  stream: ProtocolStream,
+  sent: Uint8Array,
+  wrong: (detail: string) => void
+) {
   let offset = 0
-  while (offset < sent.length) {
-    const batch = yield* stream.read
-    if (batch === null) return
+  for (let batch = yield* stream.read; batch !== null; batch = yield* stream.read) {
     if (!Bytes.equals(batch, sent.subarray(offset, offset + batch.length))) {
       wrong(`an echo differed after ${offset} bytes`)
       return
     }
     offset += batch.length
   }
+  if (offset < sent.length) wrong(`an echo ended in order after ${offset} of ${sent.length} bytes`)
 })
 
-const actions = (
-  random: Prng,
-  wrong: (detail: string) => void
-): Readonly<Record<keyof Habits, (target: SimNode<AgentNode>) => Effect.Effect<void, unknown, AgentNode>>> => ({
-  ping: (target: SimNode<AgentNode>) =>
-    Effect.gen(function*() {
+interface Situation {
+  readonly self: SimNode<AgentNode>
+  readonly random: Prng
+  readonly wrong: (detail: string) => void
+  /** Milliseconds that no round trip takes less than. */
+  readonly leastRttMs: number
+}
+
+type Action = (target: SimNode<AgentNode>) => Effect.Effect<void, unknown, AgentNode>
+
+const at = (target: SimNode<AgentNode>) => ({ peer: target.peerId, addresses: target.addresses() })
+
+const echoOnce = (target: SimNode<AgentNode>, bytes: Uint8Array, wrong: Situation["wrong"]) =>
+  Effect.gen(function* () {
+    const swarm = yield* Swarm
+    const stream = yield* swarm.openStream(at(target), echo)
+    yield* Effect.all([Effect.andThen(stream.write(bytes), stream.closeWrite), readBack(stream, bytes, wrong)], {
+      concurrency: 2
+    })
+  }).pipe(Effect.scoped)
+
+const actions = ({ leastRttMs, random, self, wrong }: Situation): Readonly<Record<keyof Habits, Action>> => ({
+  ping: (target) =>
+    Effect.gen(function* () {
       const ping = yield* Ping
-      yield* Stream.runDrain(ping.ping({ peer: target.peerId, addresses: target.addresses() }, { count: 1 }))
+      yield* Stream.runForEach(ping.ping(at(target), { count: 1 + random.below(2) }), (ms) =>
+        Effect.sync(() => {
+          if (ms < leastRttMs) wrong(`a ping took ${ms} ms, less than the link takes`)
+        })
+      )
     }),
-  echo: (target: SimNode<AgentNode>) =>
-    Effect.gen(function*() {
+  echo: (target) => Effect.suspend(() => echoOnce(target, random.bytes(1 + random.below(64 * 1024)), wrong)),
+  upload: (target) =>
+    Effect.gen(function* () {
       const swarm = yield* Swarm
-      const bytes = random.bytes(1 + random.below(64 * 1024))
-      const stream = yield* swarm.openStream({ peer: target.peerId, addresses: target.addresses() }, echo)
-      yield* Effect.all([
-        Effect.andThen(stream.write(bytes), stream.closeWrite),
-        readBack(stream, bytes, wrong)
-      ], { concurrency: 2 })
+      const bytes = random.bytes(1 + random.below(512 * 1024))
+      const stream = yield* swarm.openStream(at(target), digest)
+      yield* Effect.andThen(stream.write(bytes), stream.closeWrite)
+      yield* Effect.sleep(random.below(1000))
+      const parts: Array<Uint8Array> = []
+      for (let batch = yield* stream.read; batch !== null; batch = yield* stream.read) parts.push(batch)
+      if (!Bytes.equals(Bytes.concat(parts), sha256(bytes)))
+        wrong(`an upload of ${bytes.length} bytes came to another hash`)
     }).pipe(Effect.scoped),
-  stuck: (target: SimNode<AgentNode>) =>
-    Effect.gen(function*() {
+  burst: (target) =>
+    Effect.forEach(
+      Array.from({ length: 4 + random.below(28) }, () => random.bytes(1 + random.below(2048))),
+      (bytes) => echoOnce(target, bytes, wrong),
+      { concurrency: "unbounded", discard: true }
+    ),
+  stuck: (target) =>
+    Effect.gen(function* () {
       const swarm = yield* Swarm
-      const stream = yield* swarm.openStream({ peer: target.peerId, addresses: target.addresses() }, stuck)
+      const stream = yield* swarm.openStream(at(target), stuck)
       yield* Effect.timeoutOption(stream.write(new Uint8Array(2 * 1024 * 1024)), "20 seconds")
       yield* stream.reset("it took too long")
     }).pipe(Effect.scoped),
-  disconnect: (target: SimNode<AgentNode>) => Effect.flatMap(Swarm, (swarm) => swarm.disconnect(target.peerId))
+  broken: (target) =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm
+      const stream = yield* swarm.openStream(at(target), broken)
+      const how = random.below(3)
+      yield* stream.write(new Uint8Array([how, 1, 2, 3]))
+      const answer = yield* stream.read
+      if (answer !== null) wrong("a handler that writes nothing was read from")
+      else if (how < 2) wrong("the stream of a handler that failed ended in order")
+    }).pipe(Effect.scoped),
+  abandon: (target) =>
+    Effect.suspend(() => Effect.timeoutOption(echoOnce(target, random.bytes(4096), wrong), random.below(400))),
+  together: (target) =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm
+      yield* Effect.all([swarm.dial(at(target)), target.run(Effect.flatMap(Swarm, (other) => other.dial(at(self))))], {
+        concurrency: 2,
+        discard: true
+      })
+    }),
+  listen: (target) =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm
+      const addresses = yield* swarm.listen(Multiaddr.fromStringUnsafe(`/ip4/0.0.0.0/tcp/${5000 + random.below(1000)}`))
+      const known = yield* swarm.listenAddresses
+      if (addresses.some((address) => !known.some((other) => other.toString() === address.toString()))) {
+        wrong("an address that was just listened on is not among those of the node")
+      }
+      yield* Effect.sleep(random.below(50))
+      const dialled = target.run(Effect.flatMap(Swarm, (other) => other.dial({ peer: self.peerId, addresses })))
+      yield* Effect.timeoutOption(dialled, random.below(1000))
+    }).pipe(Effect.scoped),
+  identify: (target) =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm
+      const identify = yield* Identify
+      const info = yield* identify.identified(yield* swarm.dial(at(target)))
+      if (!info.protocols.includes(echo)) wrong(`${target.name} does not say that it echoes`)
+    }),
+  disconnect: (target) => Effect.flatMap(Swarm, (swarm) => swarm.disconnect(target.peerId))
 })
 
 const pickHabit = (random: Prng, habits: Habits): keyof Habits => {
-  const weighted = [
-    ["ping", habits.ping ?? 0],
-    ["echo", habits.echo ?? 0],
-    ["stuck", habits.stuck ?? 0],
-    ["disconnect", habits.disconnect ?? 0]
-  ] as const
+  const weighted = kinds.map((kind) => [kind, habits[kind] ?? 0] as const)
   let left = random.nextDoubleUnsafe() * weighted.reduce((sum, [, weight]) => sum + weight, 0)
   return weighted.find(([, weight]) => (left -= weight) < 0)?.[0] ?? "ping"
+}
+
+/** What an agent is at now; for the watch that nothing takes for ever. */
+export interface Busy {
+  readonly node: SimNode<AgentNode>
+  readonly what: string
+  /** Milliseconds that the node has run since it began. */
+  ageMs: number
 }
 
 /** One node's life: it acts every `paceMs` on average, until it is interrupted. */
@@ -99,39 +291,45 @@ export const live = (
   node: SimNode<AgentNode>,
   neighbours: ReadonlyArray<SimNode<AgentNode>>,
   habits: Habits,
-  paceMs: number
+  paceMs: number,
+  leastRttMs: number,
+  /** Nothing is done to the network or the nodes: nothing may fail or take long. */
+  calm: boolean,
+  busy: Set<Busy>
 ): Effect.Effect<never> => {
   const { sometimes, world } = simulation
   const random = world.random.fork(`agent of ${node.name}`)
   const wrong = (detail: string) => world.fail(`${node.name}: ${detail}`)
-  const can = actions(random, wrong)
+  const can = actions({ self: node, random, wrong, leastRttMs })
 
-  const act = Effect.gen(function*() {
+  const act = Effect.gen(function* () {
     yield* Effect.sleep(random.nextDoubleUnsafe() * 2 * paceMs)
     const target = random.pick(neighbours)
     if (target === undefined || !node.running) return
     const habit = pickHabit(random, habits)
-    const began = world.timeline.now
-    const exit = yield* Effect.exit(node.run(can[habit](target)))
-    const took = world.timeline.now - began
-    world.note(node.name, `agent.${habit}`, `${target.name} ${Exit.isSuccess(exit) ? "ok" : failure(exit.cause)}`)
-    if (took > patienceMs + slackMs && !node.place.scheduler.paused) {
-      wrong(`${habit} with ${target.name} took ${Math.round(took)} ms`)
-    }
+    const now: Busy = { node, what: `${habit} with ${target.name}`, ageMs: 0 }
+    busy.add(now)
+    const exit = yield* node
+      .run(Effect.timeoutOption(can[habit](target), calm ? calmPatienceMs : patienceMs))
+      .pipe(Effect.exit, Effect.ensuring(Effect.sync(() => busy.delete(now))))
+    const late = Exit.isSuccess(exit) && exit.value._tag === "None"
+    const outcome = late ? "late" : Exit.isSuccess(exit) ? "ok" : failure(exit.cause)
+    world.note(node.name, `agent.${habit}`, `${target.name} ${outcome}`)
+    if (calm && outcome !== "ok" && habit !== "broken") wrong(`${now.what} is ${outcome}, though nothing was wrong`)
     if (Exit.isSuccess(exit)) {
-      yield* sometimes(`${habit} succeeds`)
+      yield* sometimes(`${habit} ${late ? "is late" : "succeeds"}`)
       return
     }
     if (Cause.hasDies(exit.cause)) wrong(`${habit} with ${target.name} died: ${String(Cause.squash(exit.cause))}`)
     yield* sometimes(`${habit} fails`)
     const error = Cause.findErrorOption(exit.cause)
-    if (error._tag === "Some") yield* sometimes(`${kindOf(error.value)}`)
+    if (error._tag === "None") return
+    yield* sometimes(kindOf(error.value))
+    if (impossible.has(kindOf(error.value)))
+      wrong(`${habit} with ${target.name} failed with ${kindOf(error.value)}: ${String(error.value)}`)
   })
   return Effect.forever(act)
 }
-
-/** Pauses, drifting clocks and the grace of closing add to what an action may take. */
-const slackMs = 90_000
 
 /** The innermost tag of a failure: the same in every run, unlike its message. */
 const kindOf = (error: unknown): string => {
@@ -139,7 +337,9 @@ const kindOf = (error: unknown): string => {
   for (let inner = error; typeof inner === "object" && inner !== null && "_tag" in inner;) {
     kind = String(inner._tag)
     const next: unknown = "reason" in inner ? inner.reason : "cause" in inner ? inner.cause : undefined
-    inner = next
+    // Of a dial that failed everywhere, the first address says most.
+    const first = inner instanceof DialError ? inner.attempts[0]?.reason : undefined
+    inner = first ?? next
   }
   return kind
 }
@@ -150,15 +350,15 @@ const failure = (cause: Cause.Cause<unknown>): string => {
 }
 
 /** After everything was mended, every node must reach every neighbour. */
-export const reachAll = (
-  node: SimNode<AgentNode>,
-  neighbours: ReadonlyArray<SimNode<AgentNode>>
-) =>
-  Effect.forEach(neighbours, (target) =>
-    node.run(Effect.gen(function*() {
-      const ping = yield* Ping
-      yield* Stream.runDrain(
-        ping.ping({ peer: target.peerId, addresses: target.addresses() }, { count: 1, deadline: "5 seconds" })
-      )
-    })), { discard: true })
-
+export const reachAll = (node: SimNode<AgentNode>, neighbours: ReadonlyArray<SimNode<AgentNode>>) =>
+  Effect.forEach(
+    neighbours,
+    (target) =>
+      node.run(
+        Effect.gen(function* () {
+          const ping = yield* Ping
+          yield* Stream.runDrain(ping.ping(at(target), { count: 1, deadline: "5 seconds" }))
+        })
+      ),
+    { discard: true }
+  )

@@ -25,13 +25,13 @@ const reading = <A>(run: () => Promise<A>): Effect.Effect<A, UsageError> =>
     catch: (error) => new UsageError({ detail: error instanceof Error ? error.message : String(error) })
   })
 
-export const run = Effect.fnUntraced(function*(flags: Flags) {
+export const run = Effect.fnUntraced(function* (flags: Flags) {
   const scenario = find(flags.scenario)
   if (scenario === undefined) {
     return yield* usage(
-      `--scenario: there is no scenario ${flags.scenario}; there are\n${
-        scenarios.map(({ about, name }) => `  ${name.padEnd(10)}${about}`).join("\n")
-      }`
+      `--scenario: there is no scenario ${flags.scenario}; there are\n${scenarios
+        .map(({ about, name }) => `  ${name.padEnd(10)}${about}`)
+        .join("\n")}`
     )
   }
   if (flags.nodes !== undefined && (flags.nodes < 2 || flags.nodes > maxNodes)) {
@@ -39,15 +39,12 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }
   const seeds = flags.seeds === undefined ? undefined : /^(\d+)\.\.(\d+)$/.exec(flags.seeds)
   if (seeds === null) return yield* usage(`--seeds: ${flags.seeds} is no range such as 1..500`)
-  const faults = flags.faults === undefined
-    ? undefined
-    : flags.faults === "none"
-    ? []
-    : flags.faults.split(",").map(Number)
+  const faults =
+    flags.faults === undefined ? undefined : flags.faults === "none" ? [] : flags.faults.split(",").map(Number)
   if (faults?.some((index) => !Number.isInteger(index) || index < 0) === true) {
     return yield* usage(`--faults: ${flags.faults} is no list of numbers such as 3,7,9, nor none`)
   }
-  const range = seeds === undefined ? undefined : [Number(seeds[1]), Number(seeds[2])] as const
+  const range = seeds === undefined ? undefined : ([Number(seeds[1]), Number(seeds[2])] as const)
   const options: Options = { ...flags, seeds: range, faults }
   let ok = true
   if (range === undefined) {
@@ -66,8 +63,11 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
 export const show = (file: string, filter: Show.Filter) =>
   Effect.flatMap(
     reading(() => Show.show(file, filter, print)),
-    (shown) => shown === 0 ? usage(`no event of ${file} passes these filters`) : Effect.void
+    (shown) => (shown === 0 ? usage(`no event of ${file} passes these filters`) : Effect.void)
   )
 
 export const diff = (left: string, right: string) =>
-  Effect.flatMap(reading(() => Show.compare(left, right, print)), (same) => same ? Effect.void : Effect.fail(new Reported()))
+  Effect.flatMap(
+    reading(() => Show.compare(left, right, print)),
+    (same) => (same ? Effect.void : Effect.fail(new Reported()))
+  )

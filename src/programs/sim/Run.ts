@@ -67,7 +67,13 @@ const minutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`
 export const find = (name: string): Scenario | undefined => scenarios.find((scenario) => scenario.name === name)
 
 /** The line that repeats a run. */
-const repeatLine = (options: Options, scenario: Scenario, nodes: number, seed: number, faults?: ReadonlyArray<number>): string =>
+const repeatLine = (
+  options: Options,
+  scenario: Scenario,
+  nodes: number,
+  seed: number,
+  faults?: ReadonlyArray<number>
+): string =>
   [
     `npm run sim -- --scenario ${scenario.name} --nodes ${nodes} --seed ${seed}`,
     ...(options.durationMs === undefined ? [] : [`--for ${options.durationMs / 1000}s`]),
@@ -108,9 +114,9 @@ const makeProgress = (durationMs: number) => {
       const now = performance.now()
       if (now - shown < (terminal ? 200 : 5000)) return
       shown = now
-      const line = `${minutes(virtualMs)} of ${minutes(durationMs)} virtual, ${events} events, ${
-        Math.round(events / ((now - began) / 1000))
-      } a second, ${faults} faults alive`
+      const line = `${minutes(virtualMs)} of ${minutes(durationMs)} virtual, ${events} events, ${Math.round(
+        events / ((now - began) / 1000)
+      )} a second, ${faults} faults alive`
       process.stderr.write(terminal ? `\r\u001b[2K${line}` : `${line}\n`)
     },
     clear: () => {
@@ -140,8 +146,11 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
   const durationMs = options.durationMs ?? scenario.minutes * 60_000
   const whole = scheduleOf(scenario, seed, nodes, durationMs)
   const schedule = options.faults === undefined ? whole : whole.filter((_, index) => options.faults?.includes(index))
-  const go = (faults: ReadonlyArray<ScheduledFault>, show?: ReturnType<typeof makeProgress>["show"], sink?: (event: TraceEvent) => void) =>
-    runOnce(scenario, nodes, seed, durationMs, options.shuffle, faults, show, sink)
+  const go = (
+    faults: ReadonlyArray<ScheduledFault>,
+    show?: ReturnType<typeof makeProgress>["show"],
+    sink?: (event: TraceEvent) => void
+  ) => runOnce(scenario, nodes, seed, durationMs, options.shuffle, faults, show, sink)
 
   const progress = makeProgress(durationMs)
   let report = await go(schedule, progress.show)
@@ -179,7 +188,15 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
     if (report.problem !== undefined && schedule.length > 1) {
       say("looking for the faults that it needs ...")
       const fewest = await shrink(schedule, async (faults) => (await go(faults)).problem !== undefined, 30)
-      say(`${fewest.length} of ${schedule.length} faults are enough: ${repeatLine(options, scenario, nodes, seed, fewest.map((fault) => whole.indexOf(fault)))}`)
+      say(
+        `${fewest.length} of ${schedule.length} faults are enough: ${repeatLine(
+          options,
+          scenario,
+          nodes,
+          seed,
+          fewest.map((fault) => whole.indexOf(fault))
+        )}`
+      )
     }
   } else if (!options.json) {
     summary(result, report)
@@ -191,27 +208,31 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
 const summary = (result: Result, report: SimulationReport): void => {
   const reached = [...report.reached].map(([name, count]) => `${name} ${count}`).join(", ")
   const faults = [...report.faults].map(([name, count]) => `${name} ${count}`).join(", ")
-  process.stdout.write([
-    `${result.scenario}: ok, seed ${result.seed}, ${result.nodes} nodes`,
-    `  virtual time  ${minutes(result.virtualMs)} in ${(result.wallMs / 1000).toFixed(1)} s`,
-    `  events        ${result.events}, ${result.eventsPerSecond} a second`,
-    `  memory        ${result.rssMiB} MiB, ${Math.round(result.rssMiB * 1024 / result.nodes)} KiB a node`,
-    `  faults        ${faults === "" ? "none" : faults}`,
-    `  reached       ${reached}`,
-    `  trace         ${result.hash}`,
-    ""
-  ].join("\n"))
+  process.stdout.write(
+    [
+      `${result.scenario}: ok, seed ${result.seed}, ${result.nodes} nodes`,
+      `  virtual time  ${minutes(result.virtualMs)} in ${(result.wallMs / 1000).toFixed(1)} s`,
+      `  events        ${result.events}, ${result.eventsPerSecond} a second`,
+      `  memory        ${result.rssMiB} MiB, ${Math.round((result.rssMiB * 1024) / result.nodes)} KiB a node`,
+      `  faults        ${faults === "" ? "none" : faults}`,
+      `  reached       ${reached}`,
+      `  trace         ${result.hash}`,
+      ""
+    ].join("\n")
+  )
 }
 
-const ResultLine = Schema.fromJsonString(Schema.Struct({
-  event: Schema.Literal("result"),
-  ok: Schema.Boolean,
-  seed: Schema.Finite,
-  hash: Schema.String,
-  events: Schema.Finite,
-  wallMs: Schema.Finite,
-  problem: Schema.optionalKey(Schema.String)
-}))
+const ResultLine = Schema.fromJsonString(
+  Schema.Struct({
+    event: Schema.Literal("result"),
+    ok: Schema.Boolean,
+    seed: Schema.Finite,
+    hash: Schema.String,
+    events: Schema.Finite,
+    wallMs: Schema.Finite,
+    problem: Schema.optionalKey(Schema.String)
+  })
+)
 
 /** Runs many seeds, each core its share, in processes of their own. */
 export const runSeeds = async (options: Options, scenario: Scenario, from: number, to: number): Promise<boolean> => {
@@ -228,8 +249,18 @@ export const runSeeds = async (options: Options, scenario: Scenario, from: numbe
   const worker = (first: number, last: number) =>
     new Promise<void>((resolve) => {
       const args = [
-        ...process.execArgv, process.argv[1] ?? "", "sim", "--json", "--scenario", scenario.name, "--nodes", String(nodes),
-        "--seeds", `${first}..${last}`, "--traces", options.traces,
+        ...process.execArgv,
+        process.argv[1] ?? "",
+        "sim",
+        "--json",
+        "--scenario",
+        scenario.name,
+        "--nodes",
+        String(nodes),
+        "--seeds",
+        `${first}..${last}`,
+        "--traces",
+        options.traces,
         ...(options.durationMs === undefined ? [] : ["--for", `${options.durationMs / 1000}s`]),
         ...(options.shuffle ? ["--shuffle"] : []),
         ...(options.checkDeterminism ? ["--check-determinism"] : [])
@@ -250,7 +281,8 @@ export const runSeeds = async (options: Options, scenario: Scenario, from: numbe
         events += result.value.events
         if (!ok) failed.push({ seed, problem: problem ?? "failed" })
         if (options.json) process.stdout.write(`${line}\n`)
-        else if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${done} of ${total} seeds, ${failed.length} failed`)
+        else if (process.stderr.isTTY)
+          process.stderr.write(`\r\u001b[2K${done} of ${total} seeds, ${failed.length} failed`)
         else if (done % 25 === 0) say(`${done} of ${total} seeds, ${failed.length} failed`)
       })
       child.on("close", (code) => {
@@ -276,9 +308,20 @@ export const runSeeds = async (options: Options, scenario: Scenario, from: numbe
     say(`FAILED  seed ${seed}: ${problem.split("\n")[0]}\n        ${repeatLine(options, scenario, nodes, seed)}`)
   }
   if (options.json) {
-    print({ event: "results", ok: failed.length === 0, scenario: scenario.name, nodes, seeds: total, failed: failed.map(({ seed }) => seed), events, wallMs })
+    print({
+      event: "results",
+      ok: failed.length === 0,
+      scenario: scenario.name,
+      nodes,
+      seeds: total,
+      failed: failed.map(({ seed }) => seed),
+      events,
+      wallMs
+    })
   } else {
-    process.stdout.write(`${scenario.name}: ${total - failed.length} of ${total} seeds ok, ${events} events in ${(wallMs / 1000).toFixed(1)} s\n`)
+    process.stdout.write(
+      `${scenario.name}: ${total - failed.length} of ${total} seeds ok, ${events} events in ${(wallMs / 1000).toFixed(1)} s\n`
+    )
   }
   return failed.length === 0
 }

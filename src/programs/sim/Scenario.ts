@@ -8,8 +8,8 @@ import type { LinkOptions } from "../../layers/simulation/net/SimNetwork.ts"
 import { Prng } from "../../layers/simulation/Prng.ts"
 import type { SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"
-import { Swarm } from "../../services/Swarm.ts"
-import { type AgentNode, type Habits, live, reachAll } from "./Agent.ts"
+import { type AgentNode, type Busy, type Habits, live, reachAll } from "./Agent.ts"
+import * as Checks from "./Checks.ts"
 
 export interface Scenario {
   readonly name: string
@@ -20,6 +20,8 @@ export interface Scenario {
   readonly habits: Habits
   /** Mean time between two actions of a node. */
   readonly paceMs: number
+  /** Peers that a node dials; as many dial it. Default 8. */
+  readonly neighbours?: number | undefined
   readonly link: LinkOptions
   readonly faults: Weights
   /** Mean time between two faults of the whole network. */
@@ -36,8 +38,9 @@ export const scenarios: ReadonlyArray<Scenario> = [
     about: "echo and ping, while nodes come and go",
     nodes: 20,
     minutes: 10,
-    habits: { ping: 6, echo: 3, disconnect: 0.2 },
+    habits: { ping: 20, echo: 2, burst: 0.2, upload: 0.1, identify: 1, broken: 0.2, disconnect: 0.2 },
     paceMs: 5000,
+    neighbours: 4,
     link: calm,
     faults: { crash: 1, reset: 1 },
     faultEveryMs: 60_000,
@@ -48,7 +51,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     about: "handshakes on lossy, cut and corrupting links",
     nodes: 12,
     minutes: 10,
-    habits: { ping: 2, echo: 1, disconnect: 4 },
+    habits: { ping: 2, echo: 1, identify: 1, abandon: 2, together: 2, listen: 1, disconnect: 4 },
     paceMs: 2000,
     link: { ...rough, loss: 0.05 },
     faults: { corrupt: 5, reset: 5, partition: 1, hold: 3, clog: 3 },
@@ -60,7 +63,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     about: "nodes crash, pause and return",
     nodes: 15,
     minutes: 20,
-    habits: { ping: 3, echo: 3 },
+    habits: { ping: 3, echo: 2, upload: 1, burst: 1, together: 1, identify: 1 },
     paceMs: 3000,
     link: calm,
     faults: { crash: 8, pause: 4, clockJump: 1, clockDrift: 1 },
@@ -72,7 +75,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     about: "readers that stop reading, and links that carry little",
     nodes: 10,
     minutes: 10,
-    habits: { ping: 3, echo: 2, stuck: 3 },
+    habits: { ping: 3, echo: 2, upload: 2, stuck: 3, broken: 1, abandon: 1 },
     paceMs: 4000,
     link: { ...calm, bitsPerSecond: 20_000_000 },
     faults: { slowReader: 5, clog: 2, hold: 2 },
@@ -84,7 +87,19 @@ export const scenarios: ReadonlyArray<Scenario> = [
     about: "everything at once",
     nodes: 20,
     minutes: 10,
-    habits: { ping: 4, echo: 4, stuck: 1, disconnect: 1 },
+    habits: {
+      ping: 4,
+      echo: 3,
+      upload: 1,
+      burst: 1,
+      stuck: 1,
+      broken: 1,
+      abandon: 1,
+      together: 1,
+      listen: 1,
+      identify: 1,
+      disconnect: 1
+    },
     paceMs: 3000,
     link: rough,
     faults: everything,
@@ -94,10 +109,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
 ]
 
 /** Peers that a node talks to: the next ones on a ring, and as many further away. */
-const degree = 8
-
-const neighboursOf = <R>(nodes: ReadonlyArray<SimNode<R>>, index: number): ReadonlyArray<SimNode<R>> => {
-  const steps = [1, 2, 3, 4, 7, 19, 53, 131].slice(0, degree)
+const neighboursOf = <R>(nodes: ReadonlyArray<SimNode<R>>, index: number, count = 8): ReadonlyArray<SimNode<R>> => {
+  const steps = [1, 2, 3, 4, 7, 19, 53, 131].slice(0, count)
   const found = new Set(steps.map((step) => (index + step) % nodes.length).filter((other) => other !== index))
   return [...found].flatMap((other) => nodes[other] ?? [])
 }
@@ -118,51 +131,59 @@ export const scheduleOf = (
   })
 
 /** Runs the scenario's agents under a schedule, checks as they go, and lets the network converge at the end. */
-export const program = (
-  scenario: Scenario,
-  durationMs: number,
-  schedule: ReadonlyArray<ScheduledFault>
-) =>
-(simulation: Simulation<AgentNode>) =>
-  Effect.gen(function*() {
-    const { always, eventually, faults, nodes } = simulation
-    // Tables are a function of who is connected: nothing may pile up behind the peers of a node.
-    let overdue: string | undefined
-    const inspect = Effect.forEach(nodes, (node) =>
-      Effect.gen(function*() {
-        if (!node.running) return
-        const swarm = yield* node.get(Swarm)
-        const connections = yield* swarm.connections()
-        const perPeer = new Map<string, number>()
-        for (const connection of connections) {
-          const peer = connection.remotePeer.toString()
-          perPeer.set(peer, (perPeer.get(peer) ?? 0) + 1)
-          if (connection.streamCount() > maxStreams) {
-            overdue = `${node.name} has ${connection.streamCount()} streams on one connection`
-          }
-        }
-        for (const count of perPeer.values()) {
-          if (count > maxConnectionsPerPeer) overdue = `${node.name} has ${count} connections with one peer`
-        }
-      }).pipe(Effect.ignore), { discard: true })
-    yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), inspect)))
-    yield* always("tables stay small", () => overdue ?? true, 1000)
+export const program =
+  (scenario: Scenario, durationMs: number, schedule: ReadonlyArray<ScheduledFault>) =>
+  (simulation: Simulation<AgentNode>) =>
+    Effect.gen(function* () {
+      const { always, eventually, faults, nodes, sometimes } = simulation
+      let problem: string | undefined
+      const wrong = (what: string) => {
+        problem ??= what
+      }
+      const busy = new Set<Busy>()
+      yield* Effect.forkChild(Checks.watch(simulation, busy, wrong))
+      yield* always("the tables agree", () => problem ?? true, 1000)
 
-    const agents = yield* Effect.forEach(nodes, (node, index) =>
-      Effect.forkChild(live(simulation, node, neighboursOf(nodes, index), scenario.habits, scenario.paceMs)))
-    const trouble = yield* Effect.forkChild(faults.run(schedule))
-    yield* Effect.sleep(durationMs)
-    yield* Fiber.interrupt(trouble)
-    yield* Fiber.interruptAll(agents)
+      const leastRttMs = 2 * leastLatencyMs(scenario.link) * slowestClock
+      const calm = schedule.length === 0 && scenario.link.loss === undefined && scenario.habits.disconnect === undefined
+      const agents = yield* Effect.forEach(nodes, (node, index) =>
+        Effect.forkChild(
+          live(
+            simulation,
+            node,
+            neighboursOf(nodes, index, scenario.neighbours),
+            scenario.habits,
+            scenario.paceMs,
+            leastRttMs,
+            calm,
+            busy
+          )
+        )
+      )
+      const trouble = yield* Effect.forkChild(faults.run(schedule))
+      yield* Effect.sleep(durationMs)
+      // A node that is paused in the middle of its start would not hear that the start is given up.
+      for (const node of nodes) node.place.scheduler.resume()
+      yield* Fiber.interrupt(trouble)
+      yield* Fiber.interruptAll(agents)
 
-    yield* eventually(
-      "every node reaches its neighbours again",
-      Effect.forEach(nodes, (node, index) => reachAll(node, neighboursOf(nodes, index)), { discard: true, concurrency: "unbounded" }),
-      "5 minutes"
-    )
-  })
+      yield* eventually(
+        "every node reaches its neighbours again",
+        Effect.forEach(nodes, (node, index) => reachAll(node, neighboursOf(nodes, index, scenario.neighbours)), {
+          discard: true,
+          concurrency: "unbounded"
+        }),
+        "5 minutes"
+      )
+      // Nobody asks for anything any more: what was used has been given back.
+      yield* Effect.sleep(Checks.restMs)
+      yield* Checks.rested(simulation, wrong)
+      yield* sometimes("all rest")
+      yield* Effect.sleep(1000)
+    })
 
-/** An agent does one thing at a time, and its neighbours do as much with it; identify and stale streams add a few. */
-const maxStreams = 64
-/** Both ends may dial at once, and a dead connection is noticed only by its keep-alive. */
-const maxConnectionsPerPeer = 12
+/** Clocks drift by up to a tenth. */
+const slowestClock = 0.9
+
+const leastLatencyMs = ({ latencyMs = 1 }: LinkOptions): number =>
+  typeof latencyMs === "number" ? latencyMs : latencyMs.min

@@ -14,7 +14,8 @@ export interface Filter {
 }
 
 const matches = (event: TraceEvent, filter: Filter): boolean =>
-  event.at >= filter.fromMs && event.at <= filter.toMs &&
+  event.at >= filter.fromMs &&
+  event.at <= filter.toMs &&
   (filter.node === undefined || event.node === filter.node || event.kind.startsWith("fault.")) &&
   (filter.peer === undefined || event.detail.includes(filter.peer)) &&
   (filter.protocol === undefined || event.kind.includes(filter.protocol) || event.detail.includes(filter.protocol))

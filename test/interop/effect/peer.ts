@@ -49,13 +49,16 @@ const Handlers = Layer.mergeAll(
   }),
   Protocols.layerHandler(halfClose, (stream) =>
     Effect.flatMap(readAll(stream), (bytes) =>
-      stream.write(Buffer.from(`${bytes.length} ${sha256(bytes).toString("hex")}`)))),
+      stream.write(Buffer.from(`${bytes.length} ${sha256(bytes).toString("hex")}`))
+    )
+  ),
   Protocols.layerHandler(reset, (stream) => Effect.andThen(stream.read, stream.reset("asked to")))
 )
 
-const Node = (listen: ReadonlyArray<string>) => Layer.merge(Handlers, PerfLayer.layer).pipe(Layer.provideMerge(Libp2p.layerDefault({ listen })))
+const Node = (listen: ReadonlyArray<string>) =>
+  Layer.merge(Handlers, PerfLayer.layer).pipe(Layer.provideMerge(Libp2p.layerDefault({ listen })))
 
-const listen = Effect.gen(function*() {
+const listen = Effect.gen(function* () {
   const swarm = yield* Swarm.Swarm
   const addresses = yield* swarm.listenAddresses
   yield* print({
@@ -69,7 +72,7 @@ const listen = Effect.gen(function*() {
 })
 
 /** Sends `message` and reads as many bytes back. */
-const exchange = Effect.fnUntraced(function*(stream: ProtocolStream.ProtocolStream, message: Uint8Array) {
+const exchange = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, message: Uint8Array) {
   yield* stream.write(message)
   let echoed: Uint8Array = new Uint8Array(0)
   while (echoed.length < message.length) {
@@ -80,7 +83,7 @@ const exchange = Effect.fnUntraced(function*(stream: ProtocolStream.ProtocolStre
   if (!Buffer.from(echoed).equals(message)) return yield* wrong("the echo differs")
 })
 
-const expectEnd = Effect.fnUntraced(function*(stream: ProtocolStream.ProtocolStream) {
+const expectEnd = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream) {
   yield* stream.closeWrite
   const last = yield* stream.read
   if (last !== null) return yield* wrong(`${last.length} bytes where the end was due`)
@@ -89,16 +92,16 @@ const expectEnd = Effect.fnUntraced(function*(stream: ProtocolStream.ProtocolStr
 const tests = (connection: Swarm.Connection, bytes: number, count: number) => {
   const target = { peer: connection.remotePeer, addresses: [connection.remoteAddress] }
   const perf = (uploadBytes: number, downloadBytes: number) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const result = yield* (yield* Perf.Perf).measure(target, { uploadBytes, downloadBytes })
       return { seconds: (result.uploadMs + result.downloadMs) / 1000 }
     })
   return {
-    ping: Effect.gen(function*() {
+    ping: Effect.gen(function* () {
       const rttsMs = yield* Stream.runCollect((yield* Ping.Ping).ping(target, { count: 5, interval: 0 }))
       return { rttsMs }
     }),
-    identify: Effect.gen(function*() {
+    identify: Effect.gen(function* () {
       const info = yield* (yield* Identify.Identify).identified(connection)
       if (info.protocols.length === 0) return yield* wrong("no protocols")
       return {
@@ -112,33 +115,38 @@ const tests = (connection: Swarm.Connection, bytes: number, count: number) => {
     }),
     "perf-upload": perf(bytes, 0),
     "perf-download": perf(0, bytes),
-    streams: Effect.gen(function*() {
-      const streams = yield* Effect.forEach(Array.from({ length: count }, (_, i) => i), (i) =>
-        Effect.gen(function*() {
-          const stream = yield* connection.openStream(echo)
-          yield* exchange(stream, sha256(Buffer.from(`stream ${i}`)))
-          return stream
-        }), { concurrency: "unbounded" })
+    streams: Effect.gen(function* () {
+      const streams = yield* Effect.forEach(
+        Array.from({ length: count }, (_, i) => i),
+        (i) =>
+          Effect.gen(function* () {
+            const stream = yield* connection.openStream(echo)
+            yield* exchange(stream, sha256(Buffer.from(`stream ${i}`)))
+            return stream
+          }),
+        { concurrency: "unbounded" }
+      )
       yield* Effect.forEach(streams, expectEnd, { concurrency: "unbounded", discard: true })
       return { streams: streams.length }
     }),
-    "half-close": Effect.gen(function*() {
+    "half-close": Effect.gen(function* () {
       const stream = yield* connection.openStream(halfClose)
       const pattern = Buffer.alloc(1024 * 1024, "pattern")
       yield* stream.write(pattern)
       yield* stream.closeWrite
       const answer = Buffer.from(yield* readAll(stream)).toString()
-      if (answer !== `${pattern.length} ${sha256(pattern).toString("hex")}`) return yield* wrong(`the answer was ${answer}`)
+      if (answer !== `${pattern.length} ${sha256(pattern).toString("hex")}`)
+        return yield* wrong(`the answer was ${answer}`)
       return {}
     }),
-    "reset-remote": Effect.gen(function*() {
+    "reset-remote": Effect.gen(function* () {
       const stream = yield* connection.openStream(reset)
       yield* stream.write(Buffer.from("x"))
       const read = yield* Effect.result(stream.read)
       if (Result.isSuccess(read)) return yield* wrong("the stream was not reset")
       return { error: read.failure.reason._tag }
     }),
-    "reset-local": Effect.gen(function*() {
+    "reset-local": Effect.gen(function* () {
       const first = yield* connection.openStream(echo)
       yield* exchange(first, Buffer.from("x"))
       yield* first.reset("the test wants it")
@@ -150,19 +158,29 @@ const tests = (connection: Swarm.Connection, bytes: number, count: number) => {
   }
 }
 
-const dial = Effect.gen(function*() {
+const dial = Effect.gen(function* () {
   const swarm = yield* Swarm.Swarm
   const connection = yield* swarm.dial(yield* Effect.fromResult(Multiaddr.fromString(values.addr)))
   const all = tests(connection, Number(values.bytes), Number(values.count))
   const found = Object.entries(all).find(([name]) => name === values.test)
   if (found === undefined) return yield* wrong(`no such test: ${values.test}`)
-  return yield* Effect.scoped<Record<string, unknown>, unknown, Perf.Perf | Ping.Ping | Identify.Identify | Scope.Scope>(found[1])
+  return yield* Effect.scoped<
+    Record<string, unknown>,
+    unknown,
+    Perf.Perf | Ping.Ping | Identify.Identify | Scope.Scope
+  >(found[1])
 }).pipe(
   Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => wrong("timed out after 60 s") }),
   Effect.matchEffect({
     onFailure: (error) =>
       Effect.andThen(
-        print({ event: "result", test: values.test, ok: false, detail: {}, error: error instanceof Error ? error.message : String(error) }),
+        print({
+          event: "result",
+          test: values.test,
+          ok: false,
+          detail: {},
+          error: error instanceof Error ? error.message : String(error)
+        }),
         Effect.sync(() => {
           process.exitCode = 1
         })
@@ -173,9 +191,8 @@ const dial = Effect.gen(function*() {
 
 const supported = values.transport === "tcp" && values.security === "noise" && values.muxer === "yamux"
 
-const program = positionals[0] === "listen"
-  ? Effect.provide(listen, Node([values.listen]))
-  : Effect.provide(dial, Node([]))
+const program =
+  positionals[0] === "listen" ? Effect.provide(listen, Node([values.listen])) : Effect.provide(dial, Node([]))
 
 if (positionals[0] === "supports") {
   console.log(JSON.stringify({ transports: ["tcp"], securities: ["noise"], muxers: ["yamux"], keyTypes: ["ed25519"] }))

@@ -1,28 +1,28 @@
 // The tests that a dialer runs.
 
-import { createHash } from 'node:crypto'
-import { publicKeyFromProtobuf } from '@libp2p/crypto/keys'
-import { peerIdFromPublicKey } from '@libp2p/peer-id'
-import { multiaddr } from '@multiformats/multiaddr'
-import { chunks, ECHO, HALF_CLOSE, PERF, RESET, write, writeZeros } from './serve.js'
+import { createHash } from "node:crypto"
+import { publicKeyFromProtobuf } from "@libp2p/crypto/keys"
+import { peerIdFromPublicKey } from "@libp2p/peer-id"
+import { multiaddr } from "@multiformats/multiaddr"
+import { chunks, ECHO, HALF_CLOSE, PERF, RESET, write, writeZeros } from "./serve.js"
 
 const TIMEOUT = 60_000
 
 export const tests = {
   ping: testPing,
   identify: testIdentify,
-  'perf-upload': (remote) => perf(remote, remote.opts.bytes, 0),
-  'perf-download': (remote) => perf(remote, 0, remote.opts.bytes),
+  "perf-upload": (remote) => perf(remote, remote.opts.bytes, 0),
+  "perf-download": (remote) => perf(remote, 0, remote.opts.bytes),
   streams: testStreams,
-  'half-close': testHalfClose,
-  'reset-remote': testResetRemote,
-  'reset-local': testResetLocal,
-  'early-muxer': async ({ state }) => ({ earlyMuxer: state.earlyMuxer })
+  "half-close": testHalfClose,
+  "reset-remote": testResetRemote,
+  "reset-local": testResetLocal,
+  "early-muxer": async ({ state }) => ({ earlyMuxer: state.earlyMuxer })
 }
 
 /** Runs the test and gives the line to print. */
-export async function dial (node, state, opts) {
-  const line = { event: 'result', test: opts.test }
+export async function dial(node, state, opts) {
+  const line = { event: "result", test: opts.test }
   const timeout = Promise.withResolvers()
   setTimeout(() => timeout.reject(new Error(`timed out after ${TIMEOUT / 1000} s`)), TIMEOUT)
   try {
@@ -33,22 +33,22 @@ export async function dial (node, state, opts) {
   }
 }
 
-async function connectAndRun (node, state, opts) {
+async function connectAndRun(node, state, opts) {
   const signal = AbortSignal.timeout(TIMEOUT)
   // Identify starts by itself with the connection, so listen for it first.
   const identified = new Promise((resolve) => {
-    node.addEventListener('peer:identify', (event) => resolve(event.detail), { once: true })
+    node.addEventListener("peer:identify", (event) => resolve(event.detail), { once: true })
   })
   const connection = await node.dial(multiaddr(opts.addr), { signal })
   const open = (protocol) => connection.newStream(protocol, { signal })
   const detail = await tests[opts.test]({ node, connection, open, identified, state, opts, signal })
-  if (connection.status !== 'open') {
-    throw new Error('the connection broke during the test')
+  if (connection.status !== "open") {
+    throw new Error("the connection broke during the test")
   }
   return detail
 }
 
-async function testPing ({ node, connection, signal }) {
+async function testPing({ node, connection, signal }) {
   const rttsMs = []
   for (let i = 0; i < 5; i++) {
     rttsMs.push(await node.services.ping.ping(connection.remotePeer, { signal }))
@@ -56,7 +56,7 @@ async function testPing ({ node, connection, signal }) {
   return { rttsMs }
 }
 
-async function testIdentify ({ connection, identified }) {
+async function testIdentify({ connection, identified }) {
   const found = await identified
   const publicKey = publicKeyFromProtobuf(found.publicKey)
   const matches = connection.remotePeer.equals(peerIdFromPublicKey(publicKey))
@@ -73,7 +73,7 @@ async function testIdentify ({ connection, identified }) {
   }
 }
 
-async function perf ({ open }, send, receive) {
+async function perf({ open }, send, receive) {
   const start = performance.now()
   const stream = await open(PERF)
   const header = Buffer.alloc(8)
@@ -96,14 +96,16 @@ async function perf ({ open }, send, receive) {
  * may acknowledge a stream only when it answers on it, and the unacknowledged
  * ones are limited.
  */
-async function testStreams ({ open, opts }) {
-  const opened = await Promise.allSettled(Array.from({ length: opts.count }, async (_, i) => {
-    const stream = await open(ECHO)
-    const input = chunks(stream)
-    await exchange(stream, input, createHash('sha256').update(`stream ${i}`).digest())
-    return { stream, input }
-  }))
-  const failures = opened.filter(({ status }) => status === 'rejected')
+async function testStreams({ open, opts }) {
+  const opened = await Promise.allSettled(
+    Array.from({ length: opts.count }, async (_, i) => {
+      const stream = await open(ECHO)
+      const input = chunks(stream)
+      await exchange(stream, input, createHash("sha256").update(`stream ${i}`).digest())
+      return { stream, input }
+    })
+  )
+  const failures = opened.filter(({ status }) => status === "rejected")
   if (failures.length > 0) {
     throw new Error(`${failures.length} streams failed, the first: ${failures[0].reason.message}`)
   }
@@ -111,7 +113,7 @@ async function testStreams ({ open, opts }) {
   return { streams: opts.count }
 }
 
-async function exchange (stream, input, message) {
+async function exchange(stream, input, message) {
   await write(stream, message)
   let echo = Buffer.alloc(0)
   while (echo.length < message.length) {
@@ -122,48 +124,50 @@ async function exchange (stream, input, message) {
     echo = Buffer.concat([echo, value])
   }
   if (!echo.equals(message)) {
-    throw new Error('the echo differs')
+    throw new Error("the echo differs")
   }
 }
 
-async function closeAndExpectEOF (stream, input) {
+async function closeAndExpectEOF(stream, input) {
   await stream.close()
   const { done } = await input.next()
   if (!done) {
-    throw new Error('more data after the echo')
+    throw new Error("more data after the echo")
   }
 }
 
-async function testHalfClose ({ open }) {
+async function testHalfClose({ open }) {
   const data = Buffer.from(Array.from({ length: 1024 * 1024 }, (_, i) => (i * 31) >> 3))
   const stream = await open(HALF_CLOSE)
   await write(stream, data)
   await stream.close()
-  let answer = ''
+  let answer = ""
   for await (const part of chunks(stream)) {
     answer += Buffer.from(part).toString()
   }
-  const expected = `${data.length} ${createHash('sha256').update(data).digest('hex')}`
+  const expected = `${data.length} ${createHash("sha256").update(data).digest("hex")}`
   if (answer !== expected) {
     throw new Error(`answered "${answer}" instead of "${expected}"`)
   }
   return { answer }
 }
 
-async function testResetRemote ({ open }) {
+async function testResetRemote({ open }) {
   const stream = await open(RESET)
   await write(stream, Uint8Array.of(1))
-  const outcome = await chunks(stream).next().catch((err) => err)
-  if (stream.status !== 'reset') {
+  const outcome = await chunks(stream)
+    .next()
+    .catch((err) => err)
+  if (stream.status !== "reset") {
     throw new Error(`expected a reset, the stream is ${stream.status} and the read gave: ${JSON.stringify(outcome)}`)
   }
   return { readError: outcome.message }
 }
 
-async function testResetLocal ({ open }) {
+async function testResetLocal({ open }) {
   const first = await open(ECHO)
   await exchange(first, chunks(first), Uint8Array.of(0))
-  first.abort(new Error('reset on purpose'))
+  first.abort(new Error("reset on purpose"))
 
   const second = await open(ECHO)
   const input = chunks(second)

@@ -2,6 +2,8 @@
 Promise.withResolvers ??= function () {
   let resolve
   let reject
-  const promise = new this((...settle) => { [resolve, reject] = settle })
+  const promise = new this((...settle) => {
+    ;[resolve, reject] = settle
+  })
   return { promise, resolve, reject }
 }

@@ -2,20 +2,20 @@
 // The js-libp2p side of the interoperability suite.
 // The command line is described in ../README.md.
 
-import './node20.js'
-import { parseArgs } from 'node:util'
-import { generateKeyPair, generateKeyPairFromSeed } from '@libp2p/crypto/keys'
-import { identify } from '@libp2p/identify'
-import { mplex } from '@libp2p/mplex'
-import { noise } from '@libp2p/noise'
-import { ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
-import { tls } from '@libp2p/tls'
-import { yamux } from '@libp2p/yamux'
-import { createLibp2p } from 'libp2p'
-import { version } from 'libp2p/version'
-import { dial, tests } from './dial.js'
-import { serve } from './serve.js'
+import "./node20.js"
+import { parseArgs } from "node:util"
+import { generateKeyPair, generateKeyPairFromSeed } from "@libp2p/crypto/keys"
+import { identify } from "@libp2p/identify"
+import { mplex } from "@libp2p/mplex"
+import { noise } from "@libp2p/noise"
+import { ping } from "@libp2p/ping"
+import { tcp } from "@libp2p/tcp"
+import { tls } from "@libp2p/tls"
+import { yamux } from "@libp2p/yamux"
+import { createLibp2p } from "libp2p"
+import { version } from "libp2p/version"
+import { dial, tests } from "./dial.js"
+import { serve } from "./serve.js"
 
 const USAGE = `usage:
   peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
@@ -24,22 +24,22 @@ const USAGE = `usage:
   peer --version-info`
 
 // js-libp2p has ECDSA keys, but no peer ids for them.
-const KEY_TYPES = { ed25519: 'Ed25519', secp256k1: 'secp256k1', rsa: 'RSA' }
+const KEY_TYPES = { ed25519: "Ed25519", secp256k1: "secp256k1", rsa: "RSA" }
 
 // What `peer supports` prints; every combination works.
 const SUPPORTS = {
-  transports: ['tcp'],
-  securities: ['noise', 'tls'],
-  muxers: ['yamux', 'mplex'],
+  transports: ["tcp"],
+  securities: ["noise", "tls"],
+  muxers: ["yamux", "mplex"],
   keyTypes: Object.keys(KEY_TYPES)
 }
 
 const [command, ...args] = process.argv.slice(2)
 switch (command) {
-  case 'listen':
+  case "listen":
     await listen(options(args)).catch((err) => fatal(err.message))
     break
-  case 'dial': {
+  case "dial": {
     const opts = options(args)
     if (tests[opts.test] == null) {
       fatal(`unknown test "${opts.test}"`)
@@ -51,33 +51,33 @@ switch (command) {
     process.exit(result.ok ? 0 : 1)
     break
   }
-  case 'supports':
+  case "supports":
     printJSON(SUPPORTS)
     break
-  case '--version-info':
-    printJSON({ stack: 'js-libp2p', version })
+  case "--version-info":
+    printJSON({ stack: "js-libp2p", version })
     break
   default:
     fatal(USAGE)
 }
 
-function options (args) {
-  const string = (value) => ({ type: 'string', default: value })
+function options(args) {
+  const string = (value) => ({ type: "string", default: value })
   let values
   try {
-    ({ values } = parseArgs({
+    ;({ values } = parseArgs({
       args,
       options: {
-        transport: string('tcp'),
-        security: string('noise'),
-        muxer: string('yamux'),
-        'key-type': string('ed25519'),
+        transport: string("tcp"),
+        security: string("noise"),
+        muxer: string("yamux"),
+        "key-type": string("ed25519"),
         seed: string(undefined),
-        listen: string('/ip4/127.0.0.1/tcp/0'),
-        addr: string(''),
-        test: string(''),
-        bytes: string('67108864'),
-        count: string('1000')
+        listen: string("/ip4/127.0.0.1/tcp/0"),
+        addr: string(""),
+        test: string(""),
+        bytes: string("67108864"),
+        count: string("1000")
       }
     }))
   } catch (err) {
@@ -87,17 +87,17 @@ function options (args) {
     transports: values.transport,
     securities: values.security,
     muxers: values.muxer,
-    keyTypes: values['key-type']
+    keyTypes: values["key-type"]
   }
   for (const [kind, value] of Object.entries(chosen)) {
     if (!SUPPORTS[kind].includes(value)) {
-      fatal(`js-libp2p does not support "${value}" (${kind}: ${SUPPORTS[kind].join(', ')})`)
+      fatal(`js-libp2p does not support "${value}" (${kind}: ${SUPPORTS[kind].join(", ")})`)
     }
   }
-  if (values.seed != null && values['key-type'] !== 'ed25519') {
-    fatal('--seed needs --key-type ed25519')
+  if (values.seed != null && values["key-type"] !== "ed25519") {
+    fatal("--seed needs --key-type ed25519")
   }
-  return { ...values, keyType: values['key-type'], bytes: Number(values.bytes), count: Number(values.count) }
+  return { ...values, keyType: values["key-type"], bytes: Number(values.bytes), count: Number(values.count) }
 }
 
 /**
@@ -105,7 +105,7 @@ function options (args) {
  * muxer, and with every limit of js-libp2p lifted. `state.earlyMuxer` will
  * tell how the muxer of the last dialled connection was chosen.
  */
-async function createNode (opts, state, listen = []) {
+async function createNode(opts, state, listen = []) {
   const security = { noise: noise(), tls: tls() }[opts.security]
   // streams that arrive before the muxer has a listener count as early
   const maxEarlyStreams = Infinity
@@ -118,7 +118,7 @@ async function createNode (opts, state, listen = []) {
 
   const node = await createLibp2p({
     privateKey: await privateKey(opts),
-    nodeInfo: { userAgent: 'interop-js' },
+    nodeInfo: { userAgent: "interop-js" },
     addresses: { listen },
     transports: [tcp()],
     connectionEncrypters: [(components) => watchEarlyMuxer(security(components), state)],
@@ -139,7 +139,7 @@ async function createNode (opts, state, listen = []) {
 }
 
 /** Connections do not expose this, only the result of the handshake does. */
-function watchEarlyMuxer (encrypter, state) {
+function watchEarlyMuxer(encrypter, state) {
   const secureOutbound = encrypter.secureOutbound.bind(encrypter)
   encrypter.secureOutbound = async (...args) => {
     const secured = await secureOutbound(...args)
@@ -149,34 +149,34 @@ function watchEarlyMuxer (encrypter, state) {
   return encrypter
 }
 
-async function privateKey (opts) {
+async function privateKey(opts) {
   if (opts.seed != null) {
     const seed = Buffer.alloc(32)
     seed.writeBigUInt64LE(BigInt(opts.seed))
-    return generateKeyPairFromSeed('Ed25519', seed)
+    return generateKeyPairFromSeed("Ed25519", seed)
   }
   return generateKeyPair(KEY_TYPES[opts.keyType])
 }
 
-async function listen (opts) {
+async function listen(opts) {
   const node = await createNode(opts, {}, [opts.listen])
   printJSON({
-    event: 'listening',
+    event: "listening",
     peer: node.peerId.toString(),
     addresses: node.getMultiaddrs().map(String)
   })
 
   const stop = () => process.exit(0)
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
-  process.stdin.on('end', stop).on('close', stop).resume()
+  process.on("SIGTERM", stop)
+  process.on("SIGINT", stop)
+  process.stdin.on("end", stop).on("close", stop).resume()
 }
 
-function printJSON (value) {
+function printJSON(value) {
   console.log(JSON.stringify(value))
 }
 
-function fatal (message) {
+function fatal(message) {
   console.error(message)
   process.exit(2)
 }

@@ -1,23 +1,27 @@
-import { createHash } from 'node:crypto'
+import { createHash } from "node:crypto"
 
-export const PERF = '/perf/1.0.0'
-export const ECHO = '/interop/echo/1.0.0'
-export const HALF_CLOSE = '/interop/half-close/1.0.0'
-export const RESET = '/interop/reset/1.0.0'
+export const PERF = "/perf/1.0.0"
+export const ECHO = "/interop/echo/1.0.0"
+export const HALF_CLOSE = "/interop/half-close/1.0.0"
+export const RESET = "/interop/reset/1.0.0"
 
 const BLOCK = new Uint8Array(64 * 1024)
 
 /** Adds the test protocols; ping and identify are services of the node. */
-export async function serve (node, limits) {
+export async function serve(node, limits) {
   const handle = async (protocol, handler) => {
-    await node.handle(protocol, async (stream) => {
-      try {
-        await handler(stream)
-      } catch (err) {
-        console.error(`${protocol}: ${err}`)
-        stream.abort(err)
-      }
-    }, limits)
+    await node.handle(
+      protocol,
+      async (stream) => {
+        try {
+          await handler(stream)
+        } catch (err) {
+          console.error(`${protocol}: ${err}`)
+          stream.abort(err)
+        }
+      },
+      limits
+    )
   }
   await handle(PERF, servePerf)
   await handle(ECHO, serveEcho)
@@ -26,7 +30,7 @@ export async function serve (node, limits) {
 }
 
 /** Takes everything, then sends back as many bytes as asked for. */
-async function servePerf (stream) {
+async function servePerf(stream) {
   const header = Buffer.alloc(8)
   let received = 0
   for await (const data of chunks(stream)) {
@@ -40,7 +44,7 @@ async function servePerf (stream) {
   await stream.close()
 }
 
-async function serveEcho (stream) {
+async function serveEcho(stream) {
   for await (const data of chunks(stream)) {
     await write(stream, data)
   }
@@ -51,29 +55,29 @@ async function serveEcho (stream) {
  * Answers only after EOF, so the answer has to come over a stream that the
  * remote has closed for writing.
  */
-async function serveHalfClose (stream) {
-  const hash = createHash('sha256')
+async function serveHalfClose(stream) {
+  const hash = createHash("sha256")
   let count = 0
   for await (const data of chunks(stream)) {
     hash.update(data)
     count += data.length
   }
-  await write(stream, Buffer.from(`${count} ${hash.digest('hex')}`))
+  await write(stream, Buffer.from(`${count} ${hash.digest("hex")}`))
   await stream.close()
 }
 
-async function serveReset (stream) {
+async function serveReset(stream) {
   await chunks(stream).next()
-  stream.abort(new Error('reset as asked'))
+  stream.abort(new Error("reset as asked"))
 }
 
-export async function write (stream, data) {
+export async function write(stream, data) {
   if (!stream.send(data)) {
     await stream.onDrain()
   }
 }
 
-export async function writeZeros (stream, count) {
+export async function writeZeros(stream, count) {
   for (; count > 0; count -= BLOCK.length) {
     await write(stream, BLOCK.subarray(0, count))
   }
@@ -85,24 +89,26 @@ export async function writeZeros (stream, count) {
  * The iterator of the stream itself does not notice an EOF or a reset from
  * before the iteration: it waits for ever, or ends as if there was no reset.
  */
-export async function * chunks (stream) {
+export async function* chunks(stream) {
   const queue = []
   let more = Promise.withResolvers()
   const onMessage = (event) => {
     queue.push(event.data.subarray())
     more.resolve()
   }
-  const onEnd = () => { more.resolve() }
-  stream.addEventListener('message', onMessage)
-  stream.addEventListener('end', onEnd)
-  stream.addEventListener('close', onEnd)
+  const onEnd = () => {
+    more.resolve()
+  }
+  stream.addEventListener("message", onMessage)
+  stream.addEventListener("end", onEnd)
+  stream.addEventListener("close", onEnd)
   try {
     while (true) {
-      yield * queue.splice(0)
+      yield* queue.splice(0)
       if (queue.length > 0) {
         continue
       }
-      if (stream.status === 'reset' || stream.status === 'aborted') {
+      if (stream.status === "reset" || stream.status === "aborted") {
         throw new Error(`the stream was ${stream.status}`)
       }
       if (stream.readableEnded) {
@@ -112,8 +118,8 @@ export async function * chunks (stream) {
       more = Promise.withResolvers()
     }
   } finally {
-    stream.removeEventListener('message', onMessage)
-    stream.removeEventListener('end', onEnd)
-    stream.removeEventListener('close', onEnd)
+    stream.removeEventListener("message", onMessage)
+    stream.removeEventListener("end", onEnd)
+    stream.removeEventListener("close", onEnd)
   }
 }

@@ -11,7 +11,10 @@ type Message =
   | { readonly _tag: "Fail" }
   | { readonly _tag: "Stop" }
 
-const counter = Effect.fnUntraced(function*(restart: "stop" | "escalate" | { times: number; within: "1 minute" }, mailbox = 8) {
+const counter = Effect.fnUntraced(function* (
+  restart: "stop" | "escalate" | { times: number; within: "1 minute" },
+  mailbox = 8
+) {
   const actors = yield* Actors
   return yield* actors.spawn<Message, string, never>({
     name: "counter",
@@ -47,27 +50,34 @@ const quiet = Layer.mergeAll(ActorsLayer.layer, Logger.layer([]))
 
 describe("Actors", () => {
   it.effect("handles messages in order and answers questions", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const ref = yield* counter("stop")
       yield* ref.tell({ _tag: "Add", n: 2 })
       yield* ref.tell({ _tag: "Add", n: 3 })
       assert.strictEqual(yield* ref.ask(get, "1 second"), 5)
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 
   it.effect("a question that nobody answers ends at its deadline", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const ref = yield* counter("stop")
-      const asking = yield* Effect.forkChild(Effect.flip(ref.ask((reply: Reply<number>) => ({ _tag: "Never", reply }), "2 seconds")))
+      const asking = yield* Effect.forkChild(
+        Effect.flip(ref.ask((reply: Reply<number>) => ({ _tag: "Never", reply }), "2 seconds"))
+      )
       yield* TestClock.adjust("2 seconds")
       const error = yield* Fiber.join(asking)
       assert.deepStrictEqual([error.actor, error.reason._tag], ["counter", "AskTimeout"])
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 
   it.effect("restarts with fresh state, fails open questions, and stops after too many failures", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const ref = yield* counter({ times: 2, within: "1 minute" })
       yield* ref.tell({ _tag: "Add", n: 2 })
-      const open = yield* Effect.forkChild(Effect.flip(ref.ask((reply: Reply<number>) => ({ _tag: "Never", reply }), "1 hour")), { startImmediately: true })
+      const open = yield* Effect.forkChild(
+        Effect.flip(ref.ask((reply: Reply<number>) => ({ _tag: "Never", reply }), "1 hour")),
+        { startImmediately: true }
+      )
       yield* ref.tell({ _tag: "Fail" })
       assert.strictEqual((yield* Fiber.join(open)).reason._tag, "ActorRestarted")
       assert.strictEqual(yield* ref.ask(get, "1 second"), 0)
@@ -78,20 +88,22 @@ describe("Actors", () => {
       yield* ref.awaitStopped
       assert.strictEqual((yield* Effect.flip(ref.ask(get, "1 second"))).reason._tag, "ActorStopped")
       assert.deepStrictEqual(yield* (yield* Actors).tree, [])
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 
   it.effect("failures spread over time do not use up the restarts", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const ref = yield* counter({ times: 1, within: "1 minute" })
       for (let i = 0; i < 5; i++) {
         yield* ref.tell({ _tag: "Fail" })
         assert.strictEqual(yield* ref.ask(get, "1 second"), 0)
         yield* TestClock.adjust("2 minutes")
       }
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 
   it.effect("a full mailbox refuses tellUnsafe and makes tell wait", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const actors = yield* Actors
       const gate = yield* Deferred.make<void>()
       const ref = yield* actors.spawn<number, never, never>({
@@ -109,24 +121,25 @@ describe("Actors", () => {
       assert.isUndefined(waiting.pollUnsafe())
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(waiting)
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 
   it.effect("children end with their parent, and an escalating child takes it down", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const actors = yield* Actors
       let childScopes = 0
       const parent = yield* actors.spawn<"spawn" | "break", never, Scope.Scope>({
         name: "parent",
         restart: "stop",
         make: () =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             const scope = yield* Effect.scope
             const child = yield* Scope.provide(
               actors.spawn<"break", string, Scope.Scope>({
                 name: "child",
                 restart: "escalate",
                 make: () =>
-                  Effect.gen(function*() {
+                  Effect.gen(function* () {
                     childScopes++
                     yield* Effect.addFinalizer(() => Effect.sync(() => childScopes--))
                     return { receive: () => Effect.fail("broken") }
@@ -134,7 +147,10 @@ describe("Actors", () => {
               }),
               scope
             )
-            return { receive: (message: "spawn" | "break") => message === "break" ? Effect.ignore(child.tell("break")) : Effect.void }
+            return {
+              receive: (message: "spawn" | "break") =>
+                message === "break" ? Effect.ignore(child.tell("break")) : Effect.void
+            }
           })
       })
       yield* Effect.yieldNow
@@ -146,15 +162,20 @@ describe("Actors", () => {
       yield* parent.awaitStopped
       assert.strictEqual(childScopes, 0)
       assert.deepStrictEqual(yield* actors.tree, [])
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 
   it.effect("stop runs finalizers and fails what waits", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const ref = yield* counter("stop")
-      const open = yield* Effect.forkChild(Effect.exit(ref.ask((reply: Reply<number>) => ({ _tag: "Never", reply }), "1 hour")), { startImmediately: true })
+      const open = yield* Effect.forkChild(
+        Effect.exit(ref.ask((reply: Reply<number>) => ({ _tag: "Never", reply }), "1 hour")),
+        { startImmediately: true }
+      )
       yield* ref.tell({ _tag: "Stop" })
       yield* ref.awaitStopped
       assert.isTrue(Exit.isFailure(yield* Fiber.join(open)))
       assert.isFalse(ref.tellUnsafe({ _tag: "Stop" }))
-    }).pipe(Effect.scoped, Effect.provide(quiet)))
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 })

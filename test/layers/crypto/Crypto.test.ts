@@ -11,7 +11,10 @@ cryptoSuite("noble", NobleCrypto.layer, { signsRsa: false })
 
 const node = NodeCrypto.make()
 const noble = NobleCrypto.make()
-const pairs = [["Node", node, "noble", noble], ["noble", noble, "Node", node]] as const
+const pairs = [
+  ["Node", node, "noble", noble],
+  ["noble", noble, "Node", node]
+] as const
 
 describe("the layers agree", () => {
   for (const [signerName, signs, verifierName, verifies] of pairs) {
@@ -78,31 +81,44 @@ describe("the layers agree", () => {
 
   for (const type of ["Ed25519", "secp256k1", "ECDSA"] as const) {
     it.effect(`on the ${type} key made of the same entropy`, () =>
-      Effect.gen(function*() {
-        const [a, b] = yield* Effect.all([node, noble].map((crypto) =>
-          Effect.provideService(crypto.generateKey(type), SecureRandom.SecureRandom, countingRandom())
-        ))
+      Effect.gen(function* () {
+        const [a, b] = yield* Effect.all(
+          [node, noble].map((crypto) =>
+            Effect.provideService(crypto.generateKey(type), SecureRandom.SecureRandom, countingRandom())
+          )
+        )
         assert.deepStrictEqual(a?.bytes, b?.bytes)
-      }))
+      })
+    )
   }
 })
 
 describe("RSA", () => {
   it.live("Node makes keys that both layers can use", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const key = yield* node.generateKey("RSA")
       const signer = Result.getOrThrow(node.signer(key))
       const message = Uint8Array.of(1, 2)
       const signature = signer.sign(message)
       assert.isTrue(Result.getOrThrow(noble.verify(signer.publicKey, message, signature)))
-      assert.isFalse(Result.getOrThrow(noble.verify(signer.publicKey, message, signature.map((byte) => byte ^ 1))))
-    }).pipe(Effect.provideService(SecureRandom.SecureRandom, countingRandom())))
+      assert.isFalse(
+        Result.getOrThrow(
+          noble.verify(
+            signer.publicKey,
+            message,
+            signature.map((byte) => byte ^ 1)
+          )
+        )
+      )
+    }).pipe(Effect.provideService(SecureRandom.SecureRandom, countingRandom()))
+  )
 
   it.effect("keys of other sizes are not made", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const rsaBits of [1024, 8200, 2048.5, Number.NaN]) {
         assert.isTrue(Exit.isFailure(yield* Effect.exit(node.generateKey("RSA", { rsaBits }))))
       }
       assert.isTrue(Exit.isFailure(yield* Effect.exit(noble.generateKey("RSA"))))
-    }).pipe(Effect.provideService(SecureRandom.SecureRandom, countingRandom())))
+    }).pipe(Effect.provideService(SecureRandom.SecureRandom, countingRandom()))
+  )
 })

@@ -10,14 +10,14 @@ import { Crypto } from "../../../src/services/Crypto.ts"
 
 const Platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto)
 
-const temporary = Effect.gen(function*() {
+const temporary = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   return yield* fs.makeTempDirectoryScoped({ prefix: "identity-" })
 })
 
 describe("FromFile", () => {
   it.effect("the first start makes a key that only the owner may read, the second finds it", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const folder = `${yield* temporary}/new/folder`
       const path = `${folder}/identity.key`
@@ -28,17 +28,22 @@ describe("FromFile", () => {
       assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
       assert.strictEqual((yield* fs.stat(folder)).mode & 0o777, 0o700)
       assert.deepStrictEqual(yield* fs.readDirectory(folder), ["identity.key"])
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 
   it.effect("many that start at once are one peer", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = `${yield* temporary}/identity.key`
-      const all = yield* Effect.all(Array.from({ length: 20 }, () => FromFile.make({ path })), { concurrency: "unbounded" })
+      const all = yield* Effect.all(
+        Array.from({ length: 20 }, () => FromFile.make({ path })),
+        { concurrency: "unbounded" }
+      )
       assert.strictEqual(new Set(all.map((identity) => identity.peerId.toString())).size, 1)
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 
   it.effect("reads a key of each type", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const folder = yield* temporary
       const crypto = yield* Crypto
       for (const type of Keys.keyTypes) {
@@ -49,10 +54,11 @@ describe("FromFile", () => {
         assert.deepStrictEqual(identity.privateKey.bytes, key.bytes)
         assert.strictEqual(identity.publicKey.type, type)
       }
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 
   it.effect("a file that others may read is refused with the command that mends it", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const path = `${yield* temporary}/identity.key`
       const { peerId } = yield* FromFile.make({ path })
@@ -64,10 +70,11 @@ describe("FromFile", () => {
       assert.strictEqual((yield* FromFile.make({ path, checkMode: false })).peerId.toString(), peerId.toString())
       yield* fs.chmod(path, 0o400)
       assert.strictEqual((yield* FromFile.make({ path })).peerId.toString(), peerId.toString())
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 
   it.effect("a damaged or foreign file is refused and left as it is", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const path = `${yield* temporary}/identity.key`
       yield* FromFile.make({ path })
@@ -91,21 +98,26 @@ describe("FromFile", () => {
         }
         assert.deepStrictEqual(yield* fs.readFile(path), bytes)
       }
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 
   it.effect("a folder, or a folder that is none, is a clear error", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const folder = yield* temporary
       const fs = yield* FileSystem.FileSystem
       assert.include((yield* Effect.flip(FromFile.make({ path: folder }))).message, "not a file")
       yield* fs.writeFile(`${folder}/file`, new Uint8Array(1))
-      assert.include((yield* Effect.flip(FromFile.make({ path: `${folder}/file/identity.key` }))).message, `${folder}/file/`)
-    }).pipe(Effect.provide(Platform)))
+      assert.include(
+        (yield* Effect.flip(FromFile.make({ path: `${folder}/file/identity.key` }))).message,
+        `${folder}/file/`
+      )
+    }).pipe(Effect.provide(Platform))
+  )
 })
 
 describe("KeyFile", () => {
   it.effect("overwrites only when asked, and leaves no other file", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const paths = yield* Path.Path
       const folder = yield* temporary
@@ -118,10 +130,12 @@ describe("KeyFile", () => {
       assert.deepStrictEqual(yield* fs.readFile(path), Uint8Array.of(3))
       assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
       assert.deepStrictEqual(yield* fs.readDirectory(folder), ["a.key"])
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 
   it.effect("no file is no error", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.isUndefined(yield* KeyFile.read({ path: `${yield* temporary}/none` }))
-    }).pipe(Effect.provide(Platform)))
+    }).pipe(Effect.provide(Platform))
+  )
 })

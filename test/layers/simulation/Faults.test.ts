@@ -49,10 +49,14 @@ describe("shrinking a schedule", () => {
 
   it("keeps to its budget", async () => {
     let runs = 0
-    await shrink(draw(new Prng("a"), options), () => {
-      runs++
-      return false
-    }, 10)
+    await shrink(
+      draw(new Prng("a"), options),
+      () => {
+        runs++
+        return false
+      },
+      10
+    )
     assert.strictEqual(runs, 10)
   })
 })

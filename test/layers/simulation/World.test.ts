@@ -12,11 +12,14 @@ const run = <A, E>(world: World, effect: Effect.Effect<A, E, SecureRandom.Secure
 describe("World", () => {
   it("an hour of sleep takes no time, and clocks agree", () => {
     const world = new World({ seed: 1 })
-    const outcome = run(world, Effect.gen(function*() {
-      const before = yield* Clock.currentTimeMillis
-      yield* Effect.sleep("1 hour")
-      return [before, yield* Clock.currentTimeMillis]
-    }))
+    const outcome = run(
+      world,
+      Effect.gen(function* () {
+        const before = yield* Clock.currentTimeMillis
+        yield* Effect.sleep("1 hour")
+        return [before, yield* Clock.currentTimeMillis]
+      })
+    )
     assert.deepStrictEqual(outcome, { _tag: "Done", exit: Exit.succeed([epochMs, epochMs + 3_600_000]) })
   })
 
@@ -28,8 +31,16 @@ describe("World", () => {
   it("a failed check ends the run with the problem, at the event that broke it", () => {
     const world = new World({ seed: 1 })
     let value = 0
-    world.checks.add(() => value > 2 ? `value is ${value}` : undefined)
-    const outcome = run(world, Effect.forever(Effect.andThen(Effect.sleep(10), Effect.sync(() => value++))))
+    world.checks.add(() => (value > 2 ? `value is ${value}` : undefined))
+    const outcome = run(
+      world,
+      Effect.forever(
+        Effect.andThen(
+          Effect.sleep(10),
+          Effect.sync(() => value++)
+        )
+      )
+    )
     assert.deepStrictEqual(outcome, { _tag: "CheckFailed", problem: "value is 3" })
     assert.strictEqual(world.timeline.now, 30)
   })
@@ -37,22 +48,28 @@ describe("World", () => {
   /** Fibers that exchange messages at random times, and write down what they saw. */
   const busy = (seed: number, shuffle: boolean) => {
     const world = new World({ seed, shuffle })
-    const outcome = run(world, Effect.gen(function*() {
-      const entropy = yield* SecureRandom.SecureRandom
-      const queues = yield* Effect.forEach(Array.from({ length: 20 }), () => Queue.bounded<number>(4))
-      const fibers = yield* Effect.forEach(queues, (queue, i) =>
-        Effect.forkChild(Effect.gen(function*() {
-          for (let n = 0; n < 30; n++) {
-            yield* Effect.sleep(yield* Random.nextIntBetween(0, 50))
-            const to = queues[(yield* Random.nextIntBetween(0, 19))]
-            if (to !== undefined) yield* Effect.timeoutOption(Queue.offer(to, i), 100)
-            const got = yield* Effect.timeoutOption(Queue.take(queue), 20)
-            world.note(`fiber ${i}`, "app.got", got._tag === "Some" ? String(got.value) : "nothing")
-          }
-        })))
-      world.note("", "app.entropy", Buffer.from(yield* entropy.randomBytes(8)).toString("hex"))
-      yield* Effect.forEach(fibers, Fiber.join)
-    }))
+    const outcome = run(
+      world,
+      Effect.gen(function* () {
+        const entropy = yield* SecureRandom.SecureRandom
+        const queues = yield* Effect.forEach(Array.from({ length: 20 }), () => Queue.bounded<number>(4))
+        const fibers = yield* Effect.forEach(queues, (queue, i) =>
+          Effect.forkChild(
+            Effect.gen(function* () {
+              for (let n = 0; n < 30; n++) {
+                yield* Effect.sleep(yield* Random.nextIntBetween(0, 50))
+                const to = queues[yield* Random.nextIntBetween(0, 19)]
+                if (to !== undefined) yield* Effect.timeoutOption(Queue.offer(to, i), 100)
+                const got = yield* Effect.timeoutOption(Queue.take(queue), 20)
+                world.note(`fiber ${i}`, "app.got", got._tag === "Some" ? String(got.value) : "nothing")
+              }
+            })
+          )
+        )
+        world.note("", "app.entropy", Buffer.from(yield* entropy.randomBytes(8)).toString("hex"))
+        yield* Effect.forEach(fibers, Fiber.join)
+      })
+    )
     assert.strictEqual(outcome._tag, "Done")
     return world
   }
@@ -60,14 +77,25 @@ describe("World", () => {
   it("one seed is one history, to the byte; another is another; shuffling explores others", () => {
     assert.strictEqual(busy(7, false).trace.hash(), busy(7, false).trace.hash())
     assert.strictEqual(busy(7, true).trace.hash(), busy(7, true).trace.hash())
-    assert.strictEqual(new Set([busy(7, false), busy(8, false), busy(7, true), busy(8, true)].map((world) => world.trace.hash())).size, 4)
+    assert.strictEqual(
+      new Set([busy(7, false), busy(8, false), busy(7, true), busy(8, true)].map((world) => world.trace.hash())).size,
+      4
+    )
   })
 
   it("a paused place does not run, and catches up when it is resumed", () => {
     const world = new World({ seed: 1 })
     const place = world.place("node")
     const ticks: Array<number> = []
-    world.fork(place, Effect.forever(Effect.andThen(Effect.sleep(100), Effect.sync(() => ticks.push(world.timeline.now)))))
+    world.fork(
+      place,
+      Effect.forever(
+        Effect.andThen(
+          Effect.sleep(100),
+          Effect.sync(() => ticks.push(world.timeline.now))
+        )
+      )
+    )
     world.timeline.after(250, () => place.scheduler.pause())
     world.timeline.after(1000, () => place.scheduler.resume())
     run(world, Effect.sleep(1250))
@@ -89,13 +117,18 @@ describe("World", () => {
 
   it("an interrupted sleeper leaves nothing on the timeline", () => {
     const world = new World({ seed: 1 })
-    run(world, Effect.gen(function*() {
-      const gate = yield* Deferred.make<void>()
-      const fibers = yield* Effect.forEach(Array.from({ length: 5000 }), () => Effect.forkChild(Effect.sleep("1 day")))
-      yield* Effect.sleep(1)
-      yield* Fiber.interruptAll(fibers)
-      yield* Deferred.succeed(gate, undefined)
-    }))
+    run(
+      world,
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        const fibers = yield* Effect.forEach(Array.from({ length: 5000 }), () =>
+          Effect.forkChild(Effect.sleep("1 day"))
+        )
+        yield* Effect.sleep(1)
+        yield* Fiber.interruptAll(fibers)
+        yield* Deferred.succeed(gate, undefined)
+      })
+    )
     assert.strictEqual(world.timeline.pending, 0)
   })
 })
@@ -114,8 +147,13 @@ describe("Timeline", () => {
       if (i % 3 === 0) timer.cancel()
       else expected.push([at, i])
     }
-    while (timeline.step(100)) { /* to the end */ }
-    assert.deepStrictEqual(seen, expected.toSorted((a, b) => a[0] - b[0] || a[1] - b[1]).map(([at, i]) => `${at} ${i}`))
+    while (timeline.step(100)) {
+      /* to the end */
+    }
+    assert.deepStrictEqual(
+      seen,
+      expected.toSorted((a, b) => a[0] - b[0] || a[1] - b[1]).map(([at, i]) => `${at} ${i}`)
+    )
   })
 })
 

@@ -47,23 +47,29 @@ type Wake = (effect: Effect.Effect<void>) => void
 
 /** Fibers that wait for one condition. They check it again themselves: being woken promises nothing. */
 class Waiters {
-  private readonly waiting = new Set<Wake>()
+  /** Made when somebody waits for the first time: for most conditions of most connections nobody does. */
+  private waiting: Set<Wake> | undefined
 
-  readonly wait: Effect.Effect<void> = Effect.callback((resume) => {
-    this.waiting.add(resume)
-    return Effect.sync(() => this.waiting.delete(resume))
-  })
+  get wait(): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const waiting = (this.waiting ??= new Set())
+      waiting.add(resume)
+      return Effect.sync(() => waiting.delete(resume))
+    })
+  }
 
   get size(): number {
-    return this.waiting.size
+    return this.waiting?.size ?? 0
   }
 
   /** Wakes those who came first, at most `count`. Who waits again meanwhile is not woken again. */
   wake(count = Number.POSITIVE_INFINITY): void {
-    for (let left = Math.min(count, this.waiting.size); left > 0; left -= 1) {
-      const [resume] = this.waiting
+    const { waiting } = this
+    if (waiting === undefined) return
+    for (let left = Math.min(count, waiting.size); left > 0; left -= 1) {
+      const [resume] = waiting
       if (resume === undefined) return
-      this.waiting.delete(resume)
+      waiting.delete(resume)
       resume(Effect.void)
     }
   }
@@ -211,7 +217,7 @@ class Driver implements Stream.Carrier {
       this.pingers.wake()
       if (!this.keeping) {
         this.keeping = true
-        this.fork(this.keeper)
+        this.fork(this.keeper(session.ended))
       }
     }
     this.inTurn = false
@@ -231,68 +237,79 @@ class Driver implements Stream.Carrier {
   // --- Fibers --------------------------------------------------------------
 
   /** Feeds the core until nothing more comes; after the session's end it only drops what comes. */
-  readonly reader: Effect.Effect<void> = Effect.suspend(() => this.read()).pipe(
-    Effect.catch((error) => Effect.sync(() => {
-      this.sendFailed = true
-      this.session.end({ _tag: "Closed", detail: error.message })
-    })),
-    Effect.andThen(Effect.sync(() => {
-      this.remoteEnded = true
-      this.settle()
-      this.senders.wake()
-    }))
-  )
+  get reader(): Effect.Effect<void> {
+    return Driver.read(this).pipe(
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          this.sendFailed = true
+          this.session.end({ _tag: "Closed", detail: error.message })
+        })
+      ),
+      Effect.andThen(
+        Effect.sync(() => {
+          this.remoteEnded = true
+          this.settle()
+          this.senders.wake()
+        })
+      )
+    )
+  }
 
-  private readonly read = Effect.fnUntraced(function*(this: Driver) {
-    const most = this.options.limits.outputHighWater * 2
+  private static readonly read = Effect.fnUntraced(function* (driver: Driver) {
+    const { connection, session } = driver
+    const most = driver.options.limits.outputHighWater * 2
     for (let batch = 1; ; batch += 1) {
-      const bytes = this.connection.tryRead()
+      const bytes = connection.tryRead()
       if (bytes === undefined) {
-        yield* this.connection.readable
+        yield* connection.readable
         continue
       }
       if (bytes === null) break
-      const pongs = this.session.liveness.pongs
-      this.session.receive(bytes, this.now())
-      this.settle()
-      if (this.session.liveness.pongs !== pongs) this.pingers.wake()
+      const pongs = session.liveness.pongs
+      session.receive(bytes, driver.now())
+      driver.settle()
+      if (session.liveness.pongs !== pongs) driver.pingers.wake()
       // A remote that does not read what its frames ask for is not read from either.
-      while (this.blocked && this.session.ended === undefined && this.session.outputSize > most) {
-        yield* this.senders.wait
+      while (driver.blocked && session.ended === undefined && session.outputSize > most) {
+        yield* driver.senders.wait
       }
       if (batch % batchesPerTurn === 0) yield* Effect.yieldNow
     }
-    this.session.end(
-      this.session.remoteGoAway === undefined
+    session.end(
+      session.remoteGoAway === undefined
         ? { _tag: "Closed", detail: "the remote closed the connection" }
-        : { _tag: "RemoteGoAway", code: this.session.remoteGoAway }
+        : { _tag: "RemoteGoAway", code: session.remoteGoAway }
     )
-  }).bind(this)
+  })
 
   /** Goes on sending when the connection takes more again, until it has taken all. */
-  private readonly sender: Effect.Effect<void> = Effect.suspend(() => this.resend()).pipe(
-    Effect.catch((error) => Effect.sync(() => {
-      this.sendFailed = true
-      this.session.end({ _tag: "Closed", detail: error.message })
-      this.settle()
-      this.senders.wake()
-    }))
-  )
+  private get sender(): Effect.Effect<void> {
+    return Driver.resend(this).pipe(
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          this.sendFailed = true
+          this.session.end({ _tag: "Closed", detail: error.message })
+          this.settle()
+          this.senders.wake()
+        })
+      )
+    )
+  }
 
-  private readonly resend = Effect.fnUntraced(function*(this: Driver) {
-    while (this.blocked) {
-      yield* this.connection.writable
-      this.blocked = false
-      this.settle()
-      this.senders.wake()
+  private static readonly resend = Effect.fnUntraced(function* (driver: Driver) {
+    while (driver.blocked) {
+      yield* driver.connection.writable
+      driver.blocked = false
+      driver.settle()
+      driver.senders.wake()
     }
-    this.sending = false
-  }).bind(this)
+    driver.sending = false
+  })
 
   /** Ends the sender, if there is one. */
-  readonly stopSending: Effect.Effect<void> = Effect.suspend(() =>
-    this.lastSender === undefined ? Effect.void : Fiber.interrupt(this.lastSender)
-  )
+  get stopSending(): Effect.Effect<void> {
+    return this.lastSender === undefined ? Effect.void : Fiber.interrupt(this.lastSender)
+  }
 
   /** Asks a silent remote whether it lives. */
   readonly ticker: Effect.Effect<void> = Effect.suspend(() => {
@@ -305,24 +322,24 @@ class Driver implements Stream.Carrier {
   })
 
   /** After the end of the session, ends the connection. */
-  private readonly keeper: Effect.Effect<void> = Effect.suspend(() => {
-    const end = this.session.ended
-    if (end === undefined) return Effect.void
+  private keeper(end: SessionEnd): Effect.Effect<void> {
     // To a remote that is gone there is nothing to say.
     const goodbye = end._tag === "KeepAliveTimeout" ? Effect.void : this.goodbye
     return goodbye.pipe(
       Effect.timeoutOption(this.options.closeGraceMs),
       Effect.ignore,
-      Effect.andThen(Effect.sync(() => {
-        const reason = reasonOf(end)
-        this.connection.reset(`${protocol}: the session has ended`)
-        Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
-      }))
+      Effect.andThen(
+        Effect.sync(() => {
+          const reason = reasonOf(end)
+          this.connection.reset(`${protocol}: the session has ended`)
+          Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
+        })
+      )
     )
-  })
+  }
 
   /** Sends what is left, closes the writing side, and waits until the remote has closed its own. */
-  private readonly goodbye = Effect.suspend(() => {
+  private get goodbye(): Effect.Effect<void> {
     const sent: Effect.Effect<void> = Effect.suspend(() =>
       this.blocked && !this.sendFailed ? Effect.andThen(this.senders.wait, sent) : Effect.void
     )
@@ -330,7 +347,7 @@ class Driver implements Stream.Carrier {
       this.remoteEnded ? Effect.void : Effect.andThen(this.senders.wait, answered)
     )
     return sent.pipe(Effect.andThen(Effect.ignore(this.connection.closeWrite)), Effect.andThen(answered))
-  })
+  }
 
   // --- What users ask for --------------------------------------------------
 
@@ -377,7 +394,7 @@ class Driver implements Stream.Carrier {
 }
 
 /** Multiplexes `connection` until the scope closes; the connection ends with it. */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   connection: ByteStream,
   options: ConnectionOptions
 ): Effect.fn.Return<MuxedConnection, never, Scope.Scope> {

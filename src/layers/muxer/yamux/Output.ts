@@ -88,7 +88,8 @@ export class Output {
       this.first = 0
     }
     // A large slab is for a burst: an idle session should not hold it.
-    if (this.slab !== undefined && this.slab.length > smallSlab && this.slabUsed * 2 > this.slab.length) this.slab = undefined
+    if (this.slab !== undefined && this.slab.length > smallSlab && this.slabUsed * 2 > this.slab.length)
+      this.slab = undefined
     return true
   }
 

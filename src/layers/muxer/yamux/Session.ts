@@ -170,7 +170,7 @@ export class Session {
     const room = this.limits.outputHighWater - this.output.size
     const taken = Math.max(0, Math.min(wanted, this.turns.allow(stream, room)))
     this.turns.wrote(stream, taken, taken < wanted)
-    for (let at = 0; at < taken; ) {
+    for (let at = 0; at < taken;) {
       const end = Math.min(taken, at + Frame.maxPayload)
       const payload = at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end)
       this.output.frame(Frame.typeData, this.openFlag(stream), stream.id, payload)

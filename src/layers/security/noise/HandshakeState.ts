@@ -147,9 +147,10 @@ export class HandshakeState {
   private finish(): void {
     if (this.next < messages.length) return
     const [fromInitiator, fromResponder] = this.symmetric.split()
-    this.ciphers = this.role === "initiator"
-      ? { send: fromInitiator, receive: fromResponder }
-      : { send: fromResponder, receive: fromInitiator }
+    this.ciphers =
+      this.role === "initiator"
+        ? { send: fromInitiator, receive: fromResponder }
+        : { send: fromResponder, receive: fromInitiator }
   }
 
   /** The token names the initiator's key first. */

@@ -19,11 +19,7 @@ const prefix = Bytes.fromUtf8("noise-libp2p-static-key:")
 export const signedBytes = (staticKey: Uint8Array): Uint8Array => Bytes.concat([prefix, staticKey])
 
 /** The payload of a handshake message. Without muxers it has no extensions. */
-export const encode = (
-  identity: Keys.PublicKey,
-  signature: Uint8Array,
-  muxers: ReadonlyArray<string>
-): Uint8Array =>
+export const encode = (identity: Keys.PublicKey, signature: Uint8Array, muxers: ReadonlyArray<string>): Uint8Array =>
   NoisePayload.encode({
     identityKey: Keys.encodePublicKey(identity),
     identitySig: signature,
@@ -65,7 +61,5 @@ export const check = (
 }
 
 /** The first of the initiator's muxers that the responder has too. */
-export const chooseMuxer = (
-  initiator: ReadonlyArray<string>,
-  responder: ReadonlyArray<string>
-): string | undefined => initiator.find((muxer) => responder.includes(muxer))
+export const chooseMuxer = (initiator: ReadonlyArray<string>, responder: ReadonlyArray<string>): string | undefined =>
+  initiator.find((muxer) => responder.includes(muxer))

@@ -57,7 +57,10 @@ class NegotiatedStream implements ByteStream {
     while (this.pending !== undefined) {
       const bytes = this.inner.tryRead()
       if (bytes === undefined) return undefined
-      if (bytes === null) return this.fail(new StreamError({ reason: new UnexpectedEnd({ detail: `before an answer to ${this.proposed.join(", ")}` }) }))
+      if (bytes === null)
+        return this.fail(
+          new StreamError({ reason: new UnexpectedEnd({ detail: `before an answer to ${this.proposed.join(", ")}` }) })
+        )
       const step = this.pending.receive(bytes)
       if (step._tag === "Failed") return this.fail(toStreamError(step.failure, this.proposed))
       if (step._tag === "Selected") {
@@ -69,7 +72,11 @@ class NegotiatedStream implements ByteStream {
   }
 
   get readable(): Effect.Effect<void, StreamError> {
-    return this.error !== undefined ? Effect.fail(this.error) : this.rest !== undefined ? Effect.void : this.inner.readable
+    return this.error !== undefined
+      ? Effect.fail(this.error)
+      : this.rest !== undefined
+        ? Effect.void
+        : this.inner.readable
   }
 
   tryWrite(bytes: Uint8Array): number {
@@ -102,9 +109,10 @@ class NegotiatedStream implements ByteStream {
 
 const toStreamError = (failure: Failure, proposed: ReadonlyArray<string>): StreamError =>
   new StreamError({
-    reason: failure._tag === "NotSupported"
-      ? new ProtocolNotSupported({ protocols: proposed })
-      : new ProtocolViolation({ layer: "multistream-select", detail: failure.detail })
+    reason:
+      failure._tag === "NotSupported"
+        ? new ProtocolNotSupported({ protocols: proposed })
+        : new ProtocolViolation({ layer: "multistream-select", detail: failure.detail })
   })
 
 /** A stream and the protocol that is spoken on it. */
@@ -149,11 +157,7 @@ const put = (stream: ByteStream, bytes: Uint8Array): Effect.Effect<void, Negotia
   })
 
 /** Runs either end to its verdict. Bytes of a batch that was lent are copied before it is left. */
-const run = Effect.fnUntraced(function*(
-  stream: ByteStream,
-  core: Dialer | Listener,
-  proposed: ReadonlyArray<string>
-) {
+const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | Listener, proposed: ReadonlyArray<string>) {
   for (;;) {
     const output = core.takeOutput()
     if (output.length > 0) {
@@ -190,10 +194,7 @@ export const propose = (
         protocol: only,
         stream: new NegotiatedStream(stream, { pending: dialer, proposed: protocols })
       }
-      return put(stream, dialer.takeOutput()).pipe(
-        Effect.as(negotiated),
-        Effect.mapError(negotiationError(protocols))
-      )
+      return put(stream, dialer.takeOutput()).pipe(Effect.as(negotiated), Effect.mapError(negotiationError(protocols)))
     }
     return Effect.mapError(run(stream, dialer, protocols), negotiationError(protocols))
   })

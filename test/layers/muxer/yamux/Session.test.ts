@@ -7,7 +7,8 @@ import type { StreamState } from "../../../../src/layers/muxer/yamux/StreamState
 const KiB = 1024
 const window = 256 * KiB
 
-const make = (client: boolean, limits: Partial<Limits> = {}): Session => new Session(client, { ...defaults, ...limits }, 0)
+const make = (client: boolean, limits: Partial<Limits> = {}): Session =>
+  new Session(client, { ...defaults, ...limits }, 0)
 
 /** All that waits to be sent. */
 const output = (session: Session): Uint8Array => {
@@ -20,7 +21,10 @@ const output = (session: Session): Uint8Array => {
 }
 
 /** In hexadecimal, a space after every four bytes. */
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex").replace(/.{8}(?=.)/g, "$& ")
+const hex = (bytes: Uint8Array): string =>
+  Buffer.from(bytes)
+    .toString("hex")
+    .replace(/.{8}(?=.)/g, "$& ")
 
 /** A frame, with as much payload as its length says if it is a data frame. */
 const frame = (type: number, flags: number, id: number, length: number, payload?: Uint8Array): Uint8Array => {
@@ -216,12 +220,18 @@ describe("what is legal though odd", () => {
   it("zero window updates, two ends, flags on unknown streams, stray data", () => {
     const server = make(false)
     server.receive(frame(update, syn, 1, 0), 0)
-    for (
-      const bytes of [
-        frame(update, 0, 1, 0), frame(data, 0, 1, 0), frame(update, fin, 1, 0), frame(data, fin, 1, 0), frame(update, 0, 1, 5),
-        frame(update, rst, 9, 0), frame(data, fin, 9, 10), frame(update, ack, 2, 1), frame(ping, ack, 0, 99)
-      ]
-    ) assert.isUndefined(server.receive(bytes, 0))
+    for (const bytes of [
+      frame(update, 0, 1, 0),
+      frame(data, 0, 1, 0),
+      frame(update, fin, 1, 0),
+      frame(data, fin, 1, 0),
+      frame(update, 0, 1, 5),
+      frame(update, rst, 9, 0),
+      frame(data, fin, 9, 10),
+      frame(update, ack, 2, 1),
+      frame(ping, ack, 0, 99)
+    ])
+      assert.isUndefined(server.receive(bytes, 0))
     assert.strictEqual(server.streamCount, 1)
     assert.strictEqual(server.counts.strayBytes, 10)
   })
@@ -376,7 +386,10 @@ describe("turns", () => {
     assert.strictEqual(client.write(second, big), 0)
     output(client)
     client.grantTurns()
-    assert.deepStrictEqual(client.takeTouched().map((stream) => stream.id), [second.id, third.id])
+    assert.deepStrictEqual(
+      client.takeTouched().map((stream) => stream.id),
+      [second.id, third.id]
+    )
   })
 })
 
@@ -427,7 +440,10 @@ describe("windows", () => {
   })
   it("grow together up to the bound of a connection", () => {
     const sizes = readFor({ maxWindowGrowth: 1_000_000 }, 5, 20)
-    assert.strictEqual(sizes.reduce((sum, size) => sum + size - window, 0), 1_000_000)
+    assert.strictEqual(
+      sizes.reduce((sum, size) => sum + size - window, 0),
+      1_000_000
+    )
   })
 })
 
@@ -597,9 +613,14 @@ describe("random", () => {
     assert.deepStrictEqual([sides[0].streamCount, sides[1].streamCount], [0, 0])
   }
 
-  it.prop("two sessions carry everything in order, overdraw no window, leave nothing", { seed: Schema.Int }, ({ seed }) => {
-    check(seed)
-  }, { arbitrary: { runs: 40 } })
+  it.prop(
+    "two sessions carry everything in order, overdraw no window, leave nothing",
+    { seed: Schema.Int },
+    ({ seed }) => {
+      check(seed)
+    },
+    { arbitrary: { runs: 40 } }
+  )
 
   it("any bytes: never a throw, never unbounded", () => {
     for (let seed = 0; seed < 3000; seed++) {
@@ -607,9 +628,16 @@ describe("random", () => {
       const session = make(seed % 2 === 0)
       for (let frames = 0; frames < 60 && session.ended === undefined; frames++) {
         const pick = (most: number) => Math.floor(next() * most)
-        const bytes = next() < 0.05
-          ? Uint8Array.from({ length: pick(64) }, () => pick(256))
-          : frame(pick(next() < 0.02 ? 6 : 4), pick(16), pick(8), next() < 0.1 ? pick(2 ** 32) : pick(200), new Uint8Array(pick(200)))
+        const bytes =
+          next() < 0.05
+            ? Uint8Array.from({ length: pick(64) }, () => pick(256))
+            : frame(
+                pick(next() < 0.02 ? 6 : 4),
+                pick(16),
+                pick(8),
+                next() < 0.1 ? pick(2 ** 32) : pick(200),
+                new Uint8Array(pick(200))
+              )
         for (let at = 0; at < bytes.length;) {
           const end = at + 1 + pick(40)
           session.receive(bytes.subarray(at, end), frames)

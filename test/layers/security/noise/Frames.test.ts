@@ -21,8 +21,9 @@ const read = (bytes: Uint8Array, sizes: ReadonlyArray<number>) => {
 }
 
 describe("FrameReader", () => {
-  const messages = [0, 1, 2, 15, 300, 5000, 4096, 4097, 65535, 0, 0, 7, 65535, 40]
-    .map((size) => Uint8Array.from({ length: size }, (_, i) => i + size))
+  const messages = [0, 1, 2, 15, 300, 5000, 4096, 4097, 65535, 0, 0, 7, 65535, 40].map((size) =>
+    Uint8Array.from({ length: size }, (_, i) => i + size)
+  )
   const bytes = Bytes.concat(messages.map(frame))
 
   for (const sizes of [[1], [2], [3], [1000], [1, 2, 3, 70_000], [65_536], [200_000]]) {

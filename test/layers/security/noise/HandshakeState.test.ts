@@ -33,7 +33,10 @@ const started = () => {
 }
 
 describe("published vectors of Noise_XX_25519_ChaChaPoly_SHA256", () => {
-  const layers: ReadonlyArray<readonly [string, NoiseCrypto]> = [["Node", crypto], ["noble", NobleCrypto.make()]]
+  const layers: ReadonlyArray<readonly [string, NoiseCrypto]> = [
+    ["Node", crypto],
+    ["noble", NobleCrypto.make()]
+  ]
   for (const [name, layer] of layers) {
     for (const vector of vectors) {
       it(`${vector.source}, ${name}`, () => {
@@ -49,9 +52,8 @@ describe("published vectors of Noise_XX_25519_ChaChaPoly_SHA256", () => {
         vector.messages.forEach((message, i) => {
           const [from, to] = i % 2 === 0 ? [initiator, responder] : [responder, initiator]
           const payload = hex(message.payload)
-          const sealed = i < 3
-            ? get(from.write(payload))
-            : from.ciphers?.send.encrypt(nothing, [payload]) ?? assert.fail()
+          const sealed =
+            i < 3 ? get(from.write(payload)) : (from.ciphers?.send.encrypt(nothing, [payload]) ?? assert.fail())
           assert.strictEqual(Bytes.toHex(sealed), message.ciphertext)
           const opened = i < 3 ? get(to.read(sealed)) : to.ciphers?.receive.decrypt(nothing, sealed)
           assert.deepStrictEqual(opened, payload)
@@ -155,7 +157,10 @@ describe("HandshakeState", () => {
     const { initiator, second } = started()
     const first = initiator.read(second.subarray(1))
     assert.deepStrictEqual(initiator.read(second), first)
-    assert.deepStrictEqual(initiator.write(nothing), Result.fail(Result.isFailure(first) ? first.failure : assert.fail()))
+    assert.deepStrictEqual(
+      initiator.write(nothing),
+      Result.fail(Result.isFailure(first) ? first.failure : assert.fail())
+    )
     assert.isUndefined(initiator.ciphers)
   })
 

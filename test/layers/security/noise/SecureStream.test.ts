@@ -15,7 +15,7 @@ const nothing = new Uint8Array(0)
 
 /** A secured stream over one end of a pipe, and the bare other end with the ciphers that belong to it. */
 const make = (options?: Pipe.Options & { readonly early?: Uint8Array; readonly counter?: number }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const [raw, remote] = yield* Pipe.pair(options)
     const stream = new SecureStream({
       raw,
@@ -38,7 +38,7 @@ const at = (i: number): Uint8Array => sealed[i] ?? assert.fail()
 
 /** What can be read before the stream fails, and how it fails. */
 const readUntilFailure = (stream: SecureStream) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const got: Array<number> = []
     for (;;) {
       const next = yield* Effect.result(ByteStream.read(stream))
@@ -53,21 +53,23 @@ const send = (remote: ByteStream.ByteStream, ...bytes: ReadonlyArray<Uint8Array>
 
 describe("SecureStream: what a remote may do to it", () => {
   it.live("messages of one batch are all delivered", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { remote, stream } = yield* make()
       yield* send(remote, ...sealed)
       yield* remote.closeWrite
       assert.deepStrictEqual(yield* readUntilFailure(stream), { got: [1, 2, 2, 3, 3, 3], reason: undefined })
       assert.isNull(stream.tryRead())
-    }))
+    })
+  )
 
   it.live("early bytes come first, a message cut in two among them", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { remote, stream } = yield* make({ early: Bytes.concat([at(0), at(1).subarray(0, 5)]) })
       yield* send(remote, at(1).subarray(5), at(2))
       yield* remote.closeWrite
       assert.deepStrictEqual((yield* readUntilFailure(stream)).got, [1, 2, 2, 3, 3, 3])
-    }))
+    })
+  )
 
   const broken: ReadonlyArray<readonly [string, ReadonlyArray<Uint8Array>, ReadonlyArray<number>]> = [
     ["a tampered message", [at(0), Uint8Array.from(at(1), (byte, i) => (i === 3 ? byte ^ 1 : byte)), at(2)], [1]],
@@ -81,7 +83,7 @@ describe("SecureStream: what a remote may do to it", () => {
   ]
   for (const [title, bytes, got] of broken) {
     it.live(`${title} breaks the stream, after what authenticated before it, and resets the raw one`, () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { raw, remote, stream } = yield* make()
         yield* send(remote, ...bytes)
         const outcome = yield* readUntilFailure(stream)
@@ -91,11 +93,12 @@ describe("SecureStream: what a remote may do to it", () => {
         assert.strictEqual(stream.tryWrite(one), 0)
         assert.strictEqual(yield* streamFailure(stream.writable), "ProtocolViolation")
         assert.isUndefined(stream.tryRead())
-      }))
+      })
+    )
   }
 
   it.live("a cut inside a message is told from an end between messages, at every byte", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (let n = 0; n <= at(0).length; n++) {
         const { remote, stream } = yield* make()
         yield* send(remote, at(0).subarray(0, n))
@@ -103,20 +106,22 @@ describe("SecureStream: what a remote may do to it", () => {
         const { reason } = yield* readUntilFailure(stream)
         assert.strictEqual(reason?._tag, n === 0 || n === at(0).length ? undefined : "UnexpectedEnd", `${n} bytes`)
       }
-    }))
+    })
+  )
 
   it.live("messages without content are not delivered, and do no harm", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { remote, stream } = yield* make()
       yield* send(remote, ...messages(nothing, nothing, one, nothing))
       yield* remote.closeWrite
       assert.deepStrictEqual(yield* readUntilFailure(stream), { got: [1], reason: undefined })
-    }))
+    })
+  )
 })
 
 describe("SecureStream: what it writes", () => {
   it.live("parts written in a turn become one message", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { receive, remote, stream } = yield* make()
       for (const part of [one, two, pattern(5000), three]) assert.strictEqual(stream.tryWrite(part), part.length)
       stream.flush()
@@ -124,10 +129,11 @@ describe("SecureStream: what it writes", () => {
       const got = yield* readSome(remote, whole.length + 18)
       assert.strictEqual((got[0] ?? 0) * 256 + (got[1] ?? 0), whole.length + 16)
       assert.deepStrictEqual(receive.decrypt(nothing, got.subarray(2)), whole)
-    }))
+    })
+  )
 
   it.live("no message is longer than the protocol allows", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { receive, remote, stream } = yield* make({ capacity: 1_000_000 })
       assert.strictEqual(stream.tryWrite(pattern(65_520)), 65_520)
       stream.flush()
@@ -135,19 +141,21 @@ describe("SecureStream: what it writes", () => {
       assert.deepStrictEqual(got.subarray(0, 2), Uint8Array.of(0xff, 0xff))
       assert.strictEqual(receive.decrypt(nothing, got.subarray(2, 65_537))?.length, 65_519)
       assert.strictEqual(receive.decrypt(nothing, got.subarray(65_539))?.length, 1)
-    }))
+    })
+  )
 
   it.live("nothing is sent when nothing was written", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { remote, stream } = yield* make()
       stream.flush()
       assert.strictEqual(stream.tryWrite(nothing), 0)
       yield* Effect.yieldNow
       assert.isUndefined(remote.tryRead())
-    }))
+    })
+  )
 
   it.live("what the raw stream had no room for is sent without anybody waiting for it", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { receive, remote, stream } = yield* make({ capacity: 10 })
       stream.tryWrite(pattern(1000))
       stream.flush()
@@ -156,10 +164,11 @@ describe("SecureStream: what it writes", () => {
       assert.deepStrictEqual(receive.decrypt(nothing, got.subarray(2)), pattern(1000))
       yield* stream.writable
       assert.strictEqual(stream.tryWrite(one), 1)
-    }))
+    })
+  )
 
   it.live("an exhausted key ends the stream", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { raw, stream } = yield* make({ counter: maxCounter - 1 })
       stream.tryWrite(one)
       stream.flush()
@@ -168,15 +177,17 @@ describe("SecureStream: what it writes", () => {
       assert.strictEqual(stream.tryWrite(one), 0)
       assert.strictEqual(yield* streamFailure(stream.writable), "ResetLocally")
       assert.strictEqual(yield* streamFailure(raw.readable), "ResetLocally")
-    }))
+    })
+  )
 
   it.live("a remote that goes away fails the writer that waits", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { remote, stream } = yield* make({ capacity: 10 })
       const writing = yield* Effect.forkChild(Effect.flip(ByteStream.write(stream, pattern(200_000))), {
         startImmediately: true
       })
       remote.reset("gone")
       assert.strictEqual((yield* Fiber.join(writing)).reason._tag, "ResetByPeer")
-    }))
+    })
+  )
 })

@@ -2,14 +2,24 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import * as Bytes from "../../../../src/data/Bytes.ts"
 import * as Varint from "../../../../src/data/Varint.ts"
-import { Dialer, header, Listener, maxMessageSize, maxProposals, type Step } from "../../../../src/layers/swarm/negotiation/Multistream.ts"
+import {
+  Dialer,
+  header,
+  Listener,
+  maxMessageSize,
+  maxProposals,
+  type Step
+} from "../../../../src/layers/swarm/negotiation/Multistream.ts"
 
 const line = (text: string) => {
   const bytes = Bytes.fromUtf8(`${text}\n`)
   return Bytes.concat([Varint.encode(bytes.length), bytes])
 }
 const listener = (...protocols: ReadonlyArray<string>) =>
-  new Listener((protocol) => protocols.includes(protocol), () => protocols)
+  new Listener(
+    (protocol) => protocols.includes(protocol),
+    () => protocols
+  )
 
 const detail = (step: Step) =>
   step._tag === "Failed" && step.failure._tag === "Malformed" ? step.failure.detail : step._tag
@@ -21,9 +31,11 @@ const converse = (dialer: Dialer, answering: Listener, size: number) => {
   let rounds = 0
   for (; rounds < 100; rounds++) {
     const toListener = dialer.takeOutput()
-    for (let i = 0; i < toListener.length && fromListener._tag === "More"; i += size) fromListener = answering.receive(toListener.slice(i, i + size))
+    for (let i = 0; i < toListener.length && fromListener._tag === "More"; i += size)
+      fromListener = answering.receive(toListener.slice(i, i + size))
     const toDialer = answering.takeOutput()
-    for (let i = 0; i < toDialer.length && fromDialer._tag === "More"; i += size) fromDialer = dialer.receive(toDialer.slice(i, i + size))
+    for (let i = 0; i < toDialer.length && fromDialer._tag === "More"; i += size)
+      fromDialer = dialer.receive(toDialer.slice(i, i + size))
     if (fromDialer._tag !== "More") break
   }
   return { fromDialer, fromListener, rounds: rounds + 1 }
@@ -91,10 +103,14 @@ describe("multistream-select", () => {
 
   it("refuses a varint that never ends, an empty message, a missing line feed and a wrong header", () => {
     assert.include(detail(listener("/a").receive(new Uint8Array(12).fill(0xff))), "too long")
-    const after = (...bytes: ReadonlyArray<number>) => detail(listener("/a").receive(Bytes.concat([line(header), Uint8Array.from(bytes)])))
+    const after = (...bytes: ReadonlyArray<number>) =>
+      detail(listener("/a").receive(Bytes.concat([line(header), Uint8Array.from(bytes)])))
     assert.include(after(0), "an empty message")
     assert.include(after(2, 0x61, 0x62), "without a line feed")
-    assert.include(detail(listener("/a").receive(Bytes.fromUtf8("GET / HTTP/1.1"))), "no /multistream/1.0.0 at its beginning")
+    assert.include(
+      detail(listener("/a").receive(Bytes.fromUtf8("GET / HTTP/1.1"))),
+      "no /multistream/1.0.0 at its beginning"
+    )
     assert.include(detail(listener("/a").receive(line("/multistream/2.0.0"))), "where /multistream/1.0.0 was due")
   })
 
@@ -114,5 +130,6 @@ describe("multistream-select", () => {
     Effect.sync(() => {
       assert.include(["More", "Failed", "Selected"], listener("/a").receive(bytes)._tag)
       assert.include(["More", "Failed", "Selected"], new Dialer(["/a", "/b"]).receive(bytes)._tag)
-    }))
+    })
+  )
 })
