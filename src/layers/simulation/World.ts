@@ -16,6 +16,8 @@ export interface WorldOptions {
   /** Explore interleavings: run what is runnable in an order drawn from the seed. Default false: in order. */
   readonly shuffle?: boolean | undefined
   readonly trace?: TraceOptions | undefined
+  /** Turns without time passing after which the run has failed: fibers that wake each other for ever. Default 5 million. */
+  readonly maxTurnsAtOnce?: number | undefined
 }
 
 /** Where the fibers of one node, or of the program that watches them, run. */
@@ -44,12 +46,14 @@ export class World {
   readonly trace: Trace
   /** Called after every event; a text is a problem, and ends the run. */
   readonly checks = new Set<() => string | undefined>()
+  private readonly maxTurnsAtOnce: number
   private problem: string | undefined
 
   constructor(options: WorldOptions) {
     this.random = new Prng(`seed ${options.seed}`)
     this.queue = new RunQueue(options.shuffle === true ? this.random.fork("order") : undefined)
     this.trace = new Trace(options.trace)
+    this.maxTurnsAtOnce = options.maxTurnsAtOnce ?? 5_000_000
   }
 
   /** Turns of fibers and events of the timeline so far. */
@@ -96,8 +100,12 @@ export class World {
   *run<A, E>(fiber: Fiber.Fiber<A, E>, untilMs: number): Generator<void, Outcome<A, E>> {
     const { queue, timeline } = this
     for (let turns = 1; ; turns++) {
+      // All that can run now, runs now.
+      const until = queue.steps + this.maxTurnsAtOnce
       while (queue.step()) {
-        // All that can run now, runs now.
+        if (queue.steps < until) continue
+        this.fail(`${this.maxTurnsAtOnce} turns without time passing: something spins`)
+        break
       }
       for (const check of this.checks) {
         const problem = check()

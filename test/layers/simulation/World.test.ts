@@ -28,6 +28,11 @@ describe("World", () => {
     assert.strictEqual(run(new World({ seed: 1 }), Effect.forever(Effect.sleep("1 second")), 10_000)._tag, "OutOfTime")
   })
 
+  it("fibers that spin are a problem, and not a run without end", () => {
+    const outcome = run(new World({ seed: 1, maxTurnsAtOnce: 10_000 }), Effect.forever(Effect.yieldNow))
+    assert.include(outcome._tag === "CheckFailed" ? outcome.problem : outcome._tag, "something spins")
+  })
+
   it("a failed check ends the run with the problem, at the event that broke it", () => {
     const world = new World({ seed: 1 })
     let value = 0
