@@ -2,7 +2,7 @@
  * Identity kept in a file: the same peer at each start. The first start makes
  * an Ed25519 key there.
  */
-import { Effect, type FileSystem, Layer, type Path } from "effect"
+import { Effect, type FileSystem, Layer, Path } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import { Crypto, type CryptoError } from "../../services/Crypto.ts"
 import { Identity, IdentityError } from "../../services/Identity.ts"
@@ -34,7 +34,10 @@ const create = Effect.fnUntraced(function* (options: Options) {
  */
 export const make = (options: Options): Effect.Effect<Identity["Service"], IdentityError | CryptoError, Requirements> =>
   Effect.gen(function* () {
-    const privateKey = (yield* KeyFile.read(options)) ?? (yield* create(options))
+    const found = yield* KeyFile.read(options)
+    // Whoever made the file may have died before its name was safe; from here on this node is that peer.
+    if (found !== undefined) yield* KeyFile.syncFolder((yield* Path.Path).dirname(options.path))
+    const privateKey = found ?? (yield* create(options))
     return yield* Effect.mapError(
       FromKey.make(privateKey),
       (error) =>

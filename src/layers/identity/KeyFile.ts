@@ -74,7 +74,7 @@ export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
 })
 
 /** Syncs a folder, so that a new name in it outlives a power cut; not every system can. */
-const syncFolder = (folder: string) =>
+export const syncFolder = (folder: string) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     yield* (yield* fs.open(folder, { flag: "r" })).sync

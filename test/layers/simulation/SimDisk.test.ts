@@ -378,8 +378,6 @@ describe("SimDisk: a key file", () => {
             // Who has once been told who it is, is that for good.
             if (reached !== undefined && Exit.isSuccess(reached) && reached.value._tag === "Success")
               assert.strictEqual(second, reached.value.success)
-            // What a dead process linked and did not sync, the kernel writes back in a few seconds.
-            if (mode === "kept") disk.flush()
             disk.crash("torn")
             assert.strictEqual(yield* start(disk.mount(), entropy), second, `seed ${seed}, step ${step}`)
             if (reached !== undefined) break
