@@ -37,15 +37,20 @@ export class DeadlineExceeded extends Schema.TaggedClass<DeadlineExceeded>()("De
 /** A name could not be resolved to addresses of the peer. */
 export class UnresolvedName extends Schema.TaggedClass<UnresolvedName>()("UnresolvedName", { detail: Schema.String }) {}
 
+/** The swarm is stopping or too busy to answer. */
+export class SwarmUnavailable extends Schema.TaggedClass<SwarmUnavailable>()("SwarmUnavailable", {
+  cause: ActorError
+}) {}
 /** A limit on open connections was met; see `Swarm`'s options. */
-export class ConnectionRefused extends Schema.TaggedClass<ConnectionRefused>()("ConnectionRefused", {
+export class ConnectionLimit extends Schema.TaggedClass<ConnectionLimit>()("ConnectionLimit", {
   scope: Schema.String,
   limit: Schema.Finite,
   current: Schema.Finite
 }) {}
 
 export const AttemptReason = Schema.Union([
-  ConnectionRefused,
+  ConnectionLimit,
+  SwarmUnavailable,
   NoTransport,
   TransportFailed,
   NegotiationFailed,
@@ -65,10 +70,6 @@ export class DialSelf extends Schema.TaggedClass<DialSelf>()("DialSelf", {}) {}
 export class NoAddresses extends Schema.TaggedClass<NoAddresses>()("NoAddresses", {}) {}
 /** Every address failed; see the attempts. */
 export class AllFailed extends Schema.TaggedClass<AllFailed>()("AllFailed", {}) {}
-/** The swarm is stopping or too busy to answer. */
-export class SwarmUnavailable extends Schema.TaggedClass<SwarmUnavailable>()("SwarmUnavailable", {
-  cause: ActorError
-}) {}
 
 export const DialErrorReason = Schema.Union([DialSelf, NoAddresses, AllFailed, SwarmUnavailable])
 export type DialErrorReason = typeof DialErrorReason.Type
@@ -88,7 +89,9 @@ const describeAttempt = (reason: AttemptReason): string => {
       return `no answer within ${reason.afterMs} ms (${reason.stage})`
     case "UnresolvedName":
       return reason.detail
-    case "ConnectionRefused":
+    case "SwarmUnavailable":
+      return reason.cause.message
+    case "ConnectionLimit":
       return `limit of ${reason.limit} ${reason.scope} reached (${reason.current} open)`
   }
 }

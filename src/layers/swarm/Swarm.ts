@@ -37,7 +37,7 @@ import {
   type SwarmCounters,
   type SwarmEvent,
   SwarmUnavailable,
-  ConnectionRefused
+  ConnectionLimit
 } from "../../services/Swarm.ts"
 import { Transport } from "../../services/Transport.ts"
 import * as Connections from "./Connection.ts"
@@ -179,13 +179,13 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   /** Limits of open connections; inbound ones are refused, outbound ones are this node's own wish. */
   const maxConnections = options?.maxConnections ?? 4096
   const maxConnectionsPerPeer = options?.maxConnectionsPerPeer ?? 16
-  const overLimit = ({ direction, upgraded }: Connections.Prepared): ConnectionRefused | undefined => {
+  const overLimit = ({ direction, upgraded }: Connections.Prepared): ConnectionLimit | undefined => {
     if (direction === "outbound") return undefined
     const ofPeer = byPeer.get(upgraded.secured.remotePeer.toString())?.length ?? 0
     return ofPeer >= maxConnectionsPerPeer
-      ? new ConnectionRefused({ scope: "connections of a peer", limit: maxConnectionsPerPeer, current: ofPeer })
+      ? new ConnectionLimit({ scope: "connections of a peer", limit: maxConnectionsPerPeer, current: ofPeer })
       : byId.size >= maxConnections
-        ? new ConnectionRefused({ scope: "connections", limit: maxConnections, current: byId.size })
+        ? new ConnectionLimit({ scope: "connections", limit: maxConnections, current: byId.size })
         : undefined
   }
 
@@ -386,7 +386,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       Effect.catchTag(
         swarm.ask<Connection, AttemptReason>((reply) => ({ _tag: "Opened", prepared, reply }), dialPatience),
         "ActorError",
-        () => Effect.fail(new ConnectionRefused({ scope: "swarm", limit: 0, current: 0 }))
+        (cause) => Effect.fail(new SwarmUnavailable({ cause }))
       )
   })
 

@@ -655,10 +655,7 @@ describe("Swarm", () => {
         assert.deepStrictEqual(
           refused._tag === "Some" &&
             refused.value._tag === "InboundFailed" &&
-            refused.value.reason._tag === "ConnectionRefused" && [
-              refused.value.reason.scope,
-              refused.value.reason.limit
-            ],
+            refused.value.reason._tag === "ConnectionLimit" && [refused.value.reason.scope, refused.value.reason.limit],
           ["connections of a peer", 2]
         )
         assert.lengthOf(yield* b.swarm.connections(), 2)
