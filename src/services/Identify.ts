@@ -12,6 +12,8 @@ import { StreamError } from "./ByteStream.ts"
 import { type Connection, OpenStreamError } from "./Swarm.ts"
 
 export const protocol = "/ipfs/id/1.0.0"
+/** A peer tells what has changed, unasked. */
+export const pushProtocol = "/ipfs/id/push/1.0.0"
 
 /** What a peer says of itself. */
 export interface IdentifyInfo {
@@ -24,6 +26,17 @@ export interface IdentifyInfo {
   /** The address of this node as the peer sees it. */
   readonly observedAddress: Multiaddr | undefined
   readonly protocols: ReadonlyArray<string>
+  /** The addresses that the peer signed, in the envelope that it sent; verified. */
+  readonly signedPeerRecord: Uint8Array | undefined
+}
+
+/** An address of this node as others see it. */
+export interface ObservedAddress {
+  readonly address: Multiaddr
+  /** Peers in different networks that see it. */
+  readonly observers: number
+  /** Enough of them agree: it is announced. */
+  readonly confirmed: boolean
 }
 
 /** No stream could be opened for it. */
@@ -73,12 +86,25 @@ export class IdentifyError extends Schema.TaggedError<IdentifyError>()("Identify
   }
 }
 
+export interface IdentifyEvent {
+  readonly connection: Connection
+  readonly info: IdentifyInfo
+  /** It told of its own accord. */
+  readonly pushed: boolean
+}
+
 export class Identify extends Context.Service<
   Identify,
   {
     /** Waits until the peer of an open connection is identified: there is no race with connecting. */
     readonly identified: (connection: Connection) => Effect.Effect<IdentifyInfo, IdentifyError>
-    /** Peers as they are identified, from now on. */
-    readonly events: Stream.Stream<{ readonly connection: Connection; readonly info: IdentifyInfo }>
+    /** Peers as they are identified, from now on, and again when they push what has changed. */
+    readonly events: Stream.Stream<IdentifyEvent>
+    /** How others see this node's addresses, the most seen first. */
+    readonly observed: Effect.Effect<ReadonlyArray<ObservedAddress>>
+    /** The addresses that this node tells others: where it listens, and what is confirmed. */
+    readonly announced: Effect.Effect<ReadonlyArray<Multiaddr>>
+    /** Tells every connected peer that speaks identify push now; it also happens by itself when something changes. */
+    readonly push: Effect.Effect<void>
   }
 >()("effect-libp2p/Identify") {}

@@ -3,7 +3,7 @@
  * handles their streams. Handlers are registered in a scope; leaving the scope
  * unregisters them.
  */
-import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import { Context, Effect, Layer, Schema, type Scope, type Stream } from "effect"
 import { StreamError } from "./ByteStream.ts"
 import type { ProtocolStream } from "./ProtocolStream.ts"
 
@@ -56,12 +56,15 @@ export type Handler<E, R> = (stream: ProtocolStream) => Effect.Effect<void, E, R
 export interface HandlerOptions {
   /** Streams of this protocol that may be handled at once on a connection; further ones are reset. Default 1024. */
   readonly maxStreamsPerConnection?: number | undefined
+  /** The service that its streams count for, when several protocols make one service; see ResourceManager. */
+  readonly service?: string | undefined
 }
 
 /** A registered handler, as the swarm uses it. */
 export interface Registration {
   readonly protocol: string
   readonly maxStreamsPerConnection: number
+  readonly service: string | undefined
   readonly run: (stream: ProtocolStream) => Effect.Effect<void, unknown>
 }
 
@@ -76,7 +79,9 @@ export class Protocols extends Context.Service<
     ) => Effect.Effect<void, ProtocolTaken, R | Scope.Scope>
     /** The protocols that have a handler now, sorted. */
     readonly registered: Effect.Effect<ReadonlyArray<string>>
-    /** The same, for the protocol muxer itself. */
+    /** One element when handlers have come or gone since the last. */
+    readonly changes: Stream.Stream<void>
+    /** The same as `registered`, for the protocol muxer itself. */
     readonly find: (protocol: string) => Registration | undefined
     readonly list: () => ReadonlyArray<string>
   }

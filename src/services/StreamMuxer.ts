@@ -1,10 +1,11 @@
 /**
- * StreamMuxer: many streams on one secured connection. Layers: Yamux. Several
+ * StreamMuxer: many streams on one secured connection. Layers: Yamux, Mplex. Several
  * are combined in order of preference.
  */
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import type { ByteStream } from "./ByteStream.ts"
 import type { Role } from "./ConnectionSecurity.ts"
+import { describeLimit, LimitExceeded, type MemoryAccount } from "./ResourceManager.ts"
 
 /** The remote asked for no more streams (go-away). */
 export class RemoteGoAway extends Schema.TaggedClass<RemoteGoAway>()("RemoteGoAway", { code: Schema.Finite }) {}
@@ -27,7 +28,23 @@ export class KeepAliveTimeout extends Schema.TaggedClass<KeepAliveTimeout>()("Ke
   afterMs: Schema.Finite
 }) {}
 
-export const MuxerErrorReason = Schema.Union([RemoteGoAway, MuxerClosed, StreamLimit, MuxerViolation, KeepAliveTimeout])
+/** The remote took nothing of what was sent for so long. */
+export class SendTimeout extends Schema.TaggedClass<SendTimeout>()("SendTimeout", { afterMs: Schema.Finite }) {}
+
+/** The protocol has no such thing. */
+export class Unsupported extends Schema.TaggedClass<Unsupported>()("Unsupported", { detail: Schema.String }) {}
+
+/** `LimitExceeded`: the connection held more memory than it may, and could hold no less. */
+export const MuxerErrorReason = Schema.Union([
+  RemoteGoAway,
+  MuxerClosed,
+  StreamLimit,
+  MuxerViolation,
+  KeepAliveTimeout,
+  SendTimeout,
+  LimitExceeded,
+  Unsupported
+])
 export type MuxerErrorReason = typeof MuxerErrorReason.Type
 
 export class MuxerError extends Schema.TaggedError<MuxerError>()("MuxerError", {
@@ -43,6 +60,10 @@ export class MuxerError extends Schema.TaggedError<MuxerError>()("MuxerError", {
         return `${this.protocol}: limit ${reason.scope} of ${reason.limit} reached (${reason.current} in use)`
       case "KeepAliveTimeout":
         return `${this.protocol}: no answer to a keep-alive within ${reason.afterMs} ms`
+      case "SendTimeout":
+        return `${this.protocol}: the remote took nothing of what was sent for ${reason.afterMs} ms`
+      case "LimitExceeded":
+        return `${this.protocol}: ${describeLimit(reason)}`
       default:
         return `${this.protocol}: ${reason.detail}`
     }
@@ -74,7 +95,7 @@ export interface MuxedConnection {
   readonly isOpen: () => boolean
   /** Open streams, of both directions. */
   readonly streamCount: () => number
-  /** A round trip, in milliseconds. */
+  /** A round trip, in milliseconds. `Unsupported` where the protocol has no ping. */
   readonly ping: Effect.Effect<number, MuxerError>
   /** Says goodbye (go-away), resets the streams that are left, sends what is buffered for at most `graceMs`, ends the connection. Idempotent. */
   readonly close: Effect.Effect<void>
@@ -84,6 +105,12 @@ export interface MuxedConnection {
 
 export interface MuxerOptions {
   readonly role: Role
+  /**
+   * What the connection holds on behalf of its remote (bytes not read yet, and
+   * not sent yet) is set here after each batch. When it refuses, the streams
+   * that hold most are reset until it fits.
+   */
+  readonly memory?: MemoryAccount | undefined
 }
 
 /** One way of multiplexing. */

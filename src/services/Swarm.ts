@@ -9,9 +9,11 @@ import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import { ActorError } from "./Actors.ts"
 import { StreamError } from "./ByteStream.ts"
+import { Denied } from "./ConnectionGater.ts"
 import { SecurityError } from "./ConnectionSecurity.ts"
 import { NegotiationError } from "./Protocols.ts"
 import type { ConnectionKind, ProtocolStream } from "./ProtocolStream.ts"
+import { describeLimit, LimitExceeded } from "./ResourceManager.ts"
 import { MuxerError } from "./StreamMuxer.ts"
 import { TransportError } from "./Transport.ts"
 
@@ -37,21 +39,26 @@ export class DeadlineExceeded extends Schema.TaggedClass<DeadlineExceeded>()("De
 /** A name could not be resolved to addresses of the peer. */
 export class UnresolvedName extends Schema.TaggedClass<UnresolvedName>()("UnresolvedName", { detail: Schema.String }) {}
 
+/** The address is that of another peer than the one dialled: it ends with this `/p2p/<id>`. It was not tried. */
+export class AnotherPeer extends Schema.TaggedClass<AnotherPeer>()("AnotherPeer", { named: Schema.String }) {}
+
 /** The swarm is stopping or too busy to answer. */
 export class SwarmUnavailable extends Schema.TaggedClass<SwarmUnavailable>()("SwarmUnavailable", {
   cause: ActorError
 }) {}
-/** A limit on open connections was met; see `Swarm`'s options. */
-export class ConnectionLimit extends Schema.TaggedClass<ConnectionLimit>()("ConnectionLimit", {
-  scope: Schema.String,
-  limit: Schema.Finite,
-  current: Schema.Finite
-}) {}
+/** The address failed a moment ago; it is tried again later. */
+export class BackingOff extends Schema.TaggedClass<BackingOff>()("BackingOff", { retryInMs: Schema.Finite }) {}
+/** No address of this kind has answered lately, so it is seldom tried; `kind` is such as `IPv6`. */
+export class BlackHoled extends Schema.TaggedClass<BlackHoled>()("BlackHoled", { kind: Schema.String }) {}
 
 export const AttemptReason = Schema.Union([
-  ConnectionLimit,
+  LimitExceeded,
+  Denied,
+  BackingOff,
+  BlackHoled,
   SwarmUnavailable,
   NoTransport,
+  AnotherPeer,
   TransportFailed,
   NegotiationFailed,
   SecurityFailed,
@@ -71,13 +78,18 @@ export class NoAddresses extends Schema.TaggedClass<NoAddresses>()("NoAddresses"
 /** Every address failed; see the attempts. */
 export class AllFailed extends Schema.TaggedClass<AllFailed>()("AllFailed", {}) {}
 
-export const DialErrorReason = Schema.Union([DialSelf, NoAddresses, AllFailed, SwarmUnavailable])
+/** The peer did not answer within the time for a whole dial; see the attempts. */
+export class DialTimeout extends Schema.TaggedClass<DialTimeout>()("DialTimeout", { afterMs: Schema.Finite }) {}
+
+export const DialErrorReason = Schema.Union([DialSelf, NoAddresses, AllFailed, DialTimeout, Denied, SwarmUnavailable])
 export type DialErrorReason = typeof DialErrorReason.Type
 
 const describeAttempt = (reason: AttemptReason): string => {
   switch (reason._tag) {
     case "NoTransport":
       return "no transport of this node can dial it"
+    case "AnotherPeer":
+      return `it is an address of ${reason.named}`
     case "TransportFailed":
       return reason.cause.reason._tag === "NetworkFailure"
         ? reason.cause.reason.cause.message
@@ -91,8 +103,14 @@ const describeAttempt = (reason: AttemptReason): string => {
       return reason.detail
     case "SwarmUnavailable":
       return reason.cause.message
-    case "ConnectionLimit":
-      return `limit of ${reason.limit} ${reason.scope} reached (${reason.current} open)`
+    case "LimitExceeded":
+      return describeLimit(reason)
+    case "Denied":
+      return `denied by this node's connection gater (${reason.stage}): ${reason.because}`
+    case "BackingOff":
+      return `failed a moment ago; tried again in ${Math.ceil(reason.retryInMs / 1000)} s`
+    case "BlackHoled":
+      return `no ${reason.kind} address has answered lately; it is tried again now and then`
   }
 }
 
@@ -111,6 +129,12 @@ export class DialError extends Schema.TaggedError<DialError>()("DialError", {
         return `no address of ${peer} is known: give one, such as /ip4/192.0.2.1/tcp/4001/p2p/${this.peer}`
       case "SwarmUnavailable":
         return `cannot dial ${peer}: ${this.reason.cause.message}`
+      case "Denied":
+        return `${peer} is not dialled: denied by this node's connection gater: ${this.reason.because}`
+      case "DialTimeout":
+        return `${peer} could not be reached within ${this.reason.afterMs} ms${this.attempts
+          .map(({ address, reason }) => `; ${address}: ${describeAttempt(reason)}`)
+          .join("")}`
       case "AllFailed":
         return this.attempts.length === 1
           ? this.attempts.map(({ address, reason }) => `${address}: ${describeAttempt(reason)}`).join("")
@@ -144,7 +168,13 @@ export class NegotiationTimeout extends Schema.TaggedClass<NegotiationTimeout>()
   afterMs: Schema.Finite
 }) {}
 
-export const OpenStreamErrorReason = Schema.Union([MuxerFailed, StreamFailed, NegotiationFailed, NegotiationTimeout])
+export const OpenStreamErrorReason = Schema.Union([
+  MuxerFailed,
+  StreamFailed,
+  NegotiationFailed,
+  NegotiationTimeout,
+  LimitExceeded
+])
 export type OpenStreamErrorReason = typeof OpenStreamErrorReason.Type
 
 /** A stream could not be opened on a connection. */
@@ -157,7 +187,9 @@ export class OpenStreamError extends Schema.TaggedError<OpenStreamError>()("Open
     const why =
       this.reason._tag === "NegotiationTimeout"
         ? `no protocol agreed within ${this.reason.afterMs} ms`
-        : this.reason.cause.message
+        : this.reason._tag === "LimitExceeded"
+          ? describeLimit(this.reason)
+          : this.reason.cause.message
     return `no stream of ${this.protocols.join(" or ")} with ${this.peer}: ${why}`
   }
 }
@@ -193,7 +225,8 @@ export interface Connection {
    * Opens a stream of one of `protocols`, in order of preference. With one
    * protocol there is no round trip; a remote that does not speak it shows when
    * the stream is read. When the scope closes, the stream is closed, or reset
-   * if the scope failed.
+   * if the scope failed. On a connection that was given up for another with the
+   * same peer, because both had dialled at once, it opens one there.
    */
   readonly openStream: (
     protocols: string | ReadonlyArray<string>
@@ -209,6 +242,7 @@ export interface Connection {
 /** What happens in a swarm. */
 export type SwarmEvent =
   | { readonly _tag: "Listening"; readonly addresses: ReadonlyArray<Multiaddr> }
+  | { readonly _tag: "ListenClosed"; readonly addresses: ReadonlyArray<Multiaddr> }
   | { readonly _tag: "Connected"; readonly connection: Connection }
   | { readonly _tag: "Disconnected"; readonly connection: Connection; readonly end: ConnectionEnd }
   | { readonly _tag: "InboundFailed"; readonly remoteAddress: Multiaddr; readonly reason: AttemptReason }
@@ -256,7 +290,11 @@ export class Swarm extends Context.Service<
     readonly connections: (peer?: PeerId) => Effect.Effect<ReadonlyArray<Connection>>
     /** Closes every connection with the peer. */
     readonly disconnect: (peer: PeerId) => Effect.Effect<void>
-    /** What happens from now on. A subscriber that falls more than 1,024 events behind loses the oldest. */
+    /**
+     * What happens from now on. A subscriber that falls more than 1,024 events
+     * behind loses the oldest. Of `InboundFailed` at most 100 are told in a second;
+     * all are counted.
+     */
     readonly events: Stream.Stream<SwarmEvent>
     /**
      * Runs `task` for each connection, also those that are open now, in a fiber
