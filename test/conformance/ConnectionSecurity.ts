@@ -99,12 +99,18 @@ const writePieces = (stream: SecuredConnection, bytes: Uint8Array, largest: numb
     yield* stream.closeWrite
   })
 
+export interface SuiteOptions {
+  /** False for a security that agrees on no muxer. Default true. */
+  readonly earlyMuxer?: boolean | undefined
+}
+
 /**
  * The suite. `make` makes two nodes with identities of their own.
  */
 export const securitySuite = (
   name: string,
-  make: Effect.Effect<{ readonly dialer: SecureNode; readonly listener: SecureNode }>
+  make: Effect.Effect<{ readonly dialer: SecureNode; readonly listener: SecureNode }>,
+  { earlyMuxer = true }: SuiteOptions = {}
 ): void => {
   describe(`${name}: handshake`, () => {
     it.live("both ends learn the id and key of the other", () =>
@@ -121,15 +127,15 @@ export const securitySuite = (
       })
     )
 
-    it.live("the dialer's preference chooses the muxer", () =>
+    it.live(earlyMuxer ? "the dialer's preference chooses the muxer" : "no muxer is chosen though one is shared", () =>
       Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, {
           dialerMuxers: [yamux, mplex],
           listenerMuxers: [mplex, yamux]
         })
-        assert.strictEqual(near.earlyMuxer, yamux)
-        assert.strictEqual(far.earlyMuxer, yamux)
+        assert.strictEqual(near.earlyMuxer, earlyMuxer ? yamux : undefined)
+        assert.strictEqual(far.earlyMuxer, earlyMuxer ? yamux : undefined)
       })
     )
 
@@ -172,7 +178,9 @@ export const securitySuite = (
         assert.strictEqual(reason.expected, dialer.peerId.toString())
         assert.strictEqual(reason.actual, listener.peerId.toString())
         assert.strictEqual(yield* streamFailure(left.readable), "ResetLocally")
-        assert.isTrue(Exit.isFailure(yield* Fiber.await(answer)))
+        // A listener that was done before is told by the stream.
+        const answered = yield* Fiber.await(answer)
+        if (Exit.isSuccess(answered)) assert.strictEqual(yield* streamFailure(readAll(answered.value)), "ResetByPeer")
       })
     )
 
@@ -319,8 +327,9 @@ export const securitySuite = (
       Effect.gen(function* () {
         const { dialer, listener } = yield* make
         const { far, near } = yield* connect(dialer, listener, { pipe: { capacity: 500 } })
-        const sent = pattern(30_000)
-        assert.strictEqual(near.tryWrite(sent), sent.length)
+        const whole = pattern(30_000)
+        const sent = whole.subarray(0, near.tryWrite(whole))
+        assert.isAbove(sent.length, 0)
         const closing = yield* Effect.forkChild(near.closeWrite, { startImmediately: true })
         assert.isTrue(Bytes.equals(yield* readAll(far), sent))
         yield* Fiber.join(closing)

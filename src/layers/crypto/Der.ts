@@ -3,11 +3,7 @@
  * encoding of a key, since two would be two peer ids.
  */
 import * as Bytes from "../../data/Bytes.ts"
-
-const sequence = 0x30
-const integer = 0x02
-const octetString = 0x04
-const bitString = 0x03
+import { element, type Element, encode, encodeBits, only, sequence, tags } from "../../data/Der.ts"
 
 const fromHex = (hex: string): Uint8Array => Bytes.fromHex(hex) ?? new Uint8Array(0)
 
@@ -26,67 +22,22 @@ export const fromBigInt = (value: bigint, length: number): Uint8Array =>
 /** Bits of a positive number. */
 export const bitLength = (value: bigint): number => value.toString(2).length
 
-interface Element {
-  readonly tag: number
-  readonly body: Uint8Array
-  readonly next: number
-}
-
-/** The element at `at`, or `undefined` when it is cut off or its length is not in the shortest form. */
-const element = (bytes: Uint8Array, at: number): Element | undefined => {
-  const tag = bytes[at]
-  const first = bytes[at + 1]
-  if (tag === undefined || first === undefined) return undefined
-  let length = first
-  let start = at + 2
-  if (first > 0x7f) {
-    const octets = first - 0x80
-    if (octets < 1 || octets > 2) return undefined
-    length = 0
-    for (let i = 0; i < octets; i++) length = length * 256 + (bytes[start + i] ?? 0)
-    if (length < (octets === 1 ? 0x80 : 0x100)) return undefined
-    start += octets
-  }
-  const next = start + length
-  return next > bytes.length ? undefined : { tag, body: bytes.subarray(start, next), next }
-}
-
-/** The elements directly inside one sequence that is all of `bytes`. */
-const elements = (bytes: Uint8Array): ReadonlyArray<Element> | undefined => {
-  const outer = element(bytes, 0)
-  if (outer === undefined || outer.tag !== sequence || outer.next !== bytes.length) return undefined
-  const found: Array<Element> = []
-  for (let at = 0; at < outer.body.length;) {
-    const inner = element(outer.body, at)
-    if (inner === undefined) return undefined
-    found.push(inner)
-    at = inner.next
-  }
-  return found
-}
-
 const positive = (part: Element | undefined): bigint | undefined => {
-  if (part === undefined || part.tag !== integer || part.body.length === 0) return undefined
+  if (part === undefined || part.tag !== tags.integer || part.body.length === 0) return undefined
   const [first = 0, second = 0] = part.body
   if (first > 0x7f || (first === 0 && part.body.length > 1 && second < 0x80)) return undefined
   return toBigInt(part.body)
 }
 
-const encode = (tag: number, body: Uint8Array): Uint8Array => {
-  const n = body.length
-  const header = n < 0x80 ? [tag, n] : n < 0x100 ? [tag, 0x81, n] : [tag, 0x82, n >> 8, n & 0xff]
-  return Bytes.concat([Uint8Array.from(header), body])
-}
-
 const encodeInteger = (value: bigint): Uint8Array => {
   const hex = value.toString(16)
   const bytes = fromHex(hex.length % 2 === 0 ? hex : `0${hex}`)
-  return encode(integer, (bytes[0] ?? 0) > 0x7f ? Bytes.concat([Uint8Array.of(0), bytes]) : bytes)
+  return encode(tags.integer, (bytes[0] ?? 0) > 0x7f ? Bytes.concat([Uint8Array.of(0), bytes]) : bytes)
 }
 
 /** The two numbers of an ECDSA signature. */
 export const decodeSignature = (der: Uint8Array): { readonly r: bigint; readonly s: bigint } | undefined => {
-  const parts = elements(der)
+  const parts = sequence(der)
   if (parts?.length !== 2) return undefined
   const r = positive(parts[0])
   const s = positive(parts[1])
@@ -95,19 +46,18 @@ export const decodeSignature = (der: Uint8Array): { readonly r: bigint; readonly
 
 /** An ECDSA signature of two positive numbers. */
 export const encodeSignature = (r: bigint, s: bigint): Uint8Array =>
-  encode(sequence, Bytes.concat([encodeInteger(r), encodeInteger(s)]))
+  encode(tags.sequence, encodeInteger(r), encodeInteger(s))
 
 const rsaAlgorithm = fromHex("300d06092a864886f70d0101010500")
 
 /** The modulus and exponent of an RSA public key in PKIX form. */
 export const rsaPublicKey = (der: Uint8Array): { readonly modulus: bigint; readonly exponent: bigint } | undefined => {
-  const outer = element(der, 0)
-  if (outer === undefined || outer.tag !== sequence || outer.next !== der.length) return undefined
-  if (!startsWith(outer.body, rsaAlgorithm)) return undefined
+  const outer = only(der, tags.sequence)
+  if (outer === undefined || !startsWith(outer.body, rsaAlgorithm)) return undefined
   const bits = element(outer.body, rsaAlgorithm.length)
-  if (bits === undefined || bits.tag !== bitString || bits.next !== outer.body.length || bits.body[0] !== 0)
+  if (bits === undefined || bits.tag !== tags.bitString || bits.next !== outer.body.length || bits.body[0] !== 0)
     return undefined
-  const numbers = elements(bits.body.subarray(1))
+  const numbers = sequence(bits.body.subarray(1))
   if (numbers?.length !== 2) return undefined
   const modulus = positive(numbers[0])
   const exponent = positive(numbers[1])
@@ -150,19 +100,11 @@ export const p256Point = (der: Uint8Array): Uint8Array | undefined =>
 /** A secp256k1 point (33 bytes, compressed) as PKIX. */
 export const secp256k1PublicKey = (point: Uint8Array): Uint8Array => Bytes.concat([secp256k1Spki, point])
 
-const version1 = Uint8Array.of(integer, 1, 1)
+const version1 = Uint8Array.of(tags.integer, 1, 1)
 
 /** A private key as SEC 1 (RFC 5915) with its curve and public point. */
 const sec1 = (oid: Uint8Array, scalar: Uint8Array, point: Uint8Array): Uint8Array =>
-  encode(
-    sequence,
-    Bytes.concat([
-      version1,
-      encode(octetString, scalar),
-      encode(0xa0, oid),
-      encode(0xa1, encode(bitString, Bytes.concat([Uint8Array.of(0), point])))
-    ])
-  )
+  encode(tags.sequence, version1, encode(tags.octetString, scalar), encode(0xa0, oid), encode(0xa1, encodeBits(point)))
 
 /** A P-256 private key (32 bytes) and its point (65 bytes) as SEC 1. */
 export const p256PrivateKey = (scalar: Uint8Array, point: Uint8Array): Uint8Array => sec1(p256Oid, scalar, point)
@@ -175,9 +117,9 @@ export const secp256k1PrivateKey = (scalar: Uint8Array, point: Uint8Array): Uint
 export const p256Scalar = (
   der: Uint8Array
 ): { readonly scalar: Uint8Array; readonly point: Uint8Array | undefined } | undefined => {
-  const parts = elements(der)
+  const parts = sequence(der)
   const [version, key, ...rest] = parts ?? []
-  if (version === undefined || positive(version) !== 1n || key?.tag !== octetString || key.body.length !== 32)
+  if (version === undefined || positive(version) !== 1n || key?.tag !== tags.octetString || key.body.length !== 32)
     return undefined
   const curve = rest.find((part) => part.tag === 0xa0)
   if (curve === undefined || curve.body.length !== p256Oid.length || !startsWith(curve.body, p256Oid)) return undefined
