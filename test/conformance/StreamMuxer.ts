@@ -20,6 +20,13 @@ export interface Facts {
   readonly narrow: { readonly protocol: Effect.Effect<MuxerProtocol>; readonly acceptBacklog: number }
   /** The least that a stream takes before its reader reads, and the most (in bytes). */
   readonly window: readonly [least: number, most: number]
+  /**
+   * For a protocol without flow control: how long a slow reader may hold up the
+   * others before its stream is reset, in ms.
+   */
+  readonly holdsUpMs?: number | undefined
+  /** The protocol has no ping. */
+  readonly withoutPing?: boolean | undefined
 }
 
 export interface Joined {
@@ -205,36 +212,87 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
       })
     )
 
-    it.effect("a slow reader holds up only itself, and no more than its window is kept for it", () =>
-      Effect.gen(function* () {
-        const { dialer, listener } = yield* join(protocol)
-        const near = yield* dialer.openStream
-        let written = 0
-        const piece = new Uint8Array(10_000)
-        yield* Effect.forkChild(
+    /** A stream that writes without end to a reader that does not read. */
+    const flood = Effect.fnUntraced(function* (dialer: MuxedConnection) {
+      const stream = yield* dialer.openStream
+      const flooding = { stream, written: 0 }
+      const piece = new Uint8Array(10_000)
+      yield* Effect.forkChild(
+        Effect.ignore(
           Effect.forever(
             Effect.suspend(() => {
-              const taken = near.tryWrite(piece)
-              written += taken
-              return taken > 0 ? Effect.void : near.writable
+              const taken = stream.tryWrite(piece)
+              flooding.written += taken
+              return taken > 0 ? Effect.void : stream.writable
             })
           )
         )
+      )
+      for (let before = -1; before !== flooding.written;) {
+        before = flooding.written
         yield* calm
-        const slow = yield* listener.acceptStream
-        yield* calm
-        assert.isAtLeast(written, facts.window[0])
-        assert.isAtMost(written, facts.window[1])
-        yield* serve(listener, echo)
-        const question = bytesOf(500_000)
-        assert.deepStrictEqual(yield* ask(dialer, question), question)
-        assert.isAtMost(written, facts.window[1])
-        const before = written
-        for (let read = 0; read < facts.window[0];) read += (yield* ByteStream.read(slow))?.length ?? 0
-        yield* calm
-        assert.isAbove(written, before)
-      })
-    )
+      }
+      return flooding
+    })
+
+    const { holdsUpMs } = facts
+    if (holdsUpMs === undefined) {
+      it.effect("a slow reader holds up only itself, and no more than its window is kept for it", () =>
+        Effect.gen(function* () {
+          const { dialer, listener } = yield* join(protocol)
+          const flooding = yield* flood(dialer)
+          const slow = yield* listener.acceptStream
+          yield* calm
+          assert.isAtLeast(flooding.written, facts.window[0])
+          assert.isAtMost(flooding.written, facts.window[1])
+          yield* serve(listener, echo)
+          const question = bytesOf(500_000)
+          assert.deepStrictEqual(yield* ask(dialer, question), question)
+          assert.isAtMost(flooding.written, facts.window[1])
+          const before = flooding.written
+          for (let read = 0; read < facts.window[0];) read += (yield* ByteStream.read(slow))?.length ?? 0
+          yield* calm
+          assert.isAbove(flooding.written, before)
+        })
+      )
+    } else {
+      it.effect("a slow reader holds up the others for a bounded time; then its stream is reset", () =>
+        Effect.gen(function* () {
+          const { dialer, listener } = yield* join(protocol)
+          const flooding = yield* flood(dialer)
+          const slow = yield* listener.acceptStream
+          yield* calm
+          assert.isAtLeast(flooding.written, facts.window[0])
+          assert.isAtMost(flooding.written, facts.window[1])
+          yield* serve(listener, echo)
+          const question = bytesOf(50_000)
+          const asking = yield* Effect.forkChild(ask(dialer, question))
+          yield* TestClock.adjust(holdsUpMs - 1)
+          yield* calm
+          assert.isUndefined(asking.pollUnsafe())
+          assert.isAtMost(flooding.written, facts.window[1])
+          yield* TestClock.adjust(1)
+          assert.deepStrictEqual(yield* Fiber.join(asking), question)
+          assert.strictEqual(yield* reasonOf(slow.readable), "ResetLocally")
+          assert.strictEqual(yield* reasonOf(flooding.stream.readable), "ResetByPeer")
+        })
+      )
+
+      it.effect("a slow reader that reads in time loses nothing", () =>
+        Effect.gen(function* () {
+          const { dialer, listener } = yield* join(protocol)
+          const flooding = yield* flood(dialer)
+          const slow = yield* listener.acceptStream
+          for (let round = 0; round < 5; round++) {
+            yield* TestClock.adjust(holdsUpMs - 1)
+            const before = flooding.written
+            for (let read = 0; read < facts.window[0];) read += (yield* ByteStream.read(slow))?.length ?? 0
+            yield* calm
+            assert.isAbove(flooding.written, before)
+          }
+        })
+      )
+    }
 
     it.effect("a stream that reads no more does not hold up its writer", () =>
       Effect.gen(function* () {
@@ -386,13 +444,24 @@ export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>,
       })
     )
 
-    it.effect("measures a round trip", () =>
-      Effect.gen(function* () {
-        const { dialer, listener } = yield* join(protocol)
-        assert.isAtLeast(yield* dialer.ping, 0)
-        assert.isAtLeast(yield* listener.ping, 0)
-        assert.strictEqual((yield* Effect.all([dialer.ping, dialer.ping], { concurrency: "unbounded" })).length, 2)
-      })
-    )
+    if (facts.withoutPing === true) {
+      it.effect("says that it has no ping", () =>
+        Effect.gen(function* () {
+          const { dialer } = yield* join(protocol)
+          const error = yield* Effect.flip(dialer.ping)
+          assert.strictEqual(error.reason._tag, "Unsupported")
+          assert.include(error.message, "no ping")
+        })
+      )
+    } else {
+      it.effect("measures a round trip", () =>
+        Effect.gen(function* () {
+          const { dialer, listener } = yield* join(protocol)
+          assert.isAtLeast(yield* dialer.ping, 0)
+          assert.isAtLeast(yield* listener.ping, 0)
+          assert.strictEqual((yield* Effect.all([dialer.ping, dialer.ping], { concurrency: "unbounded" })).length, 2)
+        })
+      )
+    }
   })
 }

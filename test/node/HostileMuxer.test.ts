@@ -239,6 +239,48 @@ describe("hostile peers on an established connection", () => {
     )
   )
 
+  const floods: ReadonlyArray<readonly [string, string, (index: number) => Uint8Array]> = [
+    [
+      "streams opened and reset in a loop",
+      "that were reset or refused",
+      (index) =>
+        Buffer.concat([
+          header(typeWindowUpdate, flagSyn, 1 + 2 * index, 0),
+          header(typeWindowUpdate, flagRst, 1 + 2 * index, 0)
+        ])
+    ],
+    ["pings without end", "that carry no data", (index) => header(typePing, flagSyn, 0, index)],
+    ["windows of a byte without end", "that carry no data", (index) => header(typeWindowUpdate, 0, 1 + 2 * index, 1)]
+  ]
+  for (const [what, detail, frames] of floods) {
+    it.live(`${what} end the connection, and nothing else`, () =>
+      runNodes(
+        Effect.gen(function* () {
+          const { node, honest } = yield* two
+          const gone = yield* nextEvent(node, "Disconnected")
+          const peer = yield* rogue(3, node.address)
+          const reading = yield* Effect.forkChild(readAll(peer), { startImmediately: true })
+          const sending = yield* Effect.forkChild(
+            Effect.ignore(
+              Effect.forEach(
+                Array.from({ length: 100 }, (_, batch) => batch),
+                (batch) =>
+                  peer.write(Buffer.concat(Array.from({ length: 2000 }, (_, index) => frames(batch * 2000 + index)))),
+                { discard: true }
+              )
+            )
+          )
+          const { end } = yield* Fiber.join(gone)
+          assert.strictEqual(end.by, "error")
+          assert.include(end.detail, detail)
+          yield* Effect.timeout(Fiber.join(sending), "5 seconds")
+          yield* Effect.timeout(Fiber.join(reading), "5 seconds")
+          yield* stillServes(honest, node)
+        })
+      )
+    )
+  }
+
   it.live("a stream whose negotiation is garbage, or never ends, is reset alone", () =>
     runNodes(
       Effect.gen(function* () {

@@ -33,7 +33,8 @@ export const make = (options?: Options): Effect.Effect<MuxerProtocol> => {
   }
   return Effect.succeed({
     id: Connection.protocol,
-    make: (connection, { role }) => Connection.make(connection, { client: role === "dialer", limits, closeGraceMs })
+    make: (connection, { role, memory }) =>
+      Connection.make(connection, { client: role === "dialer", limits, closeGraceMs, memory })
   })
 }
 

@@ -7,6 +7,7 @@
  *
  * Specification: yamux/README.md, "Framing".
  */
+import { noiseMessage } from "../internal/Limits.ts"
 
 export const headerLength = 12
 
@@ -26,6 +27,7 @@ export const flagRst = 8
 
 export const goAwayNormal = 0
 export const goAwayProtocolError = 1
+export const goAwayInternalError = 2
 
 /** The window that both ends assume for a new stream. */
 export const initialWindow = 256 * 1024
@@ -35,9 +37,9 @@ export const maxUint32 = 0xffff_ffff
 
 /**
  * The most payload in one frame that is sent. Header and payload then fill one
- * Noise message (65,519 bytes of plaintext); 64 KiB would spill into a second.
+ * Noise message; 64 KiB would spill into a second.
  */
-export const maxPayload = 65_519 - headerLength
+export const maxPayload = noiseMessage - headerLength
 
 /** Writes a header into `target` at `offset`. All numbers must be in range. */
 export const writeHeader = (

@@ -1,71 +1,48 @@
 /**
- * Session: one Yamux connection as a pure state machine. It is fed with what
- * arrived and with the time; it holds what is to be sent, and a list of the
- * streams that something happened to. It has no clock, does no I/O, and never
- * throws: a remote that breaks the protocol ends it with a value that says how,
+ * Session: one Yamux connection as a pure state machine, with windows, pings and
+ * go-away. A remote that breaks the protocol ends it with a value that says how,
  * and a go-away frame in the output.
  *
  * ```
  * const session = new Session(true, defaults, nowMs)
- * const stream = session.open()
- * session.write(stream, bytes)
- * session.drain(connection.tryWrite)             // the frames
- * const end = session.receive(batch, nowMs)      // undefined while it lives
- * for (const stream of session.takeTouched()) …  // wake who waits
  * ```
  *
  * Specification: yamux/README.md. Where it is silent, go-yamux decided: frames
  * of streams that are not (or no longer) known are dropped, since a reset
- * crosses them on the way.
+ * crosses them on the way; data among them up to what the windows of the streams
+ * that were reset had left, and frames that carry nothing up to a rate.
  */
+import * as Shared from "../internal/Session.ts"
+import type { SessionEnd } from "../internal/SessionEnd.ts"
 import * as Frame from "./Frame.ts"
-import { type Limits, maxPongsUnsent, maxRefusalsUnsent, turnLength } from "./Limits.ts"
+import { type Limits, maxPongsUnsent } from "./Limits.ts"
 import { Liveness } from "./Liveness.ts"
 import { Output } from "./Output.ts"
-import { describe, type SessionEnd } from "./SessionEnd.ts"
-import { resetByPeer, type StreamFailure, StreamState } from "./StreamState.ts"
-import { Turns } from "./Turns.ts"
+import { StreamState } from "./StreamState.ts"
 
-/** Counters, for metrics and tests. */
-export interface Counts {
-  frames: number
-  /** Frames of streams that are not known (any more), and their payload. */
-  strayFrames: number
-  strayBytes: number
-  /** Streams of the remote that were reset on arrival because a limit was met. */
-  refused: number
-  pongsWithheld: number
-}
+export const protocol = "/yamux/1.0.0"
 
-export class Session {
+const goodbyes = {
+  normal: Frame.goAwayNormal,
+  violation: Frame.goAwayProtocolError,
+  internal: Frame.goAwayInternalError
+} as const
+
+export class Session extends Shared.Session<StreamState> {
+  readonly protocol = protocol
+  readonly maxId = Frame.maxUint32
   readonly limits: Limits
-  readonly counts: Counts = { frames: 0, strayFrames: 0, strayBytes: 0, refused: 0, pongsWithheld: 0 }
-  /** Why it ended; `undefined` while it lives. */
-  ended: SessionEnd | undefined
-  /** The code of the remote's go-away: it takes no more streams. */
-  remoteGoAway: number | undefined
   readonly liveness: Liveness
 
+  protected readonly output = new Output()
   private readonly client: boolean
-  private readonly output = new Output()
-  private readonly streams = new Map<number, StreamState>()
-  private readonly backlog = new Set<StreamState>()
-  /** Streams whose SYN or ACK is due, and goes out alone unless data takes it along first. */
-  private readonly unannounced = new Set<StreamState>()
-  private readonly turns = new Turns()
-  private touched: Array<StreamState> = []
-  /** Streams that data of the last batch waits on, as views of it. */
-  private loose: Array<StreamState> = []
   private nextId: number
-  /** Streams that this end is done with and the remote is not, with the time when they are reset, the earliest first. */
-  private readonly lingering = new Map<StreamState, number>()
-  private inboundCount = 0
   private unacknowledged = 0
   private growth = 0
-  private goAwaySent = false
   private pongsUnsent = 0
-  private refusalsUnsent = 0
-  private nowMs: number
+  private goAwaySent = false
+  /** Data that may still come for streams that are not known (any more), in bytes: their windows were open. */
+  private strayWindow = Frame.initialWindow
 
   private readonly partial = new Uint8Array(Frame.headerLength)
   private partialLength = 0
@@ -75,27 +52,17 @@ export class Session {
   private payloadFin = false
 
   constructor(client: boolean, limits: Limits, nowMs: number) {
+    super(limits, nowMs)
     this.client = client
     this.limits = limits
     this.nextId = client ? 1 : 2
-    this.nowMs = nowMs
     this.liveness = new Liveness(limits, nowMs)
   }
 
   // --- Streams -------------------------------------------------------------
 
-  get streamCount(): number {
-    return this.streams.size
-  }
-
-  /** Bytes that wait to be sent. */
-  get outputSize(): number {
-    return this.output.size
-  }
-
-  /** True while ids are left. */
   get hasIds(): boolean {
-    return this.nextId <= Frame.maxUint32
+    return this.nextId <= this.maxId
   }
 
   /** True when a stream can be opened without exceeding what the remote has to acknowledge, or what waits to be sent. */
@@ -103,7 +70,7 @@ export class Session {
     return (
       this.ended === undefined &&
       this.remoteGoAway === undefined &&
-      !this.goAwaySent &&
+      !this.closing &&
       this.hasIds &&
       this.unacknowledged < this.limits.maxUnacknowledged &&
       this.output.size < this.limits.outputHighWater
@@ -115,51 +82,12 @@ export class Session {
     return this.limits.maxUnacknowledged - this.unacknowledged
   }
 
-  /** Opens a stream; nothing is sent before its first write, `announce` or `closeWrite`. `undefined` unless `canOpen`. */
   open(): StreamState | undefined {
     if (!this.canOpen) return undefined
     const stream = new StreamState(this.nextId, false, this.nowMs)
     this.nextId += 2
     this.unacknowledged += 1
-    this.streams.set(stream.id, stream)
-    return stream
-  }
-
-  /** The oldest stream that the remote opened and nobody has accepted; acknowledges it. */
-  accept(): StreamState | undefined {
-    for (const stream of this.backlog) {
-      this.backlog.delete(stream)
-      this.unannounced.add(stream)
-      return stream
-    }
-    return undefined
-  }
-
-  get hasBacklog(): boolean {
-    return this.backlog.size > 0
-  }
-
-  /** Makes the remote know of the stream with the next output, even if nothing is written. */
-  announce(stream: StreamState): void {
-    if (!stream.announced && !stream.done) this.unannounced.add(stream)
-  }
-
-  /** Takes the oldest bytes; `null` at the end, `undefined` when there is nothing (now, or ever: see `failure`). */
-  read(stream: StreamState, nowMs: number): Uint8Array | null | undefined {
-    const bytes = stream.inbox.shift()
-    if (bytes !== undefined) {
-      this.giveBack(stream, bytes.length, nowMs)
-      return bytes
-    }
-    if (stream.readClosed) return null
-    return stream.remoteClosed && stream.failure?._tag !== "ResetLocally" ? null : undefined
-  }
-
-  /** True when `read` gives something other than `undefined`. */
-  canRead(stream: StreamState): boolean {
-    return (
-      stream.inbox.size > 0 || stream.readClosed || (stream.remoteClosed && stream.failure?._tag !== "ResetLocally")
-    )
+    return this.add(stream)
   }
 
   /** Takes bytes from the front of `bytes`, as window and output allow, and says how many. */
@@ -167,58 +95,25 @@ export class Session {
     if (stream.done || stream.writeClosed) return 0
     const wanted = Math.min(bytes.length, stream.sendWindow)
     if (wanted === 0) return 0
-    const room = this.limits.outputHighWater - this.output.size
-    const taken = Math.max(0, Math.min(wanted, this.turns.allow(stream, room)))
+    const taken = Math.max(0, Math.min(wanted, this.turns.allow(stream, this.room)))
     this.turns.wrote(stream, taken, taken < wanted)
     for (let at = 0; at < taken;) {
       const end = Math.min(taken, at + Frame.maxPayload)
       const payload = at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end)
       this.output.frame(Frame.typeData, this.openFlag(stream), stream.id, payload)
+      // The remote gives window back for it: at the most once a frame, or a KiB.
+      this.waste.earn(1 + ((end - at) >> 10))
       at = end
     }
     stream.sendWindow -= taken
     return taken
   }
 
-  /** True when `write` takes a byte. Otherwise the stream is touched once that may have changed. */
   canWrite(stream: StreamState): boolean {
     if (stream.done || stream.writeClosed || stream.sendWindow === 0) return false
-    if (this.turns.allow(stream, this.limits.outputHighWater - this.output.size) > 0) return true
+    if (this.turns.allow(stream, this.room) > 0) return true
     this.turns.wait(stream, stream.credit > 0)
     return false
-  }
-
-  /** Half-close. */
-  closeWrite(stream: StreamState): void {
-    if (stream.done || stream.writeClosed) return
-    stream.writeClosed = true
-    this.output.header(Frame.typeWindowUpdate, Frame.flagFin | this.openFlag(stream), stream.id, 0)
-    this.touch(stream)
-    if (stream.remoteClosed) this.forget(stream)
-    else this.linger(stream, this.nowMs)
-  }
-
-  /** Reads no more: what is there and what comes is dropped, and its window given back. */
-  closeRead(stream: StreamState, nowMs: number): void {
-    if (stream.readClosed) return
-    stream.readClosed = true
-    const dropped = stream.inbox.size
-    stream.inbox.clear()
-    this.giveBack(stream, dropped, nowMs)
-    this.touch(stream)
-    this.linger(stream, nowMs)
-  }
-
-  /** Ends both directions at once. */
-  reset(stream: StreamState, because: string): void {
-    if (stream.failure !== undefined) return
-    const open = !stream.done
-    if (!open && stream.inbox.size === 0) return
-    stream.inbox.clear()
-    if (open && (stream.inbound || stream.announced)) {
-      this.output.header(Frame.typeWindowUpdate, Frame.flagRst, stream.id, 0)
-    }
-    this.fail(stream, { _tag: "ResetLocally", because })
   }
 
   // --- The connection ------------------------------------------------------
@@ -230,99 +125,26 @@ export class Session {
     if (value !== undefined) this.output.header(Frame.typePing, Frame.flagSyn, 0, value)
   }
 
-  /** When `tick` is due, in ms. */
-  get deadline(): number {
-    if (this.ended !== undefined) return Number.POSITIVE_INFINITY
-    const [overdue] = this.lingering.values()
-    return Math.min(this.liveness.deadline, overdue ?? Number.POSITIVE_INFINITY)
+  protected get due(): number {
+    return this.liveness.deadline
   }
 
-  /**
-   * Does what is due: asks a silent remote whether it lives, ends the session if
-   * it does not say, resets streams that it does not close.
-   */
-  tick(nowMs: number): SessionEnd | undefined {
-    if (this.ended !== undefined) return this.ended
-    this.nowMs = nowMs
-    for (const [stream, due] of this.lingering) {
-      if (due > nowMs) break
-      this.reset(stream, `closed here, and not by the remote within ${this.limits.closeTimeoutMs} ms`)
-    }
+  /** Asks a silent remote whether it lives, and ends the session if it does not say. */
+  protected whenDue(nowMs: number): void {
     switch (this.liveness.check(nowMs)) {
       case "nothing":
-        return undefined
+        return
       case "ask":
         this.settle()
         this.output.rest()
-        this.ping(nowMs)
-        return undefined
+        return this.ping(nowMs)
       case "gone":
-        return this.end({ _tag: "KeepAliveTimeout", afterMs: this.limits.keepAliveTimeoutMs })
+        this.end({ _tag: "KeepAliveTimeout", afterMs: this.limits.keepAliveTimeoutMs })
     }
   }
 
-  /** Says goodbye, resets the streams that are left, and ends the session. The output is still to be sent. */
-  close(detail: string): void {
-    if (this.ended !== undefined) return
-    this.goAway(Frame.goAwayNormal)
-    for (const stream of this.streams.values()) this.reset(stream, detail)
-    this.end({ _tag: "Closed", detail })
-  }
-
-  /** Ends the session with nothing more said, as when the connection was lost. */
-  end(end: SessionEnd): SessionEnd {
-    if (this.ended !== undefined) return this.ended
-    this.ended = end
-    const failure: StreamFailure = { _tag: "ConnectionLost", detail: describe(end) }
-    for (const stream of this.streams.values()) this.fail(stream, failure)
-    this.settle()
-    this.payloadStream = undefined
-    return end
-  }
-
-  /**
-   * Sends what is due: offers it to `take`, which says how many bytes it took.
-   * True when nothing is left.
-   */
-  drain(take: (bytes: Uint8Array) => number): boolean {
-    for (const stream of this.unannounced) {
-      const flag = this.openFlag(stream)
-      if (flag !== 0) this.output.header(Frame.typeWindowUpdate, flag, stream.id, 0)
-    }
-    this.unannounced.clear()
-    const empty = this.output.drain(take)
-    if (empty) {
-      this.pongsUnsent = 0
-      this.refusalsUnsent = 0
-    }
-    return empty
-  }
-
-  /** True while streams wait for a turn to write: `grantTurns` again after the next `drain`. */
-  get writersWait(): boolean {
-    return this.turns.waiting
-  }
-
-  /** Gives a turn to as many waiting streams as there is room for, and touches them. */
-  grantTurns(): void {
-    for (let room = this.limits.outputHighWater - this.output.size; room > 0; room -= turnLength) {
-      const stream = this.turns.next()
-      if (stream === undefined) return
-      this.touch(stream)
-    }
-  }
-
-  get hasTouched(): boolean {
-    return this.touched.length > 0
-  }
-
-  /** The streams that something happened to since the last call: data, window, a turn to write, the end. */
-  takeTouched(): ReadonlyArray<StreamState> {
-    const touched = this.touched
-    if (touched.length === 0) return touched
-    this.touched = []
-    for (const stream of touched) stream.touched = false
-    return touched
+  protected sentAll(): void {
+    this.pongsUnsent = 0
   }
 
   // --- What arrives --------------------------------------------------------
@@ -342,7 +164,7 @@ export class Session {
       if (this.payload > 0) {
         const end = Math.min(bytes.length, at + this.payload)
         this.payload -= end - at
-        this.deliver(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end), nowMs)
+        this.arrive(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end), nowMs)
         at = end
         if (this.payload === 0) this.payloadEnd()
         continue
@@ -354,18 +176,16 @@ export class Session {
         this.partial.set(bytes.subarray(at, end), this.partialLength)
         this.partialLength += end - at
         at = end
-        if (this.partialLength < Frame.headerLength) return undefined
+        if (this.partialLength < Frame.headerLength) break
         this.partialLength = 0
         header = this.partial
         headerAt = 0
       } else at += Frame.headerLength
       const wrong = this.frame(header, headerAt, nowMs)
-      if (wrong !== undefined) {
-        this.goAway(Frame.goAwayProtocolError)
-        return this.end({ _tag: "Violation", detail: wrong })
-      }
+      if (wrong !== undefined) return this.violated(wrong)
       if (this.ended !== undefined) return this.ended
     }
+    this.fit()
     return undefined
   }
 
@@ -383,9 +203,9 @@ export class Session {
       case Frame.typeWindowUpdate:
         return this.streamFrame(type, flags, id, length, nowMs)
       case Frame.typePing:
-        this.pingFrame(flags, length, nowMs)
-        return undefined
+        return this.pingFrame(flags, length, nowMs)
       case Frame.typeGoAway:
+        if (!this.waste.frame(nowMs)) return this.waste.tooManyFrames
         this.remoteGoAway = length
         if (length !== Frame.goAwayNormal) this.end({ _tag: "RemoteGoAway", code: length })
         return undefined
@@ -399,18 +219,9 @@ export class Session {
     if ((flags & Frame.flagSyn) !== 0) {
       const wrong = this.opened(id, nowMs)
       if (wrong !== undefined) return wrong
-    }
+    } else if ((type !== Frame.typeData || length === 0) && !this.waste.frame(nowMs)) return this.waste.tooManyFrames
     const stream = this.streams.get(id)
-    if (type === Frame.typeData) {
-      const allowed = stream === undefined ? this.limits.maxWindow : stream.receiveWindow
-      if (length > allowed) return `${length} bytes of data on stream ${id}, whose window has ${allowed} left`
-    }
-    if (stream === undefined) {
-      this.counts.strayFrames += 1
-      if (type === Frame.typeData) this.payload = length
-      this.payloadStream = undefined
-      return undefined
-    }
+    if (stream === undefined) return this.stray(type, id, length)
     if ((flags & Frame.flagAck) !== 0) this.acknowledged(stream)
     const fin = (flags & Frame.flagFin) !== 0
     const rst = (flags & Frame.flagRst) !== 0
@@ -422,17 +233,30 @@ export class Session {
         stream.sendWindow = window
       }
     } else if (length > 0) {
+      if (length > stream.receiveWindow) {
+        return `${length} bytes of data on stream ${id}, whose window has ${stream.receiveWindow} left`
+      }
       if (stream.remoteClosed) return `data on stream ${id} after its FIN`
       stream.receiveWindow -= length
       this.payload = length
       this.payloadStream = rst ? undefined : stream
       this.payloadFin = fin
     }
-    if (rst) {
-      // What was sent in full before (FIN) stays readable: only what is incomplete is dropped.
-      if (!stream.remoteClosed) stream.inbox.clear()
-      this.fail(stream, resetByPeer)
-    } else if (fin && this.payload === 0) this.remoteFin(stream)
+    if (rst) return this.remoteReset(stream)
+    if (fin && this.payload === 0) this.remoteFin(stream)
+    return undefined
+  }
+
+  /** A frame of a stream that is not known, or not any more. */
+  private stray(type: number, id: number, length: number): string | undefined {
+    this.counts.strayFrames += 1
+    this.payloadStream = undefined
+    if (type !== Frame.typeData) return undefined
+    if (length > this.strayWindow) {
+      return `${length} bytes of data on stream ${id}, which is not open; the windows of such streams have ${this.strayWindow} left`
+    }
+    this.strayWindow -= length
+    this.payload = length
     return undefined
   }
 
@@ -441,49 +265,28 @@ export class Session {
       return `stream ${id} opened from the wrong end: both are ${this.client ? "clients" : "servers"}`
     }
     if (this.streams.has(id)) return `stream ${id} was opened twice`
-    const { acceptBacklog, maxInboundStreams } = this.limits
-    if (this.goAwaySent || this.inboundCount >= maxInboundStreams || this.backlog.size >= acceptBacklog) {
-      this.counts.refused += 1
-      this.refusalsUnsent += 1
-      if (this.refusalsUnsent > maxRefusalsUnsent) return "opens streams without reading that they are refused"
-      this.output.header(Frame.typeWindowUpdate, Frame.flagRst, id, 0)
-      return undefined
-    }
-    const stream = new StreamState(id, true, nowMs)
-    this.inboundCount += 1
-    this.streams.set(id, stream)
-    this.backlog.add(stream)
+    const admitted = this.admit(id)
+    if (admitted === "take") this.addInbound(new StreamState(id, true, nowMs))
+    else if (admitted === "refused") this.strayWindow += Frame.initialWindow
+    else return admitted.wrong
     return undefined
   }
 
-  private pingFrame(flags: number, value: number, nowMs: number): void {
-    if ((flags & Frame.flagSyn) !== 0) {
-      if (this.pongsUnsent >= maxPongsUnsent) {
-        this.counts.pongsWithheld += 1
-        return
-      }
+  private pingFrame(flags: number, value: number, nowMs: number): string | undefined {
+    if (!this.waste.frame(nowMs)) return this.waste.tooManyFrames
+    if ((flags & Frame.flagSyn) === 0) this.liveness.pong(value, nowMs)
+    else if (this.pongsUnsent >= maxPongsUnsent) this.counts.pongsWithheld += 1
+    else {
       this.pongsUnsent += 1
       this.output.header(Frame.typePing, Frame.flagAck, 0, value)
-      return
     }
-    this.liveness.pong(value, nowMs)
+    return undefined
   }
 
-  private deliver(bytes: Uint8Array, nowMs: number): void {
+  private arrive(bytes: Uint8Array, nowMs: number): void {
     const stream = this.payloadStream
     if (stream === undefined || stream.done) this.counts.strayBytes += bytes.length
-    else if (stream.readClosed) this.giveBack(stream, bytes.length, nowMs)
-    else {
-      if (stream.inbox.push(bytes)) this.loose.push(stream)
-      this.touch(stream)
-    }
-  }
-
-  /** Copies what would keep a whole batch in memory for a few bytes that nobody has read yet. */
-  private settle(): void {
-    if (this.loose.length === 0) return
-    for (const stream of this.loose) stream.inbox.settle()
-    this.loose = []
+    else this.deliver(stream, bytes, nowMs)
   }
 
   private payloadEnd(): void {
@@ -493,18 +296,17 @@ export class Session {
     this.payloadFin = false
   }
 
-  private remoteFin(stream: StreamState): void {
-    if (stream.remoteClosed) return
-    stream.remoteClosed = true
-    this.touch(stream)
-    if (stream.writeClosed) this.forget(stream)
+  private acknowledged(stream: StreamState): void {
+    if (!stream.unacknowledged) return
+    stream.unacknowledged = false
+    this.unacknowledged -= 1
   }
 
-  // --- Windows, turns, ends ------------------------------------------------
+  // --- Windows and ends ----------------------------------------------------
 
   /** Counts bytes as read, and gives their window back once it is half of the whole. */
-  private giveBack(stream: StreamState, bytes: number, nowMs: number): void {
-    if (stream.done || stream.remoteClosed) return
+  protected freed(stream: StreamState, bytes: number, nowMs: number): void {
+    if (stream.remoteClosed) return
     stream.consumed += bytes
     if (stream.consumed * 2 < stream.windowSize) return
     const delta = stream.consumed + (stream.readClosed ? 0 : this.grow(stream, nowMs))
@@ -517,13 +319,14 @@ export class Session {
   /**
    * Doubles the window of a stream that is read faster than a window in four
    * round trips, since the remote then waits for window rather than for the
-   * reader. Says by how much.
+   * reader. Says by how much. Nothing while memory is short.
    */
   private grow(stream: StreamState, nowMs: number): number {
     const rtt = this.liveness.rttMs
     if (this.liveness.isStale(nowMs)) this.ping(nowMs)
     // The clock may be no finer than a millisecond: a shorter round trip counts as one.
     if (rtt === undefined || nowMs - stream.windowAt >= 4 * Math.max(1, rtt)) return 0
+    if (this.pressed || this.unread * 2 > this.limits.maxUnread) return 0
     const wanted = Math.min(stream.windowSize, this.limits.maxWindow - stream.windowSize)
     const more = Math.min(wanted, this.limits.maxWindowGrowth - this.growth)
     if (more <= 0) return 0
@@ -538,46 +341,33 @@ export class Session {
     return stream.inbound ? Frame.flagAck : Frame.flagSyn
   }
 
-  private acknowledged(stream: StreamState): void {
-    if (!stream.unacknowledged) return
-    stream.unacknowledged = false
-    this.unacknowledged -= 1
+  protected putOpen(stream: StreamState): void {
+    const flag = this.openFlag(stream)
+    if (flag !== 0) this.output.header(Frame.typeWindowUpdate, flag, stream.id, 0)
   }
 
-  private goAway(code: number): void {
+  protected putEnd(stream: StreamState): void {
+    this.output.header(Frame.typeWindowUpdate, Frame.flagFin | this.openFlag(stream), stream.id, 0)
+  }
+
+  protected putReset(id: number): void {
+    this.output.header(Frame.typeWindowUpdate, Frame.flagRst, id, 0)
+  }
+
+  protected putGoodbye(why: keyof typeof goodbyes): void {
     if (this.goAwaySent) return
     this.goAwaySent = true
-    this.output.header(Frame.typeGoAway, 0, 0, code)
+    this.output.header(Frame.typeGoAway, 0, 0, goodbyes[why])
   }
 
-  private touch(stream: StreamState): void {
-    if (stream.touched) return
-    stream.touched = true
-    this.touched.push(stream)
+  protected isKnown(stream: StreamState): boolean {
+    return stream.inbound || stream.announced
   }
 
-  private linger(stream: StreamState, nowMs: number): void {
-    if (stream.done || !stream.writeClosed || !stream.readClosed) return
-    this.lingering.set(stream, nowMs + this.limits.closeTimeoutMs)
-  }
-
-  private fail(stream: StreamState, failure: StreamFailure): void {
-    stream.failure = failure
-    this.touch(stream)
-    this.forget(stream)
-  }
-
-  /** Drops all that the session holds of a stream. */
-  private forget(stream: StreamState): void {
-    if (stream.done) return
-    stream.done = true
+  protected forgotten(stream: StreamState): void {
     this.acknowledged(stream)
-    if (stream.inbound) this.inboundCount -= 1
     this.growth -= stream.windowSize - Frame.initialWindow
-    this.streams.delete(stream.id)
-    this.backlog.delete(stream)
-    this.unannounced.delete(stream)
-    this.turns.remove(stream)
-    this.lingering.delete(stream)
+    // The remote may have filled the window before it hears of the reset.
+    if (stream.failure?._tag === "ResetLocally" && !stream.remoteClosed) this.strayWindow += stream.receiveWindow
   }
 }

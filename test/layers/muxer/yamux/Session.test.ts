@@ -1,81 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { defaults, type Limits } from "../../../../src/layers/muxer/yamux/Limits.ts"
-import { Session } from "../../../../src/layers/muxer/yamux/Session.ts"
+import type { Limits } from "../../../../src/layers/muxer/yamux/Limits.ts"
 import type { StreamState } from "../../../../src/layers/muxer/yamux/StreamState.ts"
-
-const KiB = 1024
-const window = 256 * KiB
-
-const make = (client: boolean, limits: Partial<Limits> = {}): Session =>
-  new Session(client, { ...defaults, ...limits }, 0)
-
-/** All that waits to be sent. */
-const output = (session: Session): Uint8Array => {
-  const parts: Array<Uint8Array> = []
-  session.drain((bytes) => {
-    parts.push(bytes.slice())
-    return bytes.length
-  })
-  return new Uint8Array(Buffer.concat(parts))
-}
-
-/** In hexadecimal, a space after every four bytes. */
-const hex = (bytes: Uint8Array): string =>
-  Buffer.from(bytes)
-    .toString("hex")
-    .replace(/.{8}(?=.)/g, "$& ")
-
-/** A frame, with as much payload as its length says if it is a data frame. */
-const frame = (type: number, flags: number, id: number, length: number, payload?: Uint8Array): Uint8Array => {
-  const header = Buffer.alloc(12)
-  header.writeUInt8(type, 1)
-  header.writeUInt16BE(flags, 2)
-  header.writeUInt32BE(id, 4)
-  header.writeUInt32BE(length, 8)
-  return new Uint8Array(Buffer.concat([header, payload ?? new Uint8Array(type === 0 ? length : 0)]))
-}
-
-const [data, update, ping, goAway] = [0, 1, 2, 3]
-const [syn, ack, fin, rst] = [1, 2, 4, 8]
-
-const random = (seed: number): (() => number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
-const defined = <A>(value: A | undefined): A => {
-  if (value === undefined) return assert.fail("expected a value")
-  return value
-}
-
-const open = (session: Session): StreamState => defined(session.open())
-const accept = (session: Session): StreamState => defined(session.accept())
-
-/** Carries all output both ways until there is none. */
-const carry = (left: Session, right: Session, nowMs = 0): void => {
-  for (;;) {
-    const there = output(left)
-    const back = output(right)
-    if (there.length === 0 && back.length === 0) return
-    right.receive(there, nowMs)
-    left.receive(back, nowMs)
-  }
-}
-
-const drainInbox = (session: Session, stream: StreamState, nowMs = 0): number => {
-  let total = 0
-  for (;;) {
-    const bytes = session.read(stream, nowMs)
-    if (bytes === undefined || bytes === null) return total
-    total += bytes.length
-  }
-}
+import {
+  accept,
+  ack,
+  carry,
+  data,
+  drainInbox,
+  fin,
+  frame,
+  goAway,
+  hex,
+  KiB,
+  make,
+  open,
+  output,
+  ping,
+  random,
+  rst,
+  syn,
+  update,
+  window
+} from "./support.ts"
 
 describe("frames", () => {
   it("SYN travels with the first data, ACK with the first answer", () => {
@@ -491,13 +438,25 @@ describe("random", () => {
   const check = (seed: number): void => {
     const next = random(seed)
     const pick = (most: number) => Math.floor(next() * most)
-    const sides = [make(true), make(false)] as const
+    // Some with so little room for what is unread that streams are reset for it.
+    const maxUnread = next() < 0.3 ? 20_000 + pick(200_000) : 64 * KiB * KiB
+    const sides = [make(true, { maxUnread }), make(false, { maxUnread })] as const
     const wires = [[], []] as [Array<Uint8Array>, Array<Uint8Array>]
     const pairs = new Map<number, Pair>()
     const written = new Map<StreamState, number>()
     const readSoFar = new Map<StreamState, number>()
     const ended = new Set<StreamState>()
     let now = 0
+
+    /** The bytes in the inboxes of all streams of one side, whatever became of them. */
+    const held = (side: 0 | 1): number => {
+      let sum = 0
+      for (const { far, near } of pairs.values()) {
+        const stream = (near.id % 2 === 1) === (side === 0) ? near : far
+        sum += stream?.inbox.size ?? 0
+      }
+      return sum
+    }
 
     const flush = (side: 0 | 1, most: number) => {
       let budget = most
@@ -583,6 +542,10 @@ describe("random", () => {
         session.takeTouched()
         if (session.outputSize > 256 * KiB + 22_000) assert.fail("the output has grown")
       }
+      for (const side of [0, 1] as const) {
+        if (sides[side].unread > maxUnread) assert.fail("more is held than may be")
+        if (sides[side].unread !== held(side)) assert.fail(`${sides[side].unread} unread, but inboxes of ${held(side)}`)
+      }
     }
     // All that is left arrives, and is read to its end.
     for (const { far, near } of pairs.values()) {
@@ -611,6 +574,15 @@ describe("random", () => {
       assert.isTrue(near.done && far.done && ended.has(near) && (far.readClosed || ended.has(far)))
     }
     assert.deepStrictEqual([sides[0].streamCount, sides[1].streamCount], [0, 0])
+    assert.deepStrictEqual([sides[0].unread, sides[1].unread], [held(0), held(1)])
+    // A reader that gives up, or resets what has failed already, leaves nothing.
+    for (const { far, near } of pairs.values()) {
+      const side = near.id % 2 === 1 ? 0 : 1
+      if (pick(2) === 0) sides[side].closeRead(near, now)
+      else sides[side].reset(near, "over")
+      if (far !== undefined) sides[side === 0 ? 1 : 0].reset(far, "over")
+    }
+    assert.deepStrictEqual([sides[0].unread, sides[1].unread], [0, 0])
   }
 
   it.prop(

@@ -1,5 +1,5 @@
 /**
- * A stream of a Yamux connection as its users see it. It holds nothing but one
+ * A stream of a multiplexed connection as its users see it. It holds nothing but one
  * slot for a waiting reader, one for a waiting writer, and those who wait for
  * its end; all else is in the session.
  */
@@ -17,14 +17,16 @@ import type { Session } from "./Session.ts"
 import type { StreamFailure, StreamState } from "./StreamState.ts"
 
 /** What a stream needs of its connection. */
-export interface Carrier {
-  readonly session: Session
+export interface Carrier<S extends StreamState> {
+  readonly session: Session<S>
   /** The time in ms, from any origin, never going back. */
   readonly now: () => number
   /** There is something to send, or someone to wake, at the end of the turn. */
   readonly schedule: () => void
   /** As `schedule`, after a write: hands a full message's worth on at once. */
   readonly wrote: () => void
+  /** Bytes were read. `answers`: there is something to send for it. */
+  readonly took: (answers: boolean) => void
 }
 
 type Resume = (effect: Effect.Effect<void, StreamError>) => void
@@ -49,7 +51,7 @@ const failWriteClosed: Effect.Effect<never, StreamError> = Effect.suspend(() =>
 
 const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fibers wait on "${side}" of one stream`)
 
-export const make = (carrier: Carrier, state: StreamState): MuxedStream => {
+export const make = <S extends StreamState>(carrier: Carrier<S>, state: S): MuxedStream => {
   const { session } = carrier
   let reader: Resume | undefined
   let writer: Resume | undefined
@@ -100,7 +102,7 @@ export const make = (carrier: Carrier, state: StreamState): MuxedStream => {
       const before = session.outputSize
       const bytes = session.read(state, carrier.now())
       // Reading may have given window back.
-      if (session.outputSize !== before) carrier.schedule()
+      if (bytes !== undefined && bytes !== null) carrier.took(session.outputSize !== before)
       return bytes
     },
 
@@ -139,7 +141,7 @@ export const make = (carrier: Carrier, state: StreamState): MuxedStream => {
 
     closeWrite: Effect.suspend(() => {
       if (state.failure !== undefined) return fail(state.failure)
-      session.closeWrite(state)
+      session.closeWrite(state, carrier.now())
       carrier.schedule()
       return Effect.void
     }),

@@ -6,26 +6,26 @@
 import { turnLength } from "./Limits.ts"
 import type { StreamState } from "./StreamState.ts"
 
-export class Turns {
-  private readonly passedOver = new Set<StreamState>()
-  private readonly queue = new Set<StreamState>()
+export class Turns<S extends StreamState> {
+  private readonly passedOver = new Set<S>()
+  private readonly queue = new Set<S>()
 
   get waiting(): boolean {
     return this.queue.size > 0 || this.passedOver.size > 0
   }
 
   /** How much of `room` the stream may use. */
-  allow(stream: StreamState, room: number): number {
+  allow(stream: S, room: number): number {
     return this.waiting ? Math.min(room, stream.credit) : room
   }
 
   /** Counts what the stream wrote; it wanted more if `short`, and then waits for a turn. */
-  wrote(stream: StreamState, taken: number, short: boolean): void {
+  wrote(stream: S, taken: number, short: boolean): void {
     if (short) this.wait(stream, taken === 0 && stream.credit > 0)
     else stream.credit = Math.max(0, stream.credit - taken)
   }
 
-  wait(stream: StreamState, passedOver: boolean): void {
+  wait(stream: S, passedOver: boolean): void {
     stream.credit = 0
     if (stream.queued) return
     stream.queued = true
@@ -34,7 +34,7 @@ export class Turns {
   }
 
   /** The next stream, with a turn of its own. */
-  next(): StreamState | undefined {
+  next(): S | undefined {
     const [stream] = this.passedOver.size > 0 ? this.passedOver : this.queue
     if (stream === undefined) return undefined
     this.remove(stream)
@@ -42,7 +42,7 @@ export class Turns {
     return stream
   }
 
-  remove(stream: StreamState): void {
+  remove(stream: S): void {
     if (!stream.queued) return
     stream.queued = false
     this.passedOver.delete(stream)

@@ -1,0 +1,440 @@
+/**
+ * Driver: a multiplexed connection, whatever its protocol: the session's core,
+ * driven by two fibers, none per stream, and two more for as long as they have
+ * something to do. All of them belong to the scope that the connection was made in.
+ *
+ * ```
+ *            secured connection
+ *          │                    ▲
+ *       reader              (sender)         reader: feeds the core with each batch
+ *          │                    │            clock:  what is due at a time, such as keep-alive
+ *          └────► session ◄─────┘            sender: there while the connection takes no more
+ *                ▲   │    ▲                  keeper: there from the session's end; says goodbye
+ *     streams ───┘   │    └── clock                  for at most the grace, resets the connection
+ *                (keeper)
+ * ```
+ *
+ * The core only ever changes inside a plain function call. Who waits is woken
+ * after a batch was taken whole, or from the scheduler's queue at the end of a
+ * turn, never from inside the core; what those fibers then write goes out with
+ * the acknowledgements and windows of that batch. Then the connection's account of
+ * memory is set, once.
+ */
+import { Clock, Deferred, Effect, Fiber, Scheduler, type Scope } from "effect"
+import type { ByteStream } from "../../../services/ByteStream.ts"
+import type { MemoryAccount } from "../../../services/ResourceManager.ts"
+import {
+  KeepAliveTimeout,
+  type MuxedConnection,
+  type MuxedStream,
+  MuxerError,
+  type MuxerErrorReason,
+  RemoteGoAway,
+  StreamLimit,
+  Unsupported
+} from "../../../services/StreamMuxer.ts"
+import { Account } from "./Account.ts"
+import { noiseMessage } from "./Limits.ts"
+import type { Session } from "./Session.ts"
+import { reasonOf, type SessionEnd } from "./SessionEnd.ts"
+import * as Stream from "./Stream.ts"
+import type { StreamState } from "./StreamState.ts"
+import { Waiters } from "./Waiters.ts"
+
+/** Batches that are taken in a row before other fibers get a turn. */
+const batchesPerTurn = 16
+
+/** Writes of one turn are handed on when they are so many bytes: a full message of a secured connection, nearly. */
+const fullMessage = noiseMessage - 16
+
+export interface Options<S extends StreamState> {
+  /** The core, from the time in ms. */
+  readonly session: (nowMs: number) => Session<S>
+  /** While more waits to be sent, in bytes, and the connection takes none, nothing is read from it either. */
+  readonly maxUnsent: number
+  /** How long an answer to a ping may take, in ms. */
+  readonly pingTimeoutMs: number
+  readonly closeGraceMs: number
+  readonly memory?: MemoryAccount | undefined
+}
+
+class Driver<S extends StreamState> implements Stream.Carrier<S> {
+  readonly session: Session<S>
+  readonly ended: Deferred.Deferred<MuxerErrorReason>
+  private readonly connection: ByteStream
+  private readonly options: Options<S>
+  private readonly clock: Clock.Clock
+  private readonly dispatcher: Scheduler.SchedulerDispatcher
+  private readonly acceptors = new Waiters()
+  private readonly openers = new Waiters()
+  private readonly pingers = new Waiters()
+  /** Wait for the connection to take more, or to have taken all. */
+  private readonly senders = new Waiters()
+  /** Wait until what arrived was read. */
+  private readonly resting = new Waiters()
+  private readonly account: Account<S>
+  private clockFiber: Fiber.Fiber<void> | undefined
+  /** When the clock wakes, in ms. */
+  private tickAt = Number.POSITIVE_INFINITY
+  private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** The sender runs: while the connection takes no more. */
+  private sending = false
+  private lastSender: Fiber.Fiber<void> | undefined
+  /** The session's end was seen, and the connection is being ended. */
+  private keeping = false
+  private scheduled = false
+  /** In a batch or a turn: its end sends and wakes. */
+  private inTurn = false
+  /** Something was asked for during a turn after its last sending. */
+  private again = false
+  private blocked = false
+  private unflushed = false
+  /** Nothing more comes from the remote. */
+  private remoteEnded = false
+  /** Nothing more can be sent. */
+  private sendFailed = false
+
+  constructor(
+    connection: ByteStream,
+    options: Options<S>,
+    clock: Clock.Clock,
+    dispatcher: Scheduler.SchedulerDispatcher,
+    fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
+    ended: Deferred.Deferred<MuxerErrorReason>
+  ) {
+    this.connection = connection
+    this.options = options
+    this.clock = clock
+    this.dispatcher = dispatcher
+    this.fork = fork
+    this.ended = ended
+    this.session = options.session(this.now())
+    this.account = new Account(this.session, options.memory)
+  }
+
+  readonly now = (): number => Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+
+  // --- Turns ---------------------------------------------------------------
+
+  readonly schedule = (): void => {
+    if (this.inTurn) {
+      this.again = true
+      return
+    }
+    if (this.scheduled) return
+    this.scheduled = true
+    this.dispatcher.scheduleTask(this.turn, 0)
+  }
+
+  readonly wrote = (): void => {
+    if (this.session.outputSize >= fullMessage) this.send()
+    this.schedule()
+  }
+
+  readonly took = (answers: boolean): void => {
+    if (answers) return this.schedule()
+    // In a turn, its end sees to it.
+    if (!this.inTurn && (this.account.bytes > 0 || this.mayReadOn)) this.schedule()
+  }
+
+  private get mayReadOn(): boolean {
+    return this.resting.size > 0 && (!this.session.paused || this.session.ended !== undefined)
+  }
+
+  private readonly turn = (): void => {
+    this.scheduled = false
+    this.settle()
+  }
+
+  private readonly take = (bytes: Uint8Array): number => {
+    const taken = this.connection.tryWrite(bytes)
+    if (taken > 0) this.unflushed = true
+    return taken
+  }
+
+  private send(): void {
+    if (this.blocked || this.sendFailed) return
+    if (!this.session.drain(this.take, this.now)) {
+      this.blocked = true
+      this.flush()
+    }
+  }
+
+  private flush(): void {
+    if (!this.unflushed) return
+    this.unflushed = false
+    this.connection.flush()
+  }
+
+  private wakeStreams(): void {
+    for (const stream of this.session.takeTouched()) stream.wake?.()
+  }
+
+  private accountFor(): void {
+    const refusal = this.account.set()
+    if (refusal === undefined) return
+    this.wakeStreams()
+    this.send()
+    if (this.account.retry()) return
+    this.session.refuse(refusal)
+    this.again = true
+  }
+
+  /** The end of a batch or a turn: wakes who need not wait any more, and sends all there is in one go. */
+  private settle(): void {
+    if (this.inTurn) {
+      this.again = true
+      return
+    }
+    this.inTurn = true
+    const { session } = this
+    this.wakeStreams()
+    if (session.hasBacklog || session.ended !== undefined) this.acceptors.wake()
+    if (session.ended !== undefined || session.remoteGoAway !== undefined) this.openers.wake()
+    else if (session.canOpen) this.openers.wake(session.openable)
+    this.again = false
+    this.send()
+    if (session.writersWait && !this.blocked) {
+      session.grantTurns()
+      this.wakeStreams()
+      this.again = false
+      this.send()
+    }
+    this.accountFor()
+    this.flush()
+    if (session.ended !== undefined) {
+      this.pingers.wake()
+      if (!this.keeping) {
+        this.keeping = true
+        this.fork(this.keeper(session.ended))
+      }
+    }
+    this.inTurn = false
+    if (this.blocked && !this.sendFailed && !this.sending) {
+      this.sending = true
+      this.lastSender = this.fork(this.sender)
+    }
+    // A fiber may be interrupted between its waking and its use of it: the next one gets the chance.
+    const more =
+      this.again ||
+      session.hasTouched ||
+      (session.writersWait && !this.blocked) ||
+      (this.openers.size > 0 && session.canOpen)
+    if (more) this.schedule()
+    if (session.deadline < this.tickAt) this.restartClock()
+    if (this.mayReadOn) this.resting.wake()
+  }
+
+  // --- Fibers --------------------------------------------------------------
+
+  /** Feeds the core until nothing more comes; after the session's end it only drops what comes. */
+  get reader(): Effect.Effect<void> {
+    return Driver.read(this).pipe(
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          this.sendFailed = true
+          this.session.end({ _tag: "Closed", detail: error.message })
+        })
+      ),
+      Effect.andThen(
+        Effect.sync(() => {
+          this.remoteEnded = true
+          this.settle()
+          this.senders.wake()
+        })
+      )
+    )
+  }
+
+  private static readonly read = Effect.fnUntraced(function* <S extends StreamState>(driver: Driver<S>) {
+    const { connection, session } = driver
+    const most = driver.options.maxUnsent
+    for (let batch = 1; ; batch += 1) {
+      const bytes = connection.tryRead()
+      if (bytes === undefined) {
+        yield* connection.readable
+        continue
+      }
+      if (bytes === null) break
+      const pongs = session.liveness?.pongs
+      session.receive(bytes, driver.now())
+      driver.settle()
+      if (session.liveness?.pongs !== pongs) driver.pingers.wake()
+      // A remote that does not read what its frames ask for is not read from either.
+      while (driver.blocked && session.ended === undefined && session.outputSize > most) {
+        yield* driver.senders.wait
+      }
+      while (session.paused && session.ended === undefined) yield* driver.resting.wait
+      if (batch % batchesPerTurn === 0) yield* Effect.yieldNow
+    }
+    session.end(
+      session.remoteGoAway === undefined
+        ? { _tag: "Closed", detail: "the remote closed the connection" }
+        : { _tag: "RemoteGoAway", code: session.remoteGoAway }
+    )
+  })
+
+  /** Goes on sending when the connection takes more again, until it has taken all. */
+  private get sender(): Effect.Effect<void> {
+    return Driver.resend(this).pipe(
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          this.sendFailed = true
+          this.session.end({ _tag: "Closed", detail: error.message })
+          this.settle()
+          this.senders.wake()
+        })
+      )
+    )
+  }
+
+  private static readonly resend = Effect.fnUntraced(function* <S extends StreamState>(driver: Driver<S>) {
+    while (driver.blocked) {
+      yield* driver.connection.writable
+      driver.blocked = false
+      driver.settle()
+      driver.senders.wake()
+    }
+    driver.sending = false
+  })
+
+  /** Ends the sender, if there is one. */
+  get stopSending(): Effect.Effect<void> {
+    return this.lastSender === undefined ? Effect.void : Fiber.interrupt(this.lastSender)
+  }
+
+  /** Does what is due, each time that it is; ends when nothing is. */
+  private readonly ticker: Effect.Effect<void> = Effect.suspend(() => {
+    this.tickAt = this.session.deadline
+    if (this.tickAt === Number.POSITIVE_INFINITY) return Effect.void
+    return Effect.flatMap(Effect.sleep(Math.max(1, Math.ceil(this.tickAt - this.now()))), () => {
+      // Until it is computed again, no deadline is early.
+      this.tickAt = Number.NEGATIVE_INFINITY
+      this.session.tick(this.now())
+      this.settle()
+      return this.ticker
+    })
+  })
+
+  /** Starts the clock, or has it wake earlier. */
+  restartClock(): void {
+    this.clockFiber?.interruptUnsafe()
+    this.clockFiber = this.fork(this.ticker)
+  }
+
+  get stopClock(): Effect.Effect<void> {
+    return this.clockFiber === undefined ? Effect.void : Fiber.interrupt(this.clockFiber)
+  }
+
+  /** After the end of the session, ends the connection. */
+  private keeper(end: SessionEnd): Effect.Effect<void> {
+    // To a remote that is gone there is nothing to say.
+    const gone = end._tag === "KeepAliveTimeout" || end._tag === "SendTimeout"
+    const goodbye = gone ? Effect.void : this.goodbye
+    return goodbye.pipe(
+      Effect.timeoutOption(this.options.closeGraceMs),
+      Effect.ignore,
+      Effect.andThen(
+        Effect.sync(() => {
+          const reason = reasonOf(end)
+          this.connection.reset(`${this.session.protocol}: the session has ended`)
+          this.account.close()
+          Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
+        })
+      )
+    )
+  }
+
+  /** Sends what is left, closes the writing side, and waits until the remote has closed its own. */
+  private get goodbye(): Effect.Effect<void> {
+    const sent: Effect.Effect<void> = Effect.suspend(() =>
+      this.blocked && !this.sendFailed ? Effect.andThen(this.senders.wait, sent) : Effect.void
+    )
+    const answered: Effect.Effect<void> = Effect.suspend(() =>
+      this.remoteEnded ? Effect.void : Effect.andThen(this.senders.wait, answered)
+    )
+    return sent.pipe(Effect.andThen(Effect.ignore(this.connection.closeWrite)), Effect.andThen(answered))
+  }
+
+  // --- What users ask for --------------------------------------------------
+
+  private fail(reason: MuxerErrorReason): Effect.Effect<never, MuxerError> {
+    return Effect.suspend(() => Effect.fail(new MuxerError({ protocol: this.session.protocol, reason })))
+  }
+
+  readonly open: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
+    const state = this.session.open()
+    if (state !== undefined) return Effect.succeed(Stream.make(this, state))
+    if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
+    if (this.session.remoteGoAway !== undefined) return this.fail(new RemoteGoAway({ code: this.session.remoteGoAway }))
+    if (!this.session.hasIds) {
+      return this.fail(new StreamLimit({ scope: "stream ids", limit: this.session.maxId, current: this.session.maxId }))
+    }
+    this.schedule()
+    return Effect.andThen(this.openers.wait, this.open)
+  })
+
+  readonly accept: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
+    const state = this.session.accept()
+    if (state !== undefined) {
+      this.schedule()
+      return Effect.succeed(Stream.make(this, state))
+    }
+    if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
+    return Effect.andThen(this.acceptors.wait, this.accept)
+  })
+
+  readonly ping: Effect.Effect<number, MuxerError> = Effect.suspend(() => {
+    const { liveness } = this.session
+    if (liveness === undefined) {
+      const detail = "this protocol has no ping; the protocol /ipfs/ping/1.0.0 measures a round trip on a stream"
+      return this.fail(new Unsupported({ detail }))
+    }
+    const before = liveness.pongs
+    this.session.ping(this.now())
+    this.schedule()
+    const answer: Effect.Effect<number, MuxerError> = Effect.suspend(() => {
+      if (liveness.pongs !== before) return Effect.succeed(liveness.latestMs)
+      if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
+      return Effect.andThen(this.pingers.wait, answer)
+    })
+    const afterMs = this.options.pingTimeoutMs
+    return Effect.timeoutOrElse(answer, {
+      duration: afterMs,
+      orElse: () => this.fail(new KeepAliveTimeout({ afterMs }))
+    })
+  })
+
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.session.close("the connection was closed here")
+    this.settle()
+    return Effect.asVoid(Deferred.await(this.ended))
+  })
+}
+
+/** Multiplexes `connection` until the scope closes; the connection ends with it. */
+export const make = Effect.fnUntraced(function* <S extends StreamState>(
+  connection: ByteStream,
+  options: Options<S>
+): Effect.fn.Return<MuxedConnection, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const scheduler = yield* Scheduler.Scheduler
+  const ended = yield* Deferred.make<MuxerErrorReason>()
+  const fork = Effect.runForkWith(yield* Effect.context())
+  const driver = new Driver(connection, options, clock, scheduler.makeDispatcher(), fork, ended)
+  yield* Effect.addFinalizer(() => Effect.andThen(driver.stopSending, driver.stopClock))
+  yield* Effect.forkScoped(driver.reader)
+  driver.restartClock()
+  // Runs before the reader is interrupted.
+  yield* Effect.addFinalizer(() => driver.close)
+  return {
+    protocol: driver.session.protocol,
+    openStream: driver.open,
+    acceptStream: driver.accept,
+    isOpen: () => driver.session.ended === undefined && driver.session.remoteGoAway === undefined,
+    streamCount: () => driver.session.streamCount,
+    ping: driver.ping,
+    close: driver.close,
+    awaitClosed: Deferred.await(ended)
+  }
+})
