@@ -1,53 +1,23 @@
-/** A PeerStore in memory, bounded in peers and in addresses a peer; it ends with the node. */
+/** A PeerStore in memory, within bounds; it ends with the node. */
 import { Effect, Layer } from "effect"
-import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { Crypto } from "../../services/Crypto.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
+import * as Limits from "./core/Limits.ts"
+import * as Store from "./core/Store.ts"
+import { Table } from "./core/Table.ts"
 
-export interface Options {
-  /** Peers remembered; the one learnt of longest ago is forgotten first. Default 10,000. */
-  readonly maxPeers?: number | undefined
-  /** Addresses remembered of each. Default 32. */
-  readonly maxAddresses?: number | undefined
-}
+export type Options = Limits.Options
 
-interface Known {
-  readonly address: Multiaddr.Multiaddr
-  readonly proven: boolean
-}
+/** A new store, in which nothing is known. */
+export const make = (options?: Options): Effect.Effect<PeerStore["Service"], never, Crypto> =>
+  Effect.suspend(() => Store.make(new Table(Limits.fromOptions(options), false), Store.volatile))
 
-export const layer = (options?: Options): Layer.Layer<PeerStore> =>
-  Layer.effect(
-    PeerStore,
-    Effect.sync(() => {
-      const maxPeers = options?.maxPeers ?? 10_000
-      const maxAddresses = options?.maxAddresses ?? 32
-      // Maps keep insertion order, so the first key is the oldest.
-      const peers = new Map<string, ReadonlyArray<Known>>()
-      return PeerStore.of({
-        addresses: (peer) => Effect.sync(() => (peers.get(peer.toString()) ?? []).map(({ address }) => address)),
-        addAddresses: (peer, addresses, how) =>
-          Effect.sync(() => {
-            const key = peer.toString()
-            const before = peers.get(key) ?? []
-            const wasProven = new Set(before.filter(({ proven }) => proven).map(({ address }) => address.toString()))
-            const learnt = addresses.flatMap((given): Known | ReadonlyArray<never> => {
-              const address = Multiaddr.withoutPeer(given)
-              return address === undefined
-                ? []
-                : { address, proven: how === "proven" || wasProven.has(address.toString()) }
-            })
-            const texts = new Set(learnt.map(({ address }) => address.toString()))
-            const all = [...learnt, ...before.filter(({ address }) => !texts.has(address.toString()))]
-            peers.delete(key)
-            peers.set(
-              key,
-              [...all.filter(({ proven }) => proven), ...all.filter(({ proven }) => !proven)].slice(0, maxAddresses)
-            )
-            for (const oldest of peers.keys()) {
-              if (peers.size <= maxPeers) break
-              peers.delete(oldest)
-            }
-          })
-      })
-    })
-  )
+/**
+ * What is known of others is kept in memory.
+ *
+ * ```
+ * const Known = MemoryPeerStore.layer({ maxPeers: 1000 })
+ * ```
+ */
+export const layer = (options?: Options): Layer.Layer<PeerStore, never, Crypto> =>
+  Layer.effect(PeerStore, make(options))
