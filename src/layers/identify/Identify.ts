@@ -1,210 +1,217 @@
 /**
- * Identify 1.0 as a handler (says who this node is) and as a task of each
- * connection (asks who the other is). What is learnt of a peer lives as long as
- * the connection; its addresses go to the PeerStore.
+ * Identify 1.0 and its push, as handlers (say who this node is, hear what has
+ * changed), as a task of each connection (asks who the other is), and as what
+ * tells connected peers of changes here.
+ *
+ * ```
+ * scope of the layer
+ *  ├─ handlers of the two protocols
+ *  ├─ a fiber that tells of changes, and two that listen for them
+ *  ├─ a fiber that lets old observations expire
+ *  └─ for each connection, until it is identified: the fiber that asks
+ * ```
  *
  * Specification: identify/README.md.
  */
-import { Deferred, Duration, Effect, Layer, PubSub, Result, Stream } from "effect"
-import * as Bytes from "../../data/Bytes.ts"
-import * as Keys from "../../data/Keys.ts"
-import * as LengthPrefix from "../../data/LengthPrefix.ts"
-import * as IdentifyMessage from "../../data/messages/Identify.ts"
+import { Deferred, Duration, Effect, Layer, PubSub, Queue, Result, Stream } from "effect"
+import type { Identify as Message } from "../../data/messages/Identify.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
-import * as PeerId from "../../data/PeerId.ts"
+import { name, version } from "../../data/Version.ts"
+import { Crypto } from "../../services/Crypto.ts"
 import {
   Identify,
-  IdentifyDisconnected,
-  IdentifyError,
   type IdentifyErrorReason,
-  IdentifyFailed,
+  type IdentifyEvent,
   type IdentifyInfo,
   IdentifyMalformed,
-  IdentifyTimeout,
-  IdentifyUnavailable,
-  protocol
+  protocol,
+  pushProtocol
 } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
+import { Meter } from "../../services/Meter.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
 import { Protocols, type ProtocolTaken } from "../../services/Protocols.ts"
-import * as ProtocolStream from "../../services/ProtocolStream.ts"
+import type { ProtocolStream } from "../../services/ProtocolStream.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
-import { name, version } from "../../data/Version.ts"
+import * as Tracing from "../../services/Tracing.ts"
+import * as Announcement from "./Announcement.ts"
+import * as Exchange from "./Exchange.ts"
+import * as Interpret from "./Interpret.ts"
+import { failed, Table } from "./Known.ts"
+import { learn } from "./Learn.ts"
+import { ObservedAddresses, refusal } from "./ObservedAddresses.ts"
+import * as Push from "./Push.ts"
 
 export interface Options {
   /** How this node names itself. Default `effect-libp2p/<version>`. */
   readonly agentVersion?: string | undefined
-  /** For an answer. Default 10 seconds. */
+  /** For an answer, and for a push in either direction. Default 10 seconds. */
   readonly deadline?: Duration.Input | undefined
+  /** How long to wait for further changes before peers are told. Default 250 milliseconds. */
+  readonly pushDelay?: Duration.Input | undefined
+  /** Peers in different networks that must see an address of this node before it is believed. Default 4. */
+  readonly minObservers?: number | undefined
+  /** How long what a peer saw is believed after it has disconnected. Default 30 minutes. */
+  readonly observationTimeToLive?: Duration.Input | undefined
 }
 
-const protocolVersion = "ipfs/0.1.0"
-/** Messages that one answer may be split over. */
-const maxParts = 10
-
-/** Multiaddrs that this node can read; others are of transports that it does not know. */
-const readable = (addresses: ReadonlyArray<Uint8Array>): ReadonlyArray<Multiaddr.Multiaddr> =>
-  addresses.flatMap((bytes) => {
-    const address = Multiaddr.fromBytes(bytes)
-    return Result.isSuccess(address) ? [address.success] : []
-  })
-
-/**
- * Those of `addresses` that mean the same at both ends of a connection that
- * leads to `remote`: loopback addresses only on this machine, private ones only
- * within a private network.
- */
-const shared = (
-  addresses: ReadonlyArray<Multiaddr.Multiaddr>,
-  remote: Multiaddr.Multiaddr
-): ReadonlyArray<Multiaddr.Multiaddr> => {
-  if (Multiaddr.isLoopback(remote)) return addresses
-  const near = Multiaddr.isPrivate(remote)
-  return addresses.filter((address) => !Multiaddr.isLoopback(address) && (near || !Multiaddr.isPrivate(address)))
-}
-
-/** Reads a message and holds it against the identity that the connection has proven. */
-const interpret = (bytes: Uint8Array, connection: Connection): Result.Result<IdentifyInfo, IdentifyMalformed> => {
-  const refuse = (detail: string) => Result.fail(new IdentifyMalformed({ detail }))
-  const message = IdentifyMessage.decode(bytes)
-  if (Result.isFailure(message)) return refuse(message.failure.message)
-  const { publicKey, listenAddrs, observedAddr, protocols, agentVersion } = message.success
-  if (publicKey === undefined) return refuse("it names no public key")
-  const key = Keys.decodePublicKey(publicKey)
-  if (Result.isFailure(key)) return refuse(key.failure.message)
-  if (!PeerId.matchesPublicKey(connection.remotePeer, key.success)) {
-    return refuse(`its public key is that of ${PeerId.fromPublicKey(key.success).toString()}`)
-  }
-  return Result.succeed({
-    peer: connection.remotePeer,
-    publicKey: key.success,
-    protocolVersion: message.success.protocolVersion,
-    agentVersion,
-    listenAddresses: readable(listenAddrs),
-    observedAddress: observedAddr === undefined ? undefined : readable([observedAddr])[0],
-    protocols
-  })
-}
+/** For each of the two protocols; nobody needs more than one at a time. */
+const maxStreamsPerConnection = 8
+const handlerOptions = { maxStreamsPerConnection, service: "identify" }
 
 const make = Effect.fnUntraced(function* (options?: Options) {
+  const crypto = yield* Crypto
   const identity = yield* Identity
+  const meter = yield* Meter
+  const trace = yield* Tracing.make
   const peerStore = yield* PeerStore
   const protocols = yield* Protocols
   const swarm = yield* Swarm
   const deadlineMs = Duration.toMillis(options?.deadline ?? "10 seconds")
-  const agentVersion = options?.agentVersion ?? `${name}/${version}`
-  const publicKey = Keys.encodePublicKey(identity.publicKey)
-  const events = yield* PubSub.sliding<{ readonly connection: Connection; readonly info: IdentifyInfo }>({
-    capacity: 1024
+  const events = yield* PubSub.sliding<IdentifyEvent>({ capacity: 1024 })
+  const table = new Table()
+  /** Filled while there are observations. */
+  const holding = yield* Queue.sliding<void>(1)
+  const observed = new ObservedAddresses({
+    minObservers: options?.minObservers ?? 4,
+    timeToLiveMs: Duration.toMillis(options?.observationTimeToLive ?? "30 minutes")
   })
-  /** What is known, or being asked, of each open connection. */
-  const asked = new Map<number, Deferred.Deferred<IdentifyInfo, IdentifyError>>()
 
-  yield* protocols.handle(protocol, (stream) =>
-    Effect.flatMap(swarm.listenAddresses, (listening) =>
-      stream.write(
-        LengthPrefix.encode(
-          IdentifyMessage.encode({
-            publicKey,
-            listenAddrs: shared(listening, stream.remoteAddress).map((address) => address.bytes),
-            protocols: protocols.list(),
-            observedAddr: stream.remoteAddress.bytes,
-            protocolVersion,
-            agentVersion
-          })
-        )
-      )
-    )
-  )
+  // ---- what this node says
 
-  const failed = (connection: Connection, reason: IdentifyErrorReason) =>
-    new IdentifyError({ peer: connection.remotePeer.toString(), reason })
+  const announced = Effect.map(swarm.listenAddresses, (listening) => [
+    ...listening,
+    ...observed.confirmed().filter((address) => !listening.some((one) => Multiaddr.equals(one, address)))
+  ])
+  const facts = Effect.map(announced, (addresses) => ({ addresses, protocols: protocols.list() }))
+  const messages = Announcement.make(identity, options?.agentVersion ?? `${name}/${version}`)
 
-  /** All messages until the peer closes, joined, as the specification allows. */
-  const ask = (connection: Connection): Effect.Effect<IdentifyInfo, IdentifyErrorReason> =>
+  // ---- what peers say
+
+  /** Counts what a message says of this node's address. */
+  const observe = (connection: Connection, told: Interpret.Told) =>
     Effect.gen(function* () {
-      const stream = yield* Effect.mapError(
-        connection.openStream(protocol),
-        (cause) => new IdentifyUnavailable({ cause })
-      )
-      const messages = ProtocolStream.byteMessages(stream, { maxSize: IdentifyMessage.maxSize })
-      const next = Effect.mapError(messages.read, (cause) => new IdentifyFailed({ cause }))
-      const parts: Array<Uint8Array> = []
-      let size = 0
-      for (let part = yield* next; part !== null; part = yield* next) {
-        parts.push(part)
-        size += part.length
-        if (size > IdentifyMessage.maxSize || parts.length > maxParts) {
-          return yield* Effect.fail(
-            new IdentifyMalformed({ detail: `it is over the limit of ${IdentifyMessage.maxSize} bytes` })
-          )
-        }
+      if (told.observedAddress === undefined || connection.kind._tag === "Relayed") return
+      const observation = {
+        observer: connection.remotePeer.toString(),
+        connection: connection.id,
+        remote: connection.remoteAddress,
+        local: connection.localAddress,
+        observed: told.observedAddress
       }
-      return yield* Effect.fromResult(interpret(Bytes.concat(parts), connection))
-    }).pipe(
-      Effect.scoped,
-      Effect.timeoutOrElse({
-        duration: deadlineMs,
-        orElse: () => Effect.fail(new IdentifyTimeout({ afterMs: deadlineMs }))
+      if (refusal(observation) !== undefined) return
+      if (observed.observe(observation, yield* swarm.listenAddresses, yield* Push.monotonicMs)) announcer.look()
+      if (observed.size > 0) Queue.offerUnsafe(holding, undefined)
+    })
+
+  const accept = (connection: Connection, told: Interpret.Told, info: IdentifyInfo, pushed: boolean) =>
+    Effect.gen(function* () {
+      const known = table.of(connection)
+      yield* learn(peerStore, connection, told, info)
+      yield* observe(connection, told)
+      known.info = info
+      yield* Deferred.succeed(known.answer, info)
+      yield* PubSub.publish(events, { connection, info, pushed })
+    })
+
+  /** What the peer pushed. */
+  const change = (connection: Connection, message: Message): Effect.Effect<void, IdentifyErrorReason> =>
+    Effect.gen(function* () {
+      const told = yield* Effect.fromResult(Interpret.interpret(message, connection.remotePeer, crypto))
+      const info = Interpret.update(connection.remotePeer, table.of(connection).info, told)
+      if (info === undefined) return yield* Effect.fail(new IdentifyMalformed({ detail: "it names no public key" }))
+      yield* accept(connection, told, info, true)
+    })
+
+  const question = (connection: Connection) =>
+    Effect.gen(function* () {
+      const message = yield* Exchange.ask(connection, deadlineMs)
+      const told = yield* Effect.fromResult(Interpret.interpret(message, connection.remotePeer, crypto))
+      return { told, info: yield* Effect.fromResult(Interpret.whole(connection.remotePeer, told)) }
+    })
+
+  /** The task of one connection. */
+  const identify = (connection: Connection) =>
+    Effect.gen(function* () {
+      const known = table.of(connection)
+      const began = yield* Push.monotonicMs
+      const attributes = () => ({ "libp2p.peer": connection.remotePeer.toString() })
+      const result = yield* Effect.result(trace("libp2p.identify", attributes, question(connection), null))
+      const failure = Result.isFailure(result) ? result.failure._tag : undefined
+      meter.identified(failure, (yield* Push.monotonicMs) - began)
+      if (Result.isFailure(result)) {
+        const error = failed(connection, result.failure)
+        yield* Deferred.fail(known.answer, error)
+        return yield* Effect.logDebug(error.message)
+      }
+      const { info, told } = result.success
+      yield* accept(connection, told, info, false)
+      yield* announcer.settled(connection)
+    })
+
+  // ---- both at work
+
+  /** A stream that goes wrong is reset, and is not worth a warning: peers do as they please. */
+  const quietly = (stream: ProtocolStream, handled: Effect.Effect<void, IdentifyErrorReason>) =>
+    handled.pipe(
+      Effect.catch((reason) => {
+        const { message } = failed(stream, reason)
+        return Effect.andThen(stream.reset(message), Effect.logDebug(`${stream.protocol}: ${message}`))
       })
     )
 
-  /** The task of one connection: its question is open until it is answered, and its answer known until it ends. */
-  const identify = (connection: Connection) =>
-    Effect.gen(function* () {
-      const answer = question(connection)
-      const result = yield* Effect.result(ask(connection))
-      if (Result.isFailure(result)) {
-        const error = failed(connection, result.failure)
-        yield* Deferred.fail(answer, error)
-        yield* Effect.logDebug(error.message)
-      } else {
-        yield* peerStore.addAddresses(
-          connection.remotePeer,
-          shared(result.success.listenAddresses, connection.remoteAddress),
-          "claimed"
-        )
-        yield* Deferred.succeed(answer, result.success)
-        yield* PubSub.publish(events, { connection, info: result.success })
-      }
-      return yield* Effect.never
-    }).pipe(
-      Effect.ensuring(
-        Effect.suspend(() => {
-          const answer = question(connection)
-          asked.delete(connection.id)
-          return Deferred.fail(answer, failed(connection, new IdentifyDisconnected({})))
-        })
-      )
+  const announcer = yield* Push.announcer({
+    protocols,
+    swarm,
+    table,
+    facts,
+    messages,
+    debounceMs: Duration.toMillis(options?.pushDelay ?? 250),
+    deadlineMs
+  })
+  /** The connection that a stream belongs to: they share the very object of their address. */
+  const connectionOf = ({ remoteAddress, remotePeer }: ProtocolStream) =>
+    Effect.map(
+      swarm.connections(remotePeer),
+      (all) =>
+        all.find((one) => one.remoteAddress === remoteAddress) ??
+        all.find((one) => Multiaddr.equals(one.remoteAddress, remoteAddress))
     )
-
-  const question = (connection: Connection) => {
-    const known = asked.get(connection.id)
-    if (known !== undefined) return known
-    const fresh = Deferred.makeUnsafe<IdentifyInfo, IdentifyError>()
-    asked.set(connection.id, fresh)
-    return fresh
-  }
-
+  const answer = (stream: ProtocolStream) =>
+    Effect.gen(function* () {
+      const connection = yield* connectionOf(stream)
+      const { number, parts } = yield* announcer.compose(stream.remoteAddress)
+      if (connection !== undefined) table.of(connection).told = number
+      yield* Exchange.answer(stream, parts, deadlineMs)
+    })
+  yield* protocols.handle(protocol, (stream) => quietly(stream, answer(stream)), handlerOptions)
+  const receive = Push.receive({ connectionOf, table, deadlineMs, apply: change })
+  yield* protocols.handle(pushProtocol, (stream) => quietly(stream, receive(stream)), handlerOptions)
   yield* swarm.forEachConnection(identify)
 
+  /** Lets observations expire, once a minute while there are any. */
+  const tidy = Effect.gen(function* () {
+    yield* Queue.take(holding)
+    while (observed.size > 0) {
+      yield* Effect.sleep("1 minute")
+      const open = new Set((yield* swarm.connections()).map(({ id }) => id))
+      observed.refresh(yield* Push.monotonicMs, (id) => open.has(id), yield* swarm.listenAddresses)
+      announcer.look()
+    }
+  })
+  yield* Effect.forkScoped(Effect.forever(tidy))
+
   return Identify.of({
-    identified: (connection) =>
-      Effect.suspend(() => {
-        const known = asked.get(connection.id)
-        if (known !== undefined) return Deferred.await(known)
-        // Its task has not begun, or has ended with it.
-        return Effect.flatMap(swarm.connections(connection.remotePeer), (open) =>
-          open.includes(connection)
-            ? Deferred.await(question(connection))
-            : Effect.fail(failed(connection, new IdentifyDisconnected({})))
-        )
-      }),
-    events: Stream.fromPubSub(events)
+    identified: table.identified,
+    events: Stream.fromPubSub(events),
+    observed: Effect.sync(() => observed.list()),
+    announced,
+    push: announcer.tellAll
   })
 })
 
+/** Identify, its push, and the observed addresses of a node. */
 export const layer = (
   options?: Options
-): Layer.Layer<Identify, ProtocolTaken, Identity | PeerStore | Protocols | Swarm> =>
+): Layer.Layer<Identify, ProtocolTaken, Crypto | Identity | PeerStore | Protocols | Swarm> =>
   Layer.effect(Identify, make(options))
