@@ -6,17 +6,22 @@ import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as Multiaddr from "../data/Multiaddr.ts"
 import type { PrivateKey } from "../data/Keys.ts"
+import * as ConnectionSecurity from "../services/ConnectionSecurity.ts"
 import { Swarm } from "../services/Swarm.ts"
 import * as Actors from "./actors/Actors.ts"
+import * as ConnectionManager from "./connections/ConnectionManager.ts"
 import * as NodeCrypto from "./crypto/NodeCrypto.ts"
 import * as Identify from "./identify/Identify.ts"
 import * as IdentityFromKey from "./identity/FromKey.ts"
 import * as IdentityGenerated from "./identity/Generated.ts"
 import * as Yamux from "./muxer/Yamux.ts"
+import * as NodeMachine from "./net/NodeMachine.ts"
 import * as NodeNet from "./net/NodeNet.ts"
 import * as MemoryPeerStore from "./peerstore/MemoryPeerStore.ts"
 import * as Ping from "./ping/Ping.ts"
+import * as ResourceManager from "./resources/ResourceManager.ts"
 import * as Noise from "./security/Noise.ts"
+import * as Tls from "./security/Tls.ts"
 import * as Protocols from "./swarm/Protocols.ts"
 import * as SwarmLayer from "./swarm/Swarm.ts"
 import * as Tcp from "./transport/Tcp.ts"
@@ -24,6 +29,10 @@ import * as Tcp from "./transport/Tcp.ts"
 export interface Options {
   /** Where to listen, such as `/ip4/0.0.0.0/tcp/4001`. Default: nowhere; such a node can only dial. */
   readonly listen?: ReadonlyArray<string> | undefined
+  /** The limits to change; see docs/limits.md. */
+  readonly limits?: ResourceManager.LimitChanges | undefined
+  /** Between how many connections the node stays; see docs/limits.md. */
+  readonly connectionManager?: ConnectionManager.Options | undefined
   readonly swarm?: SwarmLayer.Options | undefined
   readonly identify?: Identify.Options | undefined
 }
@@ -38,25 +47,38 @@ export const layerListen = (addresses: ReadonlyArray<string>) =>
   )
 
 /**
- * A swarm with identify and ping, on whatever transport, security and
- * muxer are provided. It asks for Transport, ConnectionSecurity, StreamMuxer,
- * Identity, Net and SecureRandom.
+ * A swarm within limits, with a connection manager, identify and ping, on whatever transport, security,
+ * muxer and peer store are provided. It asks for Transport, ConnectionSecurity,
+ * StreamMuxer, PeerStore, Identity, Crypto, Net and SecureRandom.
  */
 export const layer = (options?: Options) =>
   layerListen(options?.listen ?? []).pipe(
-    Layer.provideMerge(Layer.mergeAll(Identify.layer(options?.identify), Ping.layer)),
+    Layer.provideMerge(
+      Layer.mergeAll(Identify.layer(options?.identify), Ping.layer, ConnectionManager.layer(options?.connectionManager))
+    ),
     Layer.provideMerge(SwarmLayer.layer(options?.swarm)),
-    Layer.provideMerge(Layer.mergeAll(Actors.layer, Protocols.layer, MemoryPeerStore.layer()))
+    Layer.provideMerge(
+      Layer.mergeAll(Actors.layer, Protocols.layer, ResourceManager.layer({ limits: options?.limits }))
+    )
   )
 
 /** TCP, Noise and Yamux: what every libp2p node speaks. */
 export const layerTcp = Layer.mergeAll(Tcp.layer, Noise.layer, Yamux.layer())
 
+/** The same with TLS 1.3 beside Noise, for peers that have nothing else. Offering both costs a dial one round trip. */
+export const layerTcpTls = Layer.mergeAll(
+  Tcp.layer,
+  ConnectionSecurity.layerPrefer([Noise.make, Tls.make]),
+  Yamux.layer()
+)
+
 /** What Node and the operating system give. */
-export const layerNode = Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto)
+export const layerNode = Layer.mergeAll(NodeNet.layer, NodeMachine.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto)
 
 /**
- * A node on real sockets: TCP, Noise, Yamux, identify and ping.
+ * A node on real sockets: TCP, Noise or TLS, Yamux, identify and ping, with
+ * limits that scale with the machine; what it learns of others it keeps in
+ * memory.
  *
  * ```
  * const Node = Libp2p.layerDefault({ listen: ["/ip4/0.0.0.0/tcp/4001"] })
@@ -66,7 +88,8 @@ export const layerNode = Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureR
  */
 export const layerDefault = (options?: Options & { readonly privateKey?: PrivateKey | undefined }) =>
   layer(options).pipe(
-    Layer.provide(layerTcp),
+    Layer.provide(layerTcpTls),
+    Layer.provideMerge(MemoryPeerStore.layer()),
     Layer.provideMerge(
       options?.privateKey === undefined ? IdentityGenerated.layer : IdentityFromKey.layer(options.privateKey)
     ),

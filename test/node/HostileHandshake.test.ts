@@ -179,15 +179,31 @@ describe("hostile peers before and in the handshake", () => {
     )
   )
 
-  it.live("more silent peers than may be pending only delay an honest one until their deadline", () =>
-    runNodes(
-      Effect.gen(function* () {
-        const node = yield* realNode({ seed: 1, swarm: { upgradeDeadline: 300, maxPendingInbound: 4 } })
-        const honest = yield* realNode({ seed: 2 })
-        yield* Effect.forEach(Array.from({ length: 12 }), () => rawConnect(node.address), { concurrency: 12 })
-        yield* stillServes(honest, node)
-      })
-    )
+  it.live(
+    "more silent peers than may be pending: those beyond are reset at once, and there is room by the deadline",
+    () =>
+      runNodes(
+        Effect.gen(function* () {
+          const node = yield* realNode({
+            seed: 1,
+            swarm: { upgradeDeadline: 300 },
+            limits: { transient: { connectionsInbound: 4 } }
+          })
+          const honest = yield* realNode({ seed: 2 })
+          const why = yield* refusalOf(
+            node,
+            Effect.gen(function* () {
+              const sockets = yield* Effect.forEach(Array.from({ length: 12 }), () => rawConnect(node.address), {
+                concurrency: 12
+              })
+              yield* Effect.forEach(sockets, awaitGone)
+            })
+          )
+          assert.strictEqual(why, "LimitExceeded")
+          assert.strictEqual((yield* node.swarm.counters).inboundFailed, 12)
+          yield* stillServes(honest, node)
+        })
+      )
   )
 
   it.live("half-open connections, ended before, in and after the handshake, are closed", () =>

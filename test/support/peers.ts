@@ -11,6 +11,7 @@ import { protocol as yamux } from "../../src/layers/muxer/yamux/Connection.ts"
 import * as Frame from "../../src/layers/muxer/yamux/Frame.ts"
 import * as NodeNet from "../../src/layers/net/NodeNet.ts"
 import * as MemoryPeerStore from "../../src/layers/peerstore/MemoryPeerStore.ts"
+import * as ResourceManager from "../../src/layers/resources/ResourceManager.ts"
 import * as Noise from "../../src/layers/security/Noise.ts"
 import * as Libp2p from "../../src/layers/Libp2p.ts"
 import * as ProtocolsLayer from "../../src/layers/swarm/Protocols.ts"
@@ -302,7 +303,9 @@ export const liar = Effect.fnUntraced(function* (
   )
   const context = yield* listening.pipe(
     Layer.provideMerge(SwarmLayer.layer()),
-    Layer.provideMerge(Layer.mergeAll(Actors.layer, ProtocolsLayer.layer, MemoryPeerStore.layer())),
+    Layer.provideMerge(
+      Layer.mergeAll(Actors.layer, ProtocolsLayer.layer, MemoryPeerStore.layer(), ResourceManager.layer())
+    ),
     Layer.provide(Libp2p.layerTcp),
     Layer.provide(IdentityFromSeed.layer(seedOf(seed))),
     Layer.provide(Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto)),

@@ -6,11 +6,15 @@ import { Identity } from "../../services/Identity.ts"
 import * as NodeCrypto from "../crypto/NodeCrypto.ts"
 import * as IdentityFromSeed from "../identity/FromSeed.ts"
 import * as Libp2p from "../Libp2p.ts"
+import * as MemoryPeerStore from "../peerstore/MemoryPeerStore.ts"
 import type { NodeInfo, NodeServices } from "./SimNode.ts"
 
-/** TCP, Noise, Yamux, identify, ping and perf, listening on TCP port 4001. */
+/** TCP, Noise, Yamux, identify and ping, listening on TCP port 4001. */
 export const wholeNode = (_node: NodeInfo) =>
-  Libp2p.layer({ listen: ["/ip4/0.0.0.0/tcp/4001"] }).pipe(Layer.provide(Libp2p.layerTcp))
+  Libp2p.layer({ listen: ["/ip4/0.0.0.0/tcp/4001"] }).pipe(
+    Layer.provide(Libp2p.layerTcp),
+    Layer.provideMerge(MemoryPeerStore.layer())
+  )
 
 /** The services of {@link wholeNode}. */
 export type WholeNode = Layer.Success<ReturnType<typeof wholeNode>>

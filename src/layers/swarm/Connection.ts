@@ -5,19 +5,23 @@
  * swarm ── starts ──> connection <id>
  *                      ├─ acceptor fiber: takes inbound streams from the muxer,
  *                      │  and tells the actor when it has ended
- *                      └─ one fiber an inbound stream: negotiates, runs the handler
+ *                      ├─ one fiber an inbound stream: negotiates, runs the handler
+ *                      └─ one fiber an outbound stream: waits for its end
  * ```
  *
  * It ends when it is told to close, or when the muxer ends, whatever the cause;
  * its scope then ends the handlers, the muxer and the socket. A handler that
- * fails ends its own stream and nothing else.
+ * fails ends its own stream and nothing else. Each stream counts, in every scope
+ * of the limits that it belongs to, from its first byte until both directions
+ * are done or it has failed.
  */
-import { Cause, Effect, Exit, type Scope } from "effect"
+import { Cause, Effect, Exit, Option, Result, type Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { type ActorRef, Actors } from "../../services/Actors.ts"
 import { StreamError } from "../../services/ByteStream.ts"
 import * as ProtocolStream from "../../services/ProtocolStream.ts"
 import type { Protocols, Registration } from "../../services/Protocols.ts"
+import { type ConnectionReservation, describeLimit, type StreamReservation } from "../../services/ResourceManager.ts"
 import type { MuxedStream, MuxerErrorReason } from "../../services/StreamMuxer.ts"
 import {
   type Connection,
@@ -31,6 +35,7 @@ import {
 } from "../../services/Swarm.ts"
 import { answer, propose } from "./negotiation/NegotiatedStream.ts"
 import type { Upgraded } from "./Upgrade.ts"
+import type { Watch } from "./Watch.ts"
 import type { RawConnection } from "../../services/Transport.ts"
 
 /** An upgraded connection that the swarm has not taken over yet. Its scope holds all of it. */
@@ -39,12 +44,22 @@ export interface Prepared {
   readonly raw: RawConnection
   readonly upgraded: Upgraded
   readonly direction: "inbound" | "outbound"
+  /** What it counts for; given back with the scope. */
+  readonly reservation: ConnectionReservation
+}
+
+/** A connection at work, with what its swarm wants to know besides. */
+export interface Started {
+  readonly connection: Connection
+  /** Streams of both directions, since the start. */
+  readonly streamsBegun: () => number
 }
 
 /** What a connection needs of its swarm. */
 export interface Surroundings {
   readonly protocols: Protocols["Service"]
   readonly emit: (event: SwarmEvent) => void
+  readonly watch: Watch
   /** A stream was refused: unknown protocol, or over a limit. */
   readonly refused: () => void
   readonly negotiationTimeoutMs: number
@@ -64,6 +79,12 @@ const endOf = (reason: MuxerErrorReason): ConnectionEnd => {
       return { by: "error", detail: reason.detail }
     case "KeepAliveTimeout":
       return { by: "error", detail: `no answer to a keep-alive within ${reason.afterMs} ms` }
+    case "SendTimeout":
+      return { by: "error", detail: `nothing of what was sent was taken within ${reason.afterMs} ms` }
+    case "LimitExceeded":
+      return { by: "error", detail: describeLimit(reason) }
+    case "Unsupported":
+      return { by: "error", detail: reason.detail }
   }
 }
 
@@ -74,24 +95,35 @@ const isStreamFailure = (cause: Cause.Cause<unknown>): boolean =>
     (reason) => Cause.isInterruptReason(reason) || (Cause.isFailReason(reason) && reason.error instanceof StreamError)
   )
 
+/** The reason why there is no stream, for the meter. */
+const openFailure = (error: OpenStreamError | undefined): string => {
+  if (error === undefined) return "Interrupted"
+  return error.reason._tag === "NegotiationFailed" ? error.reason.cause.reason._tag : error.reason._tag
+}
+
 /** Starts the actor in the scope of the connection. */
 export const start = Effect.fnUntraced(function* (
   id: number,
   openedAt: number,
   prepared: Prepared,
-  surroundings: Surroundings
+  surroundings: Surroundings,
+  /** The connection that does the work of this one from now on, if there is one; see Duplicates. */
+  successor: () => Connection | undefined
 ) {
   const actors = yield* Actors
   const {
     direction,
     raw,
+    reservation,
     upgraded: { muxed, secured }
   } = prepared
-  const { protocols, emit, refused, negotiationTimeoutMs } = surroundings
+  const { protocols, emit, refused, negotiationTimeoutMs, watch } = surroundings
+  const { meter, timed, trace } = watch
   const kind: ProtocolStream.ConnectionKind = { _tag: "Direct" }
   const facts = { remotePeer: secured.remotePeer, remoteAddress: raw.remoteAddress, connection: kind }
   const peer = secured.remotePeer.toString()
   const inUse = new Map<string, number>()
+  let streamsBegun = 0
   let end: ConnectionEnd = { by: "local", detail: "the node stopped" }
 
   const count = (protocol: string, by: 1 | -1) => {
@@ -114,7 +146,8 @@ export const start = Effect.fnUntraced(function* (
   const runHandler = (registration: Registration, stream: ProtocolStream.ProtocolStream) =>
     Effect.suspend(() => {
       count(registration.protocol, 1)
-      return registration.run(stream)
+      const attributes = () => ({ "libp2p.peer": peer, "libp2p.protocol": registration.protocol })
+      return trace("libp2p.handle", attributes, registration.run(stream), null)
     }).pipe(
       Effect.onExit((exit) => {
         count(registration.protocol, -1)
@@ -127,16 +160,19 @@ export const start = Effect.fnUntraced(function* (
     )
 
   /** One inbound stream, from negotiation to its end. */
-  const serve = (stream: MuxedStream) =>
+  const serve = (stream: MuxedStream, counted: StreamReservation) =>
     Effect.gen(function* () {
-      const negotiated = yield* answer(
-        stream,
-        (protocol) => protocols.find(protocol) !== undefined,
-        protocols.list
-      ).pipe(
-        Effect.timeoutOption(negotiationTimeoutMs),
-        Effect.mapError((error) => error.message)
-      )
+      const negotiated = yield* timed(
+        answer(stream, (protocol) => protocols.find(protocol) !== undefined, protocols.list).pipe(
+          Effect.timeoutOption(negotiationTimeoutMs)
+        ),
+        (exit, ms) => {
+          const agreed = Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined
+          const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+          const failed = agreed === undefined ? (error?.reason._tag ?? "NegotiationTimeout") : undefined
+          meter.negotiated("inbound", agreed?.protocol ?? "", failed, ms)
+        }
+      ).pipe(Effect.mapError((error) => error.message))
       if (negotiated._tag === "None")
         return yield* Effect.fail(`no protocol proposed within ${negotiationTimeoutMs} ms`)
       const { protocol, stream: bytes } = negotiated.value
@@ -148,6 +184,8 @@ export const start = Effect.fnUntraced(function* (
           `limit ${protocol} streams a connection of ${registration.maxStreamsPerConnection} reached`
         )
       }
+      const refusal = counted.setProtocol(protocol, registration.service)
+      if (refusal !== undefined) return yield* Effect.fail(describeLimit(refusal))
       yield* runHandler(registration, ProtocolStream.make({ ...facts, bytes, protocol, direction: "inbound" }))
     }).pipe(
       Effect.onExit((exit) => finish(stream, exit)),
@@ -157,8 +195,21 @@ export const start = Effect.fnUntraced(function* (
         return Effect.logDebug(`a stream of ${peer} was refused: ${error}`)
       }),
       // Logged where the handler ran; a defect must not reach the acceptor.
-      Effect.ignoreCause
+      Effect.ignoreCause,
+      // The remote's direction may be open still, and is held for it.
+      Effect.andThen(stream.closed),
+      Effect.ensuring(Effect.sync(counted.release))
     )
+
+  /** Streams over a limit are reset before anything is done for them; in a flood there is no word of each. */
+  const admit = (stream: MuxedStream) => {
+    streamsBegun++
+    const counted = reservation.openStream("inbound")
+    if (Result.isSuccess(counted)) return serve(stream, counted.success)
+    refused()
+    stream.reset("over a limit of streams")
+    return Effect.void
+  }
 
   const ref: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope>({
     name: `connection ${id}`,
@@ -169,7 +220,7 @@ export const start = Effect.fnUntraced(function* (
         yield* Effect.forkIn(
           Effect.forever(
             Effect.flatMap(muxed.acceptStream, (stream) =>
-              Effect.forkIn(serve(stream), scope, { startImmediately: true })
+              Effect.forkIn(admit(stream), scope, { startImmediately: true })
             )
           ).pipe(
             Effect.ignoreCause,
@@ -194,16 +245,46 @@ export const start = Effect.fnUntraced(function* (
   const openError = (wanted: ReadonlyArray<string>) => (reason: OpenStreamErrorReason) =>
     new OpenStreamError({ peer, protocols: wanted, reason })
 
-  const openStream = (wanted: string | ReadonlyArray<string>) => {
+  const openMuxed = Effect.mapError(muxed.openStream, (cause) => new MuxerFailed({ cause }))
+
+  /** Opens one of the muxer's, which counts until it is done. */
+  const acquireStream = Effect.gen(function* () {
+    const reserved = reservation.openStream("outbound")
+    if (Result.isFailure(reserved)) {
+      // A connection that has ended has no room either, and says better why.
+      if (!muxed.isOpen()) yield* openMuxed
+      return yield* Effect.fail(reserved.failure)
+    }
+    const counted = reserved.success
+    streamsBegun++
+    return yield* openMuxed.pipe(
+      Effect.tap((stream) =>
+        Effect.forkIn(Effect.ensuring(stream.closed, Effect.sync(counted.release)), prepared.scope, {
+          startImmediately: true
+        })
+      ),
+      Effect.onError(() => Effect.sync(counted.release)),
+      Effect.map((stream) => ({ stream, counted }))
+    )
+  })
+
+  const openHere = (wanted: string | ReadonlyArray<string>) => {
     const proposals = typeof wanted === "string" ? [wanted] : wanted
-    return Effect.gen(function* () {
-      const stream = yield* Effect.acquireRelease(
-        Effect.mapError(muxed.openStream, (cause) => new MuxerFailed({ cause })),
-        finish,
-        { interruptible: true }
+    const opening = Effect.gen(function* () {
+      const { counted, stream } = yield* Effect.acquireRelease(
+        acquireStream,
+        ({ stream }, exit) => finish(stream, exit),
+        {
+          interruptible: true
+        }
       )
-      const agreed = yield* Effect.mapError(propose(stream, proposals), (cause) => new NegotiationFailed({ cause }))
-      return ProtocolStream.make({ ...facts, bytes: agreed.stream, protocol: agreed.protocol, direction: "outbound" })
+      return yield* Effect.gen(function* () {
+        const agreed = yield* Effect.mapError(propose(stream, proposals), (cause) => new NegotiationFailed({ cause }))
+        const refusal = counted.setProtocol(agreed.protocol, protocols.find(agreed.protocol)?.service)
+        if (refusal !== undefined) return yield* Effect.fail(refusal)
+        return ProtocolStream.make({ ...facts, bytes: agreed.stream, protocol: agreed.protocol, direction: "outbound" })
+        // It is of no use to anybody: the scope that it belongs to may go on for long.
+      }).pipe(Effect.onError(() => Effect.sync(() => stream.reset("no protocol was agreed"))))
     }).pipe(
       // A remote that acknowledges no stream, or answers no proposal.
       Effect.timeoutOrElse({
@@ -212,7 +293,17 @@ export const start = Effect.fnUntraced(function* (
       }),
       Effect.mapError(openError(proposals))
     )
+    const attributes = () => ({ "libp2p.peer": peer, "libp2p.protocols": proposals })
+    const opened = timed(opening, (exit, ms) => {
+      const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+      if (Exit.isSuccess(exit)) meter.negotiated("outbound", exit.value.protocol, undefined, ms)
+      else meter.negotiated("outbound", "", openFailure(error), ms)
+    })
+    return trace("libp2p.open_stream", attributes, opened)
   }
+
+  const openStream: Connection["openStream"] = (wanted) =>
+    Effect.suspend(() => successor()?.openStream(wanted) ?? openHere(wanted))
 
   const connection: Connection = {
     id,
@@ -231,5 +322,6 @@ export const start = Effect.fnUntraced(function* (
     close: Effect.andThen(Effect.ignore(ref.tell({ _tag: "Close" })), ref.awaitStopped),
     awaitClosed: Effect.map(ref.awaitStopped, () => end)
   }
-  return connection
+  const started: Started = { connection, streamsBegun: () => streamsBegun }
+  return started
 })

@@ -2,243 +2,323 @@
  * Dialling: from the addresses of a peer to an upgraded connection, or the
  * reason why each address failed.
  *
- * Specification: addressing/README.md, "dnsaddr links".
+ * ```
+ * addresses ─> names looked up ─> back-off, black holes ─> planner ─> one fiber an attempt
+ *                                                             ^             │ connected, failed
+ *                                                             └─────────────┘
+ * ```
+ *
+ * The planner decides, and this runs what it decided: an attempt is a fiber and a
+ * scope, which end when the attempt fails, loses or is given up.
  */
-import { Clock, Duration, Effect, Exit, Queue, Result, Scope } from "effect"
+import { type Cause, Duration, Effect, Exit, Option, Queue, Random, type Result, Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import type { Net } from "../../services/Net.ts"
+import type { ConnectionReservation, LimitExceeded } from "../../services/ResourceManager.ts"
 import {
+  AllFailed,
+  AnotherPeer,
   type AttemptReason,
-  DeadlineExceeded,
+  BackingOff,
+  BlackHoled,
   type DialAttempt,
-  NoTransport,
-  TransportFailed,
-  UnresolvedName
+  DialTimeout,
+  NoTransport
 } from "../../services/Swarm.ts"
-import type { RawConnection, Transport } from "../../services/Transport.ts"
+import type { Transport, TransportProtocol } from "../../services/Transport.ts"
 import type { Prepared } from "./Connection.ts"
-import type * as Upgrade from "./Upgrade.ts"
+import * as Attempt from "./dial/Attempt.ts"
+import * as BackOff from "./dial/BackOff.ts"
+import * as BlackHole from "./dial/BlackHole.ts"
+import * as Facts from "./dial/Facts.ts"
+import * as Names from "./dial/Names.ts"
+import * as Planner from "./dial/Planner.ts"
+import { Slots } from "./dial/Slots.ts"
+import * as Verdict from "./dial/Verdict.ts"
+import type { Gate } from "./Gate.ts"
+import type { Upgrade } from "./Upgrade.ts"
+import { none as noWatch, type Watch } from "./Watch.ts"
 
-/** How deep `/dnsaddr` records may lead to further ones. */
-const maxDepth = 4
-/** Addresses tried in one dial, after names are resolved. */
-const maxAddresses = 32
-/** Addresses tried at once. */
-const maxAtOnce = 8
-/** How long an address is given before the next is tried beside it. */
-const stagger = Duration.millis(250)
-
-/** How the handshake of two dialers ends: the one that notices resets the other. */
-const mayHaveMet = (reason: AttemptReason): boolean =>
-  reason._tag === "NegotiationFailed" ||
-  (reason._tag === "SecurityFailed" &&
-    (reason.cause.reason._tag === "BadHandshake" || reason.cause.reason._tag === "HandshakeInterrupted"))
+/** Names of one dial that are looked up at once. */
+const namesAtOnce = 8
 
 export interface Options {
   /** For resolving a name; and for one address, from the first packet to a usable connection. */
   readonly addressDeadline: Duration.Duration
+  /** For a whole dial. Default 1 minute. */
+  readonly dialTimeout?: Duration.Duration | undefined
+  /** Addresses that the whole node tries at once; dials take turns for them. Default 256. */
+  readonly maxDialing?: number | undefined
+  readonly planner?: Partial<Planner.Limits> | undefined
+  /** One for each attempt; given back with the scope of the attempt. */
+  readonly reserve: () => Result.Result<ConnectionReservation, LimitExceeded>
+  readonly gate: Pick<Gate, "dialAddress">
+  /** Is told of each attempt. */
+  readonly watch?: Pick<Watch, "attempt"> | undefined
 }
 
-/** A dial that failed on every address. */
+/** An address to dial, and how it is known. */
+export interface Known {
+  readonly address: Multiaddr.Multiaddr
+  /** Asked for by the caller: tried whatever came of it before. */
+  readonly given: boolean
+  /** A connection was made by it before. */
+  readonly proven: boolean
+}
+
+/** A dial that failed. */
 export interface Failed {
   readonly _tag: "Failed"
+  readonly reason: AllFailed | DialTimeout
+  /** In the order in which they were tried, those not tried at the end. */
   readonly attempts: ReadonlyArray<DialAttempt>
+  /** Addresses that were dialled. */
+  readonly tried: number
 }
 /** A dial that led to a connection. */
 export interface Succeeded {
   readonly _tag: "Succeeded"
   readonly prepared: Prepared
+  readonly tried: number
 }
 
-export const make = (
-  net: Net["Service"],
-  transport: Transport["Service"],
-  upgrade: ReturnType<typeof Upgrade.make>,
-  options: Options
-) => {
-  /** Ends the wait for an address, or for the name in front of it. */
-  const timeout = {
-    duration: options.addressDeadline,
-    orElse: () =>
-      Effect.fail(new DeadlineExceeded({ stage: "dialing", afterMs: Duration.toMillis(options.addressDeadline) }))
-  }
-  const unresolved = (detail: string) => Effect.fail(new UnresolvedName({ detail }))
+/** What wakes a dial. */
+type Outcome =
+  | { readonly _tag: "Connected"; readonly key: string; readonly prepared: Prepared }
+  | { readonly _tag: "Failed"; readonly key: string; readonly reason: AttemptReason }
+  | { readonly _tag: "Resolved"; readonly from: Known; readonly addresses: ReadonlyArray<Multiaddr.Multiaddr> }
+  | { readonly _tag: "Unresolved"; readonly from: Known; readonly reason: AttemptReason }
+  | { readonly _tag: "Died"; readonly cause: Cause.Cause<never> }
+  | { readonly _tag: "Slot" }
 
-  /** Follows `/dnsaddr` links; other addresses stay as they are. Keeps those that can lead to `peer`. */
-  const resolve = (
-    address: Multiaddr.Multiaddr,
-    peer: PeerId.PeerId | undefined,
-    depth: number
-  ): Effect.Effect<ReadonlyArray<Multiaddr.Multiaddr>, UnresolvedName> => {
-    const name = Multiaddr.dnsName(address)
-    if (name === undefined || name.kind !== "dnsaddr") return Effect.succeed([address])
-    if (depth === maxDepth) return unresolved(`dnsaddr links nested more than ${maxDepth} deep`)
-    return Effect.gen(function* () {
-      const texts = yield* Effect.mapError(
-        net.lookupTxt(`_dnsaddr.${name.name}`),
-        (error) => new UnresolvedName({ detail: error.message })
-      )
-      const links = texts
-        .filter((text) => text.startsWith("dnsaddr="))
-        .flatMap((text) => {
-          const link = Multiaddr.fromString(text.slice("dnsaddr=".length))
-          return Result.isSuccess(link) ? [link.success] : []
-        })
-        .filter((link) => {
-          const named = Multiaddr.peerId(link)
-          return peer === undefined || named === undefined || PeerId.equals(named, peer)
-        })
-        .slice(0, maxAddresses)
-      if (links.length === 0) {
-        return yield* unresolved(`no dnsaddr record of ${name.name} leads to ${peer?.toString() ?? "a peer"}`)
+export const make = (net: Net["Service"], transport: Transport["Service"], upgrade: Upgrade, options: Options) => {
+  const limits: Planner.Limits = { ...Planner.defaults, ...options.planner }
+  const addressDeadlineMs = Duration.toMillis(options.addressDeadline)
+  const dialTimeout = options.dialTimeout ?? Duration.minutes(1)
+  const resolve = Names.make(net, limits.addresses)
+  const backOff = new BackOff.BackOff()
+  const blackHoles = new BlackHole.BlackHoles()
+  const slots = new Slots(options.maxDialing ?? 256)
+  const transportOf = (address: Multiaddr.Multiaddr): TransportProtocol | undefined =>
+    transport.transports.find((candidate) => candidate.canDial(address))
+
+  const watched = (options.watch ?? noWatch).attempt
+  const attempt = Attempt.make({
+    transportOf,
+    upgrade,
+    reserve: options.reserve,
+    gate: options.gate,
+    deadlineMs: addressDeadlineMs
+  })
+
+  /** The addresses that are worth a try, into the planner. */
+  const intake = (peer: PeerId.PeerId | undefined, planner: Planner.Planner) => {
+    const blackHole = blackHoles.dial()
+    return ({ address, given, proven }: Known, now: number): void => {
+      const key = Multiaddr.withoutPeer(address)?.toString() ?? ""
+      const skip = (reason: AttemptReason) => planner.skip(key, address.toString(), reason)
+      if (key === "" || transportOf(address) === undefined) return skip(new NoTransport({}))
+      const facts = Facts.of(address)
+      if (!given) {
+        const retryInMs = peer === undefined ? 0 : backOff.remaining(BackOff.keyOf(peer.toString(), key), now)
+        if (retryInMs > 0) return skip(new BackingOff({ retryInMs: Math.ceil(retryInMs) }))
+        const kind = blackHole(facts)
+        if (kind !== undefined) return skip(new BlackHoled({ kind }))
       }
-      const resolved = yield* Effect.forEach(links, (link) => Effect.result(resolve(link, peer, depth + 1)), {
-        concurrency: 8
-      })
-      return resolved.flatMap((result) => (Result.isSuccess(result) ? result.success : [])).slice(0, maxAddresses)
-    })
+      planner.add({ key, address, facts, given, proven })
+    }
   }
 
   /**
-   * One address, within its deadline. What it opened is gone when it fails.
-   *
-   * When two nodes dial each other at once from the ports that they listen on,
-   * TCP makes a single connection of it, on which both are dialers: no handshake
-   * can succeed. Then another port is left from.
-   */
-  const attempt = (
-    address: Multiaddr.Multiaddr,
-    peer: PeerId.PeerId | undefined,
-    parent: Scope.Scope,
-    sharePort = true
-  ): Effect.Effect<Prepared, AttemptReason> => {
-    let shared = false
-    const first = attemptOnce(address, peer, parent, sharePort, (raw) => {
-      shared = raw.sharesPort === true
-    })
-    return first.pipe(
-      Effect.catch((reason) =>
-        shared && mayHaveMet(reason) ? attempt(address, peer, parent, false) : Effect.fail(reason)
-      )
-    )
-  }
-
-  const attemptOnce = (
-    address: Multiaddr.Multiaddr,
-    peer: PeerId.PeerId | undefined,
-    parent: Scope.Scope,
-    sharePort: boolean,
-    connected: (raw: RawConnection) => void
-  ): Effect.Effect<Prepared, AttemptReason> =>
-    Effect.gen(function* () {
-      const protocol = transport.transports.find((candidate) => candidate.canDial(address))
-      if (protocol === undefined) return yield* Effect.fail(new NoTransport({}))
-      const scope = yield* Scope.fork(parent)
-      return yield* Effect.gen(function* () {
-        const began = yield* Clock.monotonicTimeNanos
-        const raw = yield* protocol.dial(address, { sharePort }).pipe(
-          Effect.mapError((cause) => new TransportFailed({ cause })),
-          Effect.timeoutOrElse(timeout)
-        )
-        connected(raw)
-        const spentMs = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
-        const upgraded = yield* upgrade(raw, {
-          role: "dialer",
-          expectedPeer: peer ?? Multiaddr.peerId(address),
-          deadline: Duration.millis(Math.max(0, Duration.toMillis(options.addressDeadline) - spentMs))
-        }).pipe(
-          Effect.mapError((reason) =>
-            reason._tag === "DeadlineExceeded"
-              ? new DeadlineExceeded({ stage: reason.stage, afterMs: Duration.toMillis(options.addressDeadline) })
-              : reason
-          )
-        )
-        const prepared: Prepared = { scope, raw, upgraded, direction: "outbound" }
-        return prepared
-      }).pipe(
-        Scope.provide(scope),
-        Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)))
-      )
-    })
-
-  /**
-   * Tries the addresses, the first one first: the next is begun when one has
-   * failed, or after a moment, so that one that does not answer holds up nobody.
-   * The first to succeed ends the others. `addresses` may grow meanwhile. The
-   * connection belongs to a scope forked from `parent`.
+   * Tries the addresses as the planner says; the first to succeed ends the
+   * others. `addresses` may grow meanwhile. The connection belongs to a scope
+   * forked from `parent`; everything else that was opened is gone at the end,
+   * also when the dial is interrupted.
    */
   return Effect.fnUntraced(function* (
     peer: PeerId.PeerId | undefined,
-    addresses: ReadonlyArray<Multiaddr.Multiaddr>,
+    addresses: ReadonlyArray<Known>,
     parent: Scope.Scope
   ) {
-    const attempts: Array<DialAttempt> = []
-    const seen = new Set<string>()
-    const ready: Array<Multiaddr.Multiaddr> = []
-    const results = yield* Queue.unbounded<Outcome>()
+    const planner = new Planner.Planner(limits)
+    const take = intake(peer, planner)
+    const outcomes = yield* Queue.unbounded<Outcome>()
+    const open = new Set<Scope.Closeable>()
+    /** Names that wait to be looked up, and those that ever did. */
+    const names: Array<Known> = []
+    const namesSeen = new Set<string>()
+    let resolving = 0
     let taken = 0
-    let running = 0
+    /** A slot that was got for the next attempt. */
+    let slot = false
+    let withdraw: (() => void) | undefined
 
+    const around: Attempt.Around = {
+      peer,
+      parent,
+      open,
+      connected: (candidate) =>
+        Effect.map(Attempt.nowMs, (now) => {
+          planner.connected(candidate.key, now)
+          blackHoles.record(candidate.facts, true)
+        })
+    }
+
+    const learn = (known: Known, now: number): void => {
+      const { address } = known
+      const text = address.toString()
+      const named = Multiaddr.peerId(address)
+      if (peer !== undefined && named !== undefined && !PeerId.equals(named, peer)) {
+        planner.skip(text, text, new AnotherPeer({ named: named.toString() }))
+      } else if (Names.of(address) === undefined) {
+        take(known, now)
+      } else if (!namesSeen.has(text) && namesSeen.size < limits.addresses) {
+        namesSeen.add(text)
+        names.push(known)
+      }
+    }
+
+    /** Runs it in a fiber of the dial; that it ended is never missed. */
     const report = (effect: Effect.Effect<Outcome>) =>
-      Effect.andThen(
-        Effect.sync(() => running++),
-        Effect.forkScoped(Effect.flatMap(effect, (outcome) => Queue.offer(results, outcome)))
+      Effect.forkScoped(
+        Effect.uninterruptibleMask((restore) =>
+          Effect.map(Effect.exit(restore(effect)), (exit) =>
+            Queue.offerUnsafe(outcomes, Exit.isSuccess(exit) ? exit.value : { _tag: "Died", cause: exit.cause })
+          )
+        )
       )
-    const resolveOne = (address: Multiaddr.Multiaddr): Effect.Effect<Outcome> =>
-      Effect.match(Effect.timeoutOrElse(resolve(address, peer, 0), timeout), {
-        onFailure: (reason) => ({ _tag: "Failed", address: address.toString(), reason }),
-        onSuccess: (resolved) => ({ _tag: "Resolved", addresses: resolved })
+    const resolveOne = (from: Known): Effect.Effect<Outcome> =>
+      Effect.match(Effect.timeoutOrElse(resolve(from.address, peer), Attempt.deadline(addressDeadlineMs)), {
+        onFailure: (reason): Outcome => ({ _tag: "Unresolved", from, reason }),
+        onSuccess: (addresses): Outcome => ({ _tag: "Resolved", from, addresses })
       })
-    const attemptOne = (address: Multiaddr.Multiaddr): Effect.Effect<Outcome> =>
-      Effect.match(attempt(address, peer, parent), {
-        onFailure: (reason) => ({ _tag: "Failed", address: address.toString(), reason }),
-        onSuccess: (prepared) => ({ _tag: "Connected", prepared })
+    const attemptOne = (candidate: Planner.Candidate): Effect.Effect<Outcome> =>
+      Effect.match(watched(candidate.address, attempt(candidate, around)), {
+        onFailure: (reason): Outcome => ({ _tag: "Failed", key: candidate.key, reason }),
+        onSuccess: (prepared): Outcome => ({ _tag: "Connected", key: candidate.key, prepared })
       })
+
+    /** A slot of the node for the next attempt; without one, the dial is woken when it has one. */
+    const hasSlot = (): boolean => {
+      if (slot) return true
+      if (withdraw === undefined) {
+        slot = slots.take()
+        if (!slot) {
+          withdraw = slots.ask(() => {
+            slot = true
+            withdraw = undefined
+            Queue.offerUnsafe(outcomes, { _tag: "Slot" })
+          })
+        }
+      }
+      return slot
+    }
+    const returnSlot = (): void => {
+      withdraw?.()
+      withdraw = undefined
+      if (slot) slots.release()
+      slot = false
+    }
+
+    const backOffKey = (key: string): string | undefined =>
+      peer === undefined ? undefined : BackOff.keyOf(peer.toString(), key)
+
+    const failed = Effect.fnUntraced(function* (key: string, reason: AttemptReason, now: number) {
+      const facts = planner.tried.find(({ candidate }) => candidate.key === key)?.candidate.facts
+      planner.failed(key, reason)
+      slots.release()
+      if (facts !== undefined && Verdict.noAnswer(reason)) blackHoles.record(facts, false)
+      const ofPeer = backOffKey(key)
+      if (ofPeer !== undefined && Verdict.failedItself(reason)) backOff.failed(ofPeer, now, yield* Random.next)
+    })
 
     const race = Effect.gen(function* () {
       for (;;) {
-        for (; taken < addresses.length && seen.size < maxAddresses; taken++) {
-          const address = addresses[taken]
-          if (address === undefined || seen.has(address.toString())) continue
-          seen.add(address.toString())
-          if (Multiaddr.dnsName(address)?.kind === "dnsaddr") yield* report(resolveOne(address))
-          else ready.push(address)
+        const now = yield* Attempt.nowMs
+        for (; taken < addresses.length; taken++) {
+          const known = addresses[taken]
+          if (known !== undefined) learn(known, now)
         }
-        const next = running < maxAtOnce ? ready.shift() : undefined
-        if (next !== undefined) yield* report(attemptOne(next))
-        else if (running === 0) return undefined
-        const outcome = yield* Effect.timeoutOption(Queue.take(results), stagger)
-        if (outcome._tag === "None") continue
-        running--
+        for (; resolving < namesAtOnce; resolving++) {
+          const next = names.shift()
+          if (next === undefined) break
+          yield* report(resolveOne(next))
+        }
+        const step = planner.next(now)
+        if (step._tag === "Begin" && hasSlot()) {
+          slot = false
+          planner.begin(step.candidate, now)
+          yield* report(attemptOne(step.candidate))
+          continue
+        }
+        if (step._tag !== "Begin") returnSlot()
+        if (step._tag === "Done" && resolving === 0) return undefined
+        // Also looks now and then for addresses that others have added.
+        const until = step._tag === "Wait" ? (step.until ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY
+        const patience = Math.ceil(Math.min(limits.publicDelayMs, until - now))
+        const outcome = yield* Effect.timeoutOption(Queue.take(outcomes), Duration.millis(patience))
+        if (Option.isNone(outcome)) continue
         switch (outcome.value._tag) {
-          case "Connected":
+          case "Connected": {
+            const ofPeer = backOffKey(outcome.value.key)
+            if (ofPeer !== undefined) backOff.succeeded(ofPeer)
             return outcome.value.prepared
+          }
           case "Failed":
-            attempts.push({ address: outcome.value.address, reason: outcome.value.reason })
+            yield* failed(outcome.value.key, outcome.value.reason, yield* Attempt.nowMs)
             break
-          case "Resolved":
-            for (const address of outcome.value.addresses) {
-              if (seen.has(address.toString()) || seen.size >= maxAddresses) continue
-              seen.add(address.toString())
-              ready.push(address)
-            }
+          case "Resolved": {
+            resolving--
+            const at = yield* Attempt.nowMs
+            for (const address of outcome.value.addresses) take({ ...outcome.value.from, address }, at)
+            break
+          }
+          case "Unresolved": {
+            resolving--
+            const text = outcome.value.from.address.toString()
+            planner.skip(text, text, outcome.value.reason)
+            break
+          }
+          case "Died":
+            return yield* Effect.failCause(outcome.value.cause)
+          case "Slot":
+            break
         }
       }
     })
-    const prepared = yield* Effect.scoped(race)
-    // One that succeeded a moment later is not needed.
-    for (const late of yield* Queue.clear(results)) {
-      if (late._tag === "Connected" && late.prepared !== prepared) yield* Scope.close(late.prepared.scope, Exit.void)
-    }
-    const result: Succeeded | Failed =
-      prepared === undefined ? { _tag: "Failed", attempts } : { _tag: "Succeeded", prepared }
-    return result
+
+    /** After the fibers: closes what did not win, and gives back what the node lent. */
+    const cleanUp = Effect.fnUntraced(function* (winner: Prepared | undefined) {
+      const now = yield* Attempt.nowMs
+      returnSlot()
+      for (let i = planner.inFlight; i > 0; i--) slots.release()
+      // One that lost although it had the time to connect was not reached either.
+      for (const { begunAt, candidate, connectedAt, reason } of planner.tried) {
+        if (reason !== undefined || connectedAt !== undefined || now - begunAt < limits.publicDelayMs) continue
+        blackHoles.record(candidate.facts, false)
+      }
+      yield* Effect.forEach(open, (scope) => (scope === winner?.scope ? Effect.void : Scope.close(scope, Exit.void)), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    })
+
+    return yield* Effect.scoped(race).pipe(
+      Effect.timeoutOption(dialTimeout),
+      Effect.onExit((exit) => cleanUp(Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined)),
+      Effect.flatMap((ended) =>
+        Effect.map(Attempt.nowMs, (now): Succeeded | Failed => {
+          const tried = planner.tried.length
+          if (Option.isNone(ended)) {
+            const reason = new DialTimeout({ afterMs: Duration.toMillis(dialTimeout) })
+            return { _tag: "Failed", reason, attempts: planner.attemptsAt(now), tried }
+          }
+          return ended.value === undefined
+            ? { _tag: "Failed", reason: new AllFailed({}), attempts: planner.attempts(), tried }
+            : { _tag: "Succeeded", prepared: ended.value, tried }
+        })
+      )
+    )
   })
 }
-
-/** What came of one address. */
-type Outcome =
-  | { readonly _tag: "Connected"; readonly prepared: Prepared }
-  | { readonly _tag: "Resolved"; readonly addresses: ReadonlyArray<Multiaddr.Multiaddr> }
-  | { readonly _tag: "Failed"; readonly address: string; readonly reason: AttemptReason }

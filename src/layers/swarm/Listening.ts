@@ -3,9 +3,10 @@
  * their upgrades. A listener that fails is started again; one whose socket is
  * gone ends, and is no longer announced.
  */
-import { type Cause, Duration, Effect, Exit, Scope, Semaphore } from "effect"
+import { type Cause, Duration, Effect, Exit, Result, Scope } from "effect"
 import type * as Multiaddr from "../../data/Multiaddr.ts"
 import { Actors } from "../../services/Actors.ts"
+import type { ResourceManager } from "../../services/ResourceManager.ts"
 import {
   type AttemptReason,
   type Connection,
@@ -16,14 +17,14 @@ import {
 } from "../../services/Swarm.ts"
 import { type Transport, TransportError, type TransportListener } from "../../services/Transport.ts"
 import type { Prepared } from "./Connection.ts"
-import type * as Upgrade from "./Upgrade.ts"
+import type { Upgrade } from "./Upgrade.ts"
 
 export interface Options {
   readonly transport: Transport["Service"]
-  readonly upgrade: ReturnType<typeof Upgrade.make>
+  readonly upgrade: Upgrade
   readonly upgradeDeadline: Duration.Duration
-  /** Upgrades under way at once, on all listeners together. */
-  readonly maxPending: number
+  /** Bounds the upgrades under way, and how fast connections come. */
+  readonly resources: Pick<ResourceManager["Service"], "acceptConnection">
   /** Where connections live at this moment. */
   readonly connectionsScope: () => Scope.Scope
   readonly emit: (event: SwarmEvent) => void
@@ -40,9 +41,8 @@ const isSocketClosed = (error: unknown): boolean =>
 const breather = Duration.millis(100)
 
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { connectionsScope, emit, maxPending, open, transport, upgrade, upgradeDeadline } = options
+  const { connectionsScope, emit, open, resources, transport, upgrade, upgradeDeadline } = options
   const actors = yield* Actors
-  const pending = yield* Semaphore.make(maxPending)
   const listening = new Set<TransportListener>()
 
   /** Upgrades an accepted connection and hands it over; closes it if either fails. */
@@ -57,27 +57,43 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.ignoreCause
     )
 
-  /** Waits for one connection. It has an owner at any time: the listener, then the fiber that upgrades it. */
+  /**
+   * Waits for one connection. It has an owner at any time: the listener, then
+   * the fiber that upgrades it. Over a limit it is reset before a byte is read
+   * and before anything is started for it.
+   */
   const acceptOne = (listener: TransportListener) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        yield* restore(Semaphore.take(pending, 1))
+        // Not a child of the connections' scope yet, which may be another one by the time that somebody comes.
+        const socket = yield* Scope.make()
+        const raw = yield* restore(Scope.provide(listener.accept, socket)).pipe(
+          Effect.onError(() => Scope.close(socket, Exit.void))
+        )
+        const { remoteAddress } = raw
+        const reserved = resources.acceptConnection(remoteAddress)
+        if (Result.isFailure(reserved)) {
+          raw.reset("over a limit of connections")
+          emit({ _tag: "InboundFailed", remoteAddress, reason: reserved.failure })
+          return yield* Scope.close(socket, Exit.void)
+        }
+        const reservation = reserved.success
         const parent = connectionsScope()
         const scope = yield* Scope.fork(parent)
-        const raw = yield* restore(Scope.provide(listener.accept, scope)).pipe(
-          Effect.onError(() => Effect.andThen(Scope.close(scope, Exit.void), Semaphore.release(pending, 1)))
-        )
-        const prepare = upgrade(raw, { role: "listener", expectedPeer: undefined, deadline: upgradeDeadline }).pipe(
+        yield* Scope.addFinalizer(scope, Effect.sync(reservation.release))
+        yield* Scope.addFinalizer(scope, Scope.close(socket, Exit.void))
+        const prepare = upgrade(raw, {
+          role: "listener",
+          expectedPeer: undefined,
+          deadline: upgradeDeadline,
+          reservation
+        }).pipe(
           Scope.provide(scope),
-          Effect.map((upgraded): Prepared => ({ scope, raw, upgraded, direction: "inbound" }))
+          Effect.map((upgraded): Prepared => ({ scope, raw, upgraded, direction: "inbound", reservation }))
         )
-        yield* Effect.forkIn(
-          Effect.interruptible(admit(prepare, scope, raw.remoteAddress)).pipe(
-            Effect.ensuring(Semaphore.release(pending, 1))
-          ),
-          parent,
-          { startImmediately: true }
-        )
+        yield* Effect.forkIn(Effect.interruptible(admit(prepare, scope, remoteAddress)), parent, {
+          startImmediately: true
+        })
       })
     )
 
@@ -91,9 +107,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       (cause) => new ListenError({ address: address.toString(), reason: new TransportFailed({ cause }) })
     )
     const addresses = yield* listener.addresses
+    const ended = () => {
+      if (listening.delete(listener)) emit({ _tag: "ListenClosed", addresses })
+    }
     yield* Effect.acquireRelease(
       Effect.sync(() => listening.add(listener)),
-      () => Effect.sync(() => listening.delete(listener))
+      () => Effect.sync(ended)
     )
     let accepted = 0
     const accepting = Effect.forever(Effect.tap(acceptOne(listener), () => Effect.sync(() => accepted++)))
@@ -113,7 +132,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
             receive: ({ cause }) =>
               cause.reasons.some((reason) => reason._tag === "Fail" && isSocketClosed(reason.error))
                 ? Effect.sync(() => {
-                    listening.delete(listener)
+                    ended()
                     return "stop" as const
                   })
                 : Effect.failCause(cause),

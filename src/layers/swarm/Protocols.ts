@@ -1,5 +1,5 @@
 /** The registry of protocol handlers; one for a node. */
-import { Effect, Layer, Scope } from "effect"
+import { Effect, Layer, PubSub, Scope, Stream } from "effect"
 import {
   type Handler,
   type HandlerOptions,
@@ -10,9 +10,11 @@ import {
 
 const defaultMaxStreams = 1024
 
-const make = Effect.sync(() => {
+const make = Effect.gen(function* () {
   const handlers = new Map<string, Registration>()
   const list = () => [...handlers.keys()].toSorted()
+  // What changed does not matter, only that something did: one element is enough.
+  const changes = yield* PubSub.sliding<void>({ capacity: 1 })
 
   const handle = Effect.fnUntraced(function* <E, R>(
     protocol: string,
@@ -25,15 +27,26 @@ const make = Effect.sync(() => {
     handlers.set(protocol, {
       protocol,
       maxStreamsPerConnection: options?.maxStreamsPerConnection ?? defaultMaxStreams,
+      service: options?.service,
       run: (stream) => Effect.provideContext(handler(stream), context)
     })
+    PubSub.publishUnsafe(changes, undefined)
     yield* Scope.addFinalizer(
       scope,
-      Effect.sync(() => handlers.delete(protocol))
+      Effect.sync(() => {
+        handlers.delete(protocol)
+        PubSub.publishUnsafe(changes, undefined)
+      })
     )
   })
 
-  return Protocols.of({ handle, registered: Effect.sync(list), find: (protocol) => handlers.get(protocol), list })
+  return Protocols.of({
+    handle,
+    registered: Effect.sync(list),
+    changes: Stream.fromPubSub(changes),
+    find: (protocol) => handlers.get(protocol),
+    list
+  })
 })
 
 export const layer: Layer.Layer<Protocols> = Layer.effect(Protocols, make)

@@ -1,16 +1,25 @@
 /**
  * Upgrading: a raw connection becomes a secured and multiplexed one. On each
- * step the dialer proposes and the listener answers.
+ * step the dialer proposes and the listener answers; the gater and the limits
+ * are asked as soon as there is something to ask about.
+ *
+ * ```
+ * gater: accept (inbound) → security → gater: secured → limits of the peer → muxer → gater: upgraded
+ * ```
  *
  * Specification: connections/README.md, "Connection upgrade";
  * connections/inlined-muxer-negotiation.md.
  */
 import { Duration, Effect, type Scope } from "effect"
 import type { ByteStream } from "../../services/ByteStream.ts"
+import type { Candidate } from "../../services/ConnectionGater.ts"
 import type { ConnectionSecurity, Role, SecuredConnection } from "../../services/ConnectionSecurity.ts"
+import type { ConnectionReservation } from "../../services/ResourceManager.ts"
 import type { MuxedConnection, StreamMuxer } from "../../services/StreamMuxer.ts"
 import { type AttemptReason, DeadlineExceeded, NegotiationFailed, SecurityFailed } from "../../services/Swarm.ts"
+import type { RawConnection } from "../../services/Transport.ts"
 import type { PeerId } from "../../data/PeerId.ts"
+import type { Gate } from "./Gate.ts"
 import { answer, propose } from "./negotiation/NegotiatedStream.ts"
 
 export interface Upgraded {
@@ -21,14 +30,19 @@ export interface Upgraded {
 export interface UpgradeOptions {
   readonly role: Role
   readonly expectedPeer: PeerId | undefined
-  /** For the whole upgrade. */
+  /** For the whole upgrade, the gater's time to think included. */
   readonly deadline: Duration.Duration
+  /** What the connection counts for. It is told the peer, and given back by whoever made it. */
+  readonly reservation: ConnectionReservation
 }
 
-export const make = (
-  security: ConnectionSecurity["Service"],
-  muxer: StreamMuxer["Service"]
-): ((raw: ByteStream, options: UpgradeOptions) => Effect.Effect<Upgraded, AttemptReason, Scope.Scope>) => {
+/** Upgrades; the connection ends with the scope. */
+export type Upgrade = (
+  raw: RawConnection,
+  options: UpgradeOptions
+) => Effect.Effect<Upgraded, AttemptReason, Scope.Scope>
+
+export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer["Service"], gate: Gate): Upgrade => {
   const securities = new Map(security.protocols.map((protocol) => [protocol.id, protocol]))
   const muxers = new Map(muxer.protocols.map((protocol) => [protocol.id, protocol]))
   const securityIds = [...securities.keys()]
@@ -47,10 +61,11 @@ export const make = (
       (cause) => new NegotiationFailed({ cause })
     )
 
-  return (raw, { role, expectedPeer, deadline }) =>
+  return (raw, { role, expectedPeer, deadline, reservation }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
       return Effect.gen(function* () {
+        if (role === "listener") yield* gate.accept(raw.remoteAddress)
         const agreed = yield* agree(role, raw, securityIds)
         const protocol = securities.get(agreed.protocol)
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
@@ -58,6 +73,14 @@ export const make = (
           protocol.secure(agreed.stream, { role, expectedPeer, muxers: muxerIds }),
           (cause) => new SecurityFailed({ cause })
         )
+        const candidate: Candidate = {
+          direction: role === "dialer" ? "outbound" : "inbound",
+          remotePeer: secured.remotePeer,
+          remoteAddress: raw.remoteAddress
+        }
+        yield* gate.secured(candidate)
+        const refusal = reservation.setPeer(secured.remotePeer)
+        if (refusal !== undefined) return yield* Effect.fail(refusal)
         stage = "multiplexing"
         const multiplexing =
           secured.earlyMuxer === undefined
@@ -65,7 +88,8 @@ export const make = (
             : { protocol: secured.earlyMuxer, stream: secured }
         const muxerProtocol = muxers.get(multiplexing.protocol)
         if (muxerProtocol === undefined) return yield* Effect.die(`agreed on an unknown muxer ${multiplexing.protocol}`)
-        const muxed = yield* muxerProtocol.make(multiplexing.stream, { role })
+        const muxed = yield* muxerProtocol.make(multiplexing.stream, { role, memory: reservation.memory })
+        yield* gate.upgraded(candidate)
         const upgraded: Upgraded = { secured, muxed }
         return upgraded
       }).pipe(

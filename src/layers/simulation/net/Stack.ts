@@ -176,6 +176,7 @@ export class Attempt {
     if (target.firewall === "outbound-only" && !isOwn) return this.dropped(target, "filtered by the firewall")
     const listener = stack.listenerAt(at)
     if (listener === undefined) return this.answer(back, () => this.settle(new ConnectionRefused()))
+    stack.expect(`${text(at)} ${text(this.seen)}`)
     this.answer(back, () => this.connect(stack, at, listener, there, back))
   }
 
@@ -196,6 +197,7 @@ export class Attempt {
       for (const stale of stack.sockets) {
         if (!stale.failed && text(stale.local) === text(at) && text(stale.remote) === text(this.seen)) stale.cut()
       }
+      stack.expected.delete(key)
       if (!listener.accepting.put(far)) return false
       stack.sockets.add(far)
       // No other connection can have the same two ends: this host dials from another port.
@@ -247,11 +249,24 @@ export class Stack implements SocketOwner {
   readonly attempts = new Map<string, Attempt>()
   /** Connections by both ends, so that a port is not used twice towards one remote. */
   readonly used = new Set<string>()
+  /** Connections that were asked for and answered, and until when: their two ends are taken from then on (SYN-RECEIVED). */
+  readonly expected = new Map<string, number>()
   private nextPort = 49_152
 
   constructor(fabric: Fabric, host: SimHost) {
     this.fabric = fabric
     this.host = host
+  }
+
+  /** A connection of these two ends was answered. */
+  expect(key: string): void {
+    const { now } = this.fabric
+    for (const [other, until] of this.expected) {
+      if (until > now) break
+      this.expected.delete(other)
+    }
+    this.expected.delete(key)
+    this.expected.set(key, now + connectTimeoutMs)
   }
 
   readonly finished = (socket: SimSocket): void => {
@@ -341,7 +356,10 @@ export class Stack implements SocketOwner {
   }
 
   private localPort(from: string, remote: Endpoint, wanted: number | undefined): number {
-    const free = (port: number): boolean => !this.used.has(`${text({ host: from, port })} ${text(remote)}`)
+    const free = (port: number): boolean => {
+      const key = `${text({ host: from, port })} ${text(remote)}`
+      return !this.used.has(key) && (this.expected.get(key) ?? 0) <= this.fabric.now
+    }
     const isItself = wanted === remote.port && this.host.owns(remote.host)
     if (wanted !== undefined && !isItself && free(wanted)) {
       if (this.listenerAt({ host: from, port: wanted })?.reusePort === true) return wanted

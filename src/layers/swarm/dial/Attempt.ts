@@ -1,0 +1,108 @@
+/**
+ * One attempt: from an address to an upgraded connection, within a deadline. It
+ * has a scope of its own; what it opened is gone when it fails or is given up.
+ */
+import { Clock, Duration, Effect, Exit, type Result, Scope } from "effect"
+import * as Multiaddr from "../../../data/Multiaddr.ts"
+import type { PeerId } from "../../../data/PeerId.ts"
+import type { ConnectionReservation, LimitExceeded } from "../../../services/ResourceManager.ts"
+import { type AttemptReason, DeadlineExceeded, NoTransport, TransportFailed } from "../../../services/Swarm.ts"
+import type { TransportProtocol } from "../../../services/Transport.ts"
+import type { Prepared } from "../Connection.ts"
+import type { Gate } from "../Gate.ts"
+import type { Upgrade } from "../Upgrade.ts"
+import type { Candidate } from "./Planner.ts"
+
+export const nowMs: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+/** Ends a wait of an attempt whose whole deadline is `deadlineMs`, and of which `leftMs` are left. */
+export const deadline = (deadlineMs: number, leftMs = deadlineMs) => ({
+  duration: Duration.millis(Math.max(0, leftMs)),
+  orElse: () => Effect.fail(new DeadlineExceeded({ stage: "dialing", afterMs: deadlineMs }))
+})
+
+/** How the handshake of two dialers ends: the one that notices resets the other. */
+const mayHaveMet = (reason: AttemptReason): boolean =>
+  reason._tag === "NegotiationFailed" ||
+  (reason._tag === "SecurityFailed" &&
+    (reason.cause.reason._tag === "BadHandshake" || reason.cause.reason._tag === "HandshakeInterrupted"))
+
+export interface Options {
+  readonly transportOf: (address: Multiaddr.Multiaddr) => TransportProtocol | undefined
+  readonly upgrade: Upgrade
+  /** One for each connection; given back with its scope. */
+  readonly reserve: () => Result.Result<ConnectionReservation, LimitExceeded>
+  readonly gate: Pick<Gate, "dialAddress">
+  /** From the question to the gater to a usable connection. */
+  readonly deadlineMs: number
+}
+
+/** What an attempt has to do with the dial that it belongs to. */
+export interface Around {
+  readonly peer: PeerId | undefined
+  /** What succeeds lives in a scope forked from it. */
+  readonly parent: Scope.Scope
+  /** The scopes of attempts that are open, also of one that has just succeeded. */
+  readonly open: Set<Scope.Closeable>
+  /** The network has connected an address. */
+  readonly connected: (candidate: Candidate) => Effect.Effect<void>
+}
+
+export const make = ({ deadlineMs, gate, reserve, transportOf, upgrade }: Options) =>
+  Effect.fnUntraced(function* (candidate: Candidate, around: Around) {
+    const { address } = candidate
+    const expectedPeer = around.peer ?? Multiaddr.peerId(address)
+    const until = (yield* nowMs) + deadlineMs
+    const left = Effect.map(nowMs, (now) => Math.max(0, until - now))
+    let shared = false
+
+    const connect = Effect.fnUntraced(function* (scope: Scope.Closeable, sharePort: boolean) {
+      const protocol = transportOf(address)
+      if (protocol === undefined) return yield* Effect.fail(new NoTransport({}))
+      const reservation = yield* Effect.acquireRelease(Effect.fromResult(reserve()), ({ release }) =>
+        Effect.sync(release)
+      )
+      const raw = yield* protocol.dial(address, { sharePort }).pipe(
+        Effect.mapError((cause) => new TransportFailed({ cause })),
+        Effect.timeoutOrElse(deadline(deadlineMs, yield* left))
+      )
+      shared = raw.sharesPort === true
+      yield* around.connected(candidate)
+      const upgraded = yield* upgrade(raw, {
+        role: "dialer",
+        expectedPeer,
+        reservation,
+        deadline: Duration.millis(yield* left)
+      }).pipe(
+        Effect.mapError((reason) =>
+          reason._tag === "DeadlineExceeded"
+            ? new DeadlineExceeded({ stage: reason.stage, afterMs: deadlineMs })
+            : reason
+        )
+      )
+      const prepared: Prepared = { scope, raw, upgraded, direction: "outbound", reservation }
+      return prepared
+    })
+
+    const once = (sharePort: boolean): Effect.Effect<Prepared, AttemptReason> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const scope = yield* Scope.fork(around.parent)
+          around.open.add(scope)
+          return yield* restore(Scope.provide(connect(scope, sharePort), scope)).pipe(
+            Effect.onExit((exit) => {
+              if (Exit.isSuccess(exit)) return Effect.void
+              around.open.delete(scope)
+              return Scope.close(scope, exit)
+            })
+          )
+        })
+      )
+
+    yield* Effect.timeoutOrElse(gate.dialAddress(expectedPeer, address), deadline(deadlineMs))
+    // When two nodes dial each other at once from the ports that they listen on, TCP makes a single connection of
+    // it, on which both are dialers: no handshake can succeed. Then another port is left from.
+    return yield* once(true).pipe(
+      Effect.catch((reason) => (shared && mayHaveMet(reason) ? once(false) : Effect.fail(reason)))
+    )
+  })
