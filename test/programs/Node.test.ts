@@ -115,6 +115,34 @@ describe("effect-libp2p node, ping and identify", () => {
     assert.strictEqual(events(ended.stdout).length, 1)
   })
 
+  it("secures and multiplexes as it is told, warns of plaintext, and keeps away whom it should", async () => {
+    const home = makeHome()
+    const here = ["--listen", "/ip4/127.0.0.1/tcp/0"]
+    const [node, closed] = await Promise.all([
+      startNode(home, [...here, "--security", "tls,plaintext", "--muxers", "mplex,yamux", "--peer-store", "peers.db"]),
+      startNode(makeHome(), [...here, "--deny", "192.0.2.0/24,127.0.0.0/8"])
+    ])
+    const identify = (address: string, ...args: ReadonlyArray<string>) =>
+      run(home, ["identify", "--json", ...args, address])
+    const [tls, plaintext, denied] = await Promise.all([
+      identify(node.address),
+      identify(node.address, "--security", "plaintext", "--muxer", "mplex"),
+      identify(closed.address)
+    ])
+    assert.deepInclude(events(tls.stdout)[0], { security: "/tls/1.0.0", muxer: "/yamux/1.0.0" })
+    assert.strictEqual(tls.stderr, "")
+    assert.deepInclude(events(plaintext.stdout)[0], { security: "/plaintext/2.0.0", muxer: "/mplex/6.7.0" })
+    assert.include(plaintext.stderr, "warning: plaintext is the only security")
+    assert.strictEqual(denied.code, 1)
+    const ended = await Promise.all([stop(node.node, "SIGTERM"), stop(closed.node, "SIGTERM")])
+    assert.deepStrictEqual(
+      ended.map(({ code }) => code),
+      [0, 0]
+    )
+    assert.include(ended[0]?.stderr, "warning: plaintext is allowed")
+    assert.isTrue(Fs.existsSync(Path.join(home, "peers.db")))
+  }, 60_000)
+
   it("an endless ping ends at Ctrl-C with a summary", async () => {
     const home = makeHome()
     const { address, node } = await startNode(home)

@@ -7,6 +7,7 @@ import { Cause, Clock, Duration, Effect, Layer, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as Bytes from "../../data/Bytes.ts"
 import * as ByteStream from "../../services/ByteStream.ts"
+import { Meter } from "../../services/Meter.ts"
 import { Ping, PingError, PingStreamFailed, PingTimeout, protocol, WrongEcho } from "../../services/Ping.ts"
 import { Protocols, type ProtocolTaken } from "../../services/Protocols.ts"
 import type { ProtocolStream } from "../../services/ProtocolStream.ts"
@@ -43,6 +44,7 @@ const readEcho = Effect.fnUntraced(function* (stream: ProtocolStream) {
 
 const make = Effect.gen(function* () {
   const protocols = yield* Protocols
+  const meter = yield* Meter
   const swarm = yield* Swarm
   const random = yield* SecureRandom.SecureRandom
 
@@ -77,7 +79,11 @@ const make = Effect.gen(function* () {
           const next = Effect.gen(function* () {
             if (done >= count) return yield* Cause.done()
             if (done++ > 0) yield* Effect.sleep(interval)
-            return [yield* once(stream, deadline)] as const
+            const roundTrip = yield* Effect.tapError(once(stream, deadline), ({ reason }) =>
+              Effect.sync(() => meter.pinged(reason._tag, 0))
+            )
+            meter.pinged(undefined, roundTrip)
+            return [roundTrip] as const
           })
           return Stream.fromPull(Effect.succeed(next))
         })

@@ -2,60 +2,36 @@
  * The commands and their flags. What a command does is loaded when it runs, so
  * that `--help` and `key` do not wait for a network stack.
  */
-import { Duration, Effect, Option, Schema } from "effect"
-import { Argument, Command, Flag, GlobalFlag } from "effect/cli"
-import { report } from "./Failure.ts"
-import { layer as layerOutput, layerLog } from "./Output.ts"
-import { DurationText, type Flags, resolve, type Settings, variable } from "./Settings.ts"
-
-const described = (text: string, setting: string) => `${text} [${variable(setting)}]`
-
-// ---- flags of every command
-
-const Json = GlobalFlag.Setting("json")({
-  flag: Flag.Boolean("json").pipe(
-    Flag.withDescription(described("One JSON object a line on stdout, and nothing else there", "json")),
-    Flag.optional
-  )
-})
-const Verbose = GlobalFlag.Setting("verbose")({
-  flag: Flag.Boolean("verbose").pipe(
-    Flag.withDescription(described("Tell the causes of errors, and what happens inside, on stderr", "verbose")),
-    Flag.optional
-  )
-})
-const Config = GlobalFlag.Setting("config")({
-  flag: Flag.String("config").pipe(
-    Flag.withDescription(described("Read settings from this JSON file", "config")),
-    Flag.withMetavar("FILE"),
-    Flag.optional
-  )
-})
-const globalFlags = [Json, Verbose, Config] as const
-
-/** True if the command line or the environment asks for causes; for errors before there are settings. */
-export const asksVerbose = (args: ReadonlyArray<string>, env: Readonly<Record<string, string | undefined>>): boolean =>
-  args.includes("--verbose") || ["1", "true", "yes"].includes((env[variable("verbose")] ?? "").toLowerCase())
-
-/** Settles the settings, runs the command under them, and tells its failure. */
-const under = <E, R>(flags: Flags, body: (settings: Settings) => Effect.Effect<void, E, R>) =>
-  Effect.gen(function* () {
-    const config = Option.getOrUndefined(yield* Config)
-    const json = Option.getOrUndefined(yield* Json)
-    const verbose = Option.getOrUndefined(yield* Verbose)
-    const settings = yield* report(resolve({ ...flags, config, json, verbose }), verbose === true)
-    yield* report(body(settings), settings.verbose).pipe(
-      Effect.provide([layerOutput(settings.json), layerLog(settings.verbose)])
-    )
-  })
-
-/** A module that is loaded now. */
-const load = <M>(module: () => Promise<M>): Effect.Effect<M> => Effect.promise(module)
+import { Duration, Effect, Option, Record, Schema } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { sim } from "./SimCommands.ts"
+import { described, globalFlags, load, under } from "./Under.ts"
+import { DurationText } from "./Values.ts"
 
 const timeout = Flag.String("timeout").pipe(
   Flag.withDescription(described("How long to wait for an address to answer; 10s without it", "timeout")),
   Flag.withMetavar("TIME"),
   Flag.optional
+)
+const optionalText = (name: string, setting: string, metavar: string, text: string) =>
+  Flag.String(name).pipe(Flag.withDescription(described(text, setting)), Flag.withMetavar(metavar), Flag.optional)
+const security = optionalText(
+  "security",
+  "security",
+  "LIST",
+  "How connections are secured, the preferred way first: noise, tls, plaintext (for tests only); noise,tls without it"
+)
+const muxers = optionalText(
+  "muxers",
+  "muxers",
+  "LIST",
+  "How connections are multiplexed, the preferred way first: yamux, mplex; yamux without it"
+).pipe(Flag.withAlias("muxer"))
+const limitsFile = optionalText(
+  "limits",
+  "limits",
+  "FILE",
+  'Limits to change, as a JSON file such as {"system": {"connections": 500}}; those of the machine without it'
 )
 const address = Argument.String("address").pipe(
   Argument.withDescription("A multiaddr, such as /ip4/192.0.2.1/tcp/4001, with or without /p2p/<peer id>")
@@ -83,15 +59,52 @@ const node = Command.make(
       Flag.withMetavar("NAME"),
       Flag.optional
     ),
+    security,
+    muxers,
+    limits: limitsFile,
+    connections: optionalText(
+      "connections",
+      "connections",
+      "LOW..HIGH",
+      "Above HIGH connections, close those worth least until LOW are left; half to five eighths of the limit without it"
+    ),
+    deny: optionalText(
+      "deny",
+      "deny",
+      "LIST",
+      "Have no connection with these peer ids, addresses and networks, such as 203.0.113.0/24"
+    ),
+    allow: optionalText(
+      "allow",
+      "allow",
+      "LIST",
+      "Allow these addresses and networks although a larger network is denied"
+    ),
+    peerStore: optionalText(
+      "peer-store",
+      "peerStore",
+      "FILE",
+      "Keep what is known of peers in this SQLite file; without it, in memory, until the node stops"
+    ),
+    metrics: optionalText(
+      "metrics",
+      "metrics",
+      "ADDR",
+      "Serve /metrics for Prometheus, /limits and /health on this address, such as 0.0.0.0:9464; a port alone is for this machine only"
+    ),
+    otlp: optionalText(
+      "otlp",
+      "otlp",
+      "URL",
+      "Send metrics and spans to this OTLP collector, such as http://127.0.0.1:4318"
+    ),
     timeout
   },
-  (flags) =>
+  ({ listen, ...flags }) =>
     under(
       {
-        listen: flags.listen.length === 0 ? undefined : flags.listen,
-        identity: Option.getOrUndefined(flags.identity),
-        agent: Option.getOrUndefined(flags.agent),
-        timeout: Option.getOrUndefined(flags.timeout)
+        listen: listen.length === 0 ? undefined : listen,
+        ...Record.map(flags, Option.getOrUndefined)
       },
       (settings) =>
         Effect.flatMap(
@@ -106,7 +119,8 @@ const node = Command.make(
   Command.withShortDescription("Start a node"),
   Command.withExamples([
     { command: "effect-libp2p node", description: "On a free port, as the peer of this user" },
-    { command: "effect-libp2p node --listen /ip4/0.0.0.0/tcp/4001 --json", description: "On port 4001, for a script" }
+    { command: "effect-libp2p node --listen /ip4/0.0.0.0/tcp/4001 --json", description: "On port 4001, for a script" },
+    { command: "effect-libp2p node --metrics 9464", description: "With metrics at http://127.0.0.1:9464/metrics" }
   ])
 )
 
@@ -132,10 +146,12 @@ const ping = Command.make(
       Flag.withSchema(DurationText),
       Flag.withDefault(Duration.seconds(1))
     ),
+    security,
+    muxers,
     timeout
   },
-  ({ address, count, interval, timeout }) =>
-    under({ timeout: Option.getOrUndefined(timeout) }, (settings) =>
+  ({ address, count, interval, ...flags }) =>
+    under(Record.map(flags, Option.getOrUndefined), (settings) =>
       Effect.flatMap(
         load(() => import("./PingCommand.ts")),
         ({ run }) => run(settings, { address, count: Option.getOrUndefined(count), interval })
@@ -149,14 +165,48 @@ const ping = Command.make(
   Command.withExamples([{ command: "effect-libp2p ping --count 4 /ip4/192.0.2.1/tcp/4001", description: "Four pings" }])
 )
 
-const identify = Command.make("identify", { address, timeout }, ({ address, timeout }) =>
-  under({ timeout: Option.getOrUndefined(timeout) }, (settings) =>
+const identify = Command.make("identify", { address, security, muxers, timeout }, ({ address, ...flags }) =>
+  under(Record.map(flags, Option.getOrUndefined), (settings) =>
     Effect.flatMap(
       load(() => import("./IdentifyCommand.ts")),
       ({ run }) => run(settings, address)
     )
   )
 ).pipe(Command.withDescription("Show all that a node says of itself"))
+
+// ---- limits
+
+const limits = Command.make(
+  "limits",
+  {
+    limits: limitsFile,
+    of: Flag.String("of").pipe(
+      Flag.withDescription("Show the use of a running node: the address that it was given with --metrics"),
+      Flag.withMetavar("URL"),
+      Flag.optional
+    ),
+    timeout
+  },
+  ({ of, ...flags }) =>
+    under(Record.map(flags, Option.getOrUndefined), (settings) =>
+      Effect.flatMap(
+        load(() => import("./LimitsCommand.ts")),
+        ({ run }) => run(settings, Option.getOrUndefined(of))
+      )
+    )
+).pipe(
+  Command.withDescription(
+    "Show every limit that a node would have on this machine with these settings; or, with --of, the limits of a running node and how much of them is in use. docs/limits.md says what each is for."
+  ),
+  Command.withShortDescription("Show the limits of a node and their use"),
+  Command.withExamples([
+    { command: "effect-libp2p limits", description: "Of a node on this machine" },
+    {
+      command: "effect-libp2p limits --of http://127.0.0.1:9464",
+      description: "Of the node that was started with --metrics 9464"
+    }
+  ])
+)
 
 // ---- key
 
@@ -255,137 +305,8 @@ const key = Command.make("key").pipe(
   Command.withSubcommands([generate, show, importKey, exportKey])
 )
 
-// ---- sim
-
-const loadSim = load(() => import("../sim/Command.ts"))
-
-const simShow = Command.make(
-  "show",
-  {
-    file: Argument.String("trace").pipe(Argument.withDescription("A trace file that a run left")),
-    node: Flag.String("node").pipe(
-      Flag.withDescription("Only what happened at this node, and the faults"),
-      Flag.optional
-    ),
-    peer: Flag.String("peer").pipe(Flag.withDescription("Only what names this node, peer or address"), Flag.optional),
-    protocol: Flag.String("protocol").pipe(
-      Flag.withDescription("Only events of this kind or protocol, such as fault, net or echo"),
-      Flag.optional
-    ),
-    from: Flag.String("from").pipe(
-      Flag.withSchema(DurationText),
-      Flag.withMetavar("TIME"),
-      Flag.withDescription("From this virtual time, such as 90s"),
-      Flag.optional
-    ),
-    to: Flag.String("to").pipe(
-      Flag.withSchema(DurationText),
-      Flag.withMetavar("TIME"),
-      Flag.withDescription("Up to this virtual time"),
-      Flag.optional
-    )
-  },
-  ({ file, from, node, peer, protocol, to }) =>
-    under({}, () =>
-      Effect.flatMap(loadSim, (sim) =>
-        sim.show(file, {
-          node: Option.getOrUndefined(node),
-          peer: Option.getOrUndefined(peer),
-          protocol: Option.getOrUndefined(protocol),
-          fromMs: Option.match(from, { onNone: () => 0, onSome: Duration.toMillis }),
-          toMs: Option.match(to, { onNone: () => Number.POSITIVE_INFINITY, onSome: Duration.toMillis })
-        })
-      )
-    )
-).pipe(Command.withDescription("Print the trace of a run for people"))
-
-const simDiff = Command.make(
-  "diff",
-  {
-    left: Argument.String("trace").pipe(Argument.withDescription("A trace file")),
-    right: Argument.String("other").pipe(Argument.withDescription("Another"))
-  },
-  ({ left, right }) => under({}, () => Effect.flatMap(loadSim, (sim) => sim.diff(left, right)))
-).pipe(Command.withDescription("Say where two traces part; exit code 1 if they do"))
-
-const sim = Command.make(
-  "sim",
-  {
-    scenario: Flag.String("scenario").pipe(
-      Flag.withDescription("chat, upgrade, restart, slow or storm"),
-      Flag.withDefault("chat")
-    ),
-    nodes: Flag.Int("nodes").pipe(
-      Flag.withDescription("How many nodes; each scenario has its own default"),
-      Flag.withMetavar("N"),
-      Flag.optional
-    ),
-    seed: Flag.Int("seed").pipe(
-      Flag.withDescription("Everything random follows from it; 1 without it"),
-      Flag.withMetavar("N"),
-      Flag.withDefault(1)
-    ),
-    seeds: Flag.String("seeds").pipe(
-      Flag.withDescription("Run these seeds on all cores, such as 1..500"),
-      Flag.withMetavar("A..B"),
-      Flag.optional
-    ),
-    for: Flag.String("for").pipe(
-      Flag.withSchema(DurationText),
-      Flag.withDescription("Virtual time, such as 1h"),
-      Flag.withMetavar("TIME"),
-      Flag.optional
-    ),
-    shuffle: Flag.Boolean("shuffle").pipe(
-      Flag.withDescription("Explore interleavings: run what can run in an order drawn from the seed"),
-      Flag.withDefault(false)
-    ),
-    checkDeterminism: Flag.Boolean("check-determinism").pipe(
-      Flag.withDescription("Run each seed twice and compare the traces"),
-      Flag.withDefault(false)
-    ),
-    faults: Flag.String("faults").pipe(
-      Flag.withDescription("Only these faults of the schedule, by number, or none"),
-      Flag.withMetavar("I,J"),
-      Flag.optional
-    ),
-    trace: Flag.Boolean("trace").pipe(
-      Flag.withDescription("Write the trace even if the run succeeds"),
-      Flag.withDefault(false)
-    ),
-    traces: Flag.String("traces").pipe(
-      Flag.withDescription("The folder for traces; reports/traces without it"),
-      Flag.withMetavar("DIR"),
-      Flag.withDefault("reports/traces")
-    )
-  },
-  (flags) =>
-    under({}, (settings) =>
-      Effect.flatMap(loadSim, (sim) =>
-        sim.run({
-          ...flags,
-          json: settings.json,
-          nodes: Option.getOrUndefined(flags.nodes),
-          seeds: Option.getOrUndefined(flags.seeds),
-          durationMs: Option.getOrUndefined(Option.map(flags.for, Duration.toMillis)),
-          faults: Option.getOrUndefined(flags.faults)
-        })
-      )
-    )
-).pipe(
-  Command.withDescription(
-    "Run a network of nodes in virtual time, under faults, from a seed. A failing run leaves a trace, and the line that repeats it."
-  ),
-  Command.withShortDescription("Run whole networks in virtual time"),
-  Command.withExamples([
-    { command: "effect-libp2p sim --scenario storm --nodes 50 --seed 7 --for 1h", description: "One run" },
-    { command: "effect-libp2p sim --scenario storm --seeds 1..500", description: "Many, on all cores" }
-  ]),
-  Command.withSubcommands([simShow, simDiff])
-)
-
 export const root = Command.make("effect-libp2p").pipe(
   Command.withDescription("A libp2p node, and what it takes to look after one"),
-  Command.withSubcommands([node, ping, identify, key, sim]),
+  Command.withSubcommands([node, ping, identify, limits, key, sim]),
   Command.withGlobalFlags(globalFlags)
 )

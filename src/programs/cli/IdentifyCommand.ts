@@ -33,5 +33,7 @@ const identify = (text: string) =>
     )
   })
 
-export const run = (settings: Settings, address: string) =>
-  Effect.provide(identify(address), Peer.layerClient(settings))
+export const run = (settings: Settings, address: string) => {
+  Peer.warn(settings)
+  return Effect.provide(identify(address), Peer.layerClient(settings))
+}

@@ -11,10 +11,11 @@ import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import process from "node:process"
 import { inspect } from "node:util"
 import { version } from "../../data/Version.ts"
-import { asksVerbose, root } from "./Commands.ts"
+import { root } from "./Commands.ts"
 import { usage } from "./Failure.ts"
 import { StopCode, writeError } from "./Output.ts"
 import * as Places from "./Places.ts"
+import { asksVerbose } from "./Under.ts"
 
 /** After this, whatever still hangs is left behind. */
 const graceMs = 4500

@@ -9,6 +9,7 @@ import { Actors, formatTree } from "../../services/Actors.ts"
 import { Identify } from "../../services/Identify.ts"
 import { type ListenError, Swarm, type SwarmEvent } from "../../services/Swarm.ts"
 import { Output, plain, StopCode, table, writeError } from "./Output.ts"
+import * as Observe from "./Observe.ts"
 import * as Peer from "./Peer.ts"
 import * as Places from "./Places.ts"
 import { defaultListen, type Settings } from "./Settings.ts"
@@ -118,6 +119,7 @@ const serve = (settings: Settings, isNew: boolean) =>
   Effect.gen(function* () {
     const output = yield* Output
     const swarm = yield* Swarm
+    const { url } = yield* Observe.Endpoint
     const stopCode = yield* StopCode
     yield* treeOnSignal
 
@@ -128,7 +130,12 @@ const serve = (settings: Settings, isNew: boolean) =>
     const addresses = yield* listen(settings)
     const texts = addresses.map(String)
     yield* Ref.set(stopCode, 0)
-    yield* output.event({ event: "listening", peer: swarm.peerId.toString(), addresses: texts })
+    yield* output.event({
+      event: "listening",
+      peer: swarm.peerId.toString(),
+      addresses: texts,
+      ...(url === undefined ? {} : { metrics: `${url}/metrics` })
+    })
     yield* output.text(
       [
         `effect-libp2p ${version}`,
@@ -136,7 +143,8 @@ const serve = (settings: Settings, isNew: boolean) =>
         table([
           ["peer id", [swarm.peerId.toString()]],
           ["key file", [isNew ? `${settings.identity} (new)` : settings.identity]],
-          ["listening", texts.length === 0 ? ["nowhere: others cannot reach this node"] : texts]
+          ["listening", texts.length === 0 ? ["nowhere: others cannot reach this node"] : texts],
+          ...(url === undefined ? [] : [["metrics", [`${url}/metrics`, `${url}/limits`, `${url}/health`]] as const])
         ]),
         "",
         ...hints(addresses).flatMap(([title, lines]) => [title, ...lines]),
@@ -157,10 +165,10 @@ export const run = (settings: Settings) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const isNew = !(yield* Effect.orElseSucceed(fs.exists(settings.identity), () => true))
-    const layer = Libp2p.layer(Peer.options(settings)).pipe(
-      Layer.provide(Libp2p.layerTcp),
+    Peer.warn(settings)
+    const layer = Observe.layerNode(settings).pipe(
       Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
-      Layer.provideMerge(Libp2p.layerNode)
+      Layer.provide(Libp2p.layerNode)
     )
     return yield* Effect.provide(Effect.scoped(serve(settings, isNew)), layer)
   })

@@ -4,23 +4,91 @@ import * as Libp2p from "../../layers/Libp2p.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { IdentifyInfo } from "../../services/Identify.ts"
 import type { Connection } from "../../services/Swarm.ts"
+import * as BlockList from "../../layers/connections/BlockList.ts"
 import * as IdentityGenerated from "../../layers/identity/Generated.ts"
+import * as Mplex from "../../layers/muxer/Mplex.ts"
+import * as Yamux from "../../layers/muxer/Yamux.ts"
+import * as MemoryPeerStore from "../../layers/peerstore/MemoryPeerStore.ts"
+import * as Plaintext from "../../layers/security/Plaintext.ts"
+import * as Noise from "../../layers/security/Noise.ts"
+import * as Tls from "../../layers/security/Tls.ts"
+import * as Tcp from "../../layers/transport/Tcp.ts"
+import * as ConnectionSecurity from "../../services/ConnectionSecurity.ts"
+import * as StreamMuxer from "../../services/StreamMuxer.ts"
+import * as Path from "node:path"
 import { UsageError } from "./Failure.ts"
-import type { Event } from "./Output.ts"
+import { type Event, writeError } from "./Output.ts"
 import type { Settings } from "./Settings.ts"
+
+const securities = {
+  noise: Noise.make,
+  tls: Tls.make,
+  plaintext: Plaintext.make
+} as const
+
+const muxers = {
+  yamux: Yamux.make(),
+  mplex: Mplex.make()
+} as const
+
+/** How connections are made, in the order of preference that was asked for. */
+const layerConnections = (settings: Settings) =>
+  Layer.mergeAll(
+    Tcp.layer,
+    ConnectionSecurity.layerPrefer(settings.security.map((name) => securities[name])),
+    StreamMuxer.layerPrefer(settings.muxers.map((name) => muxers[name]))
+  )
+
+/** SQLite is loaded only if it is asked for: Node says on stderr that its module may still change. */
+const layerPeerStore = ({ peerStore: path }: Settings) =>
+  path === "memory"
+    ? MemoryPeerStore.layer()
+    : Layer.unwrap(
+        Effect.map(
+          Effect.promise(() => import("../../layers/peerstore/SqlitePeerStore.ts")),
+          (SqlitePeerStore) => SqlitePeerStore.layer({ path: Path.resolve(path) })
+        )
+      )
+
+/** Who is kept away. A peer id has no slash and no dot or colon, and nothing else has none. */
+const layerBlockList = ({ allow, deny }: Settings) =>
+  BlockList.layer({
+    peers: deny.filter((entry) => !/[./:]/.test(entry)),
+    subnets: deny.filter((entry) => /[./:]/.test(entry)),
+    allowed: allow
+  })
+
+const options = (settings: Settings): Libp2p.Options => ({
+  limits: settings.limits,
+  connectionManager: { lowWater: settings.connections?.low, highWater: settings.connections?.high },
+  swarm: { dialDeadline: settings.timeout, upgradeDeadline: settings.timeout },
+  identify: { agentVersion: settings.agent, deadline: settings.timeout }
+})
+
+/** A node without its identity and its system. */
+export const layerNode = (settings: Settings) =>
+  Libp2p.layer(options(settings)).pipe(
+    Layer.provide(layerConnections(settings)),
+    Layer.provide(layerBlockList(settings)),
+    Layer.provideMerge(layerPeerStore(settings))
+  )
 
 /** A node that listens nowhere and is a new peer each time. */
 export const layerClient = (settings: Settings) =>
-  Libp2p.layer(options(settings)).pipe(
-    Layer.provide(Libp2p.layerTcp),
+  layerNode({ ...settings, peerStore: "memory" }).pipe(
     Layer.provideMerge(IdentityGenerated.layer),
     Layer.provideMerge(Libp2p.layerNode)
   )
 
-export const options = (settings: Settings): Libp2p.Options => ({
-  swarm: { dialDeadline: settings.timeout, upgradeDeadline: settings.timeout },
-  identify: { agentVersion: settings.agent, deadline: settings.timeout }
-})
+/** What a user should know before it does harm. */
+export const warn = (settings: Settings): void => {
+  if (!settings.security.includes("plaintext")) return
+  writeError(
+    settings.security.length === 1
+      ? "effect-libp2p: warning: plaintext is the only security: nothing is encrypted, and anybody may claim to be any peer. For tests only."
+      : "effect-libp2p: warning: plaintext is allowed: a connection that agrees on it is not encrypted, and its peer may claim to be any other. For tests only."
+  )
+}
 
 /** The address that a user gave to be dialled. */
 export const parseAddress = (text: string): Effect.Effect<Multiaddr.Multiaddr, UsageError> => {

@@ -79,5 +79,7 @@ const pings = (settings: Settings, { address, count, interval }: Options) =>
     )
   })
 
-export const run = (settings: Settings, options: Options) =>
-  Effect.provide(pings(settings, options), Peer.layerClient(settings))
+export const run = (settings: Settings, options: Options) => {
+  Peer.warn(settings)
+  return Effect.provide(pings(settings, options), Peer.layerClient(settings))
+}

@@ -3,11 +3,29 @@
  * its variable (`EFFECT_LIBP2P_` and its name), the configuration file, the
  * default. An error says which of these holds the bad value.
  */
-import { Duration, Effect, FileSystem, Option, Result, Schema, SchemaIssue, SchemaTransformation } from "effect"
+import { Effect, FileSystem, Result, Schema, SchemaIssue } from "effect"
 import * as Path from "node:path"
 import process from "node:process"
 import * as Multiaddr from "../../data/Multiaddr.ts"
+import * as Limits from "../../layers/resources/Limits.ts"
 import * as Places from "./Places.ts"
+import {
+  DurationText,
+  durationWords,
+  Endpoint,
+  endpointWords,
+  HttpUrl,
+  httpUrlWords,
+  Muxers,
+  muxerWords,
+  Network,
+  NonEmpty,
+  PeerOrNetwork,
+  Securities,
+  securityWords,
+  Watermarks,
+  watermarkWords
+} from "./Values.ts"
 
 /** A setting has a value that cannot be used, or the configuration file cannot. `where` is the flag, variable or file. */
 class SettingsError extends Schema.TaggedError<SettingsError>()("SettingsError", {
@@ -19,43 +37,6 @@ class SettingsError extends Schema.TaggedError<SettingsError>()("SettingsError",
   }
 }
 
-const units: Record<string, (count: number) => Duration.Duration> = {
-  ms: Duration.millis,
-  s: Duration.seconds,
-  m: Duration.minutes,
-  h: Duration.hours
-}
-
-const readDuration = (text: string): Duration.Duration | undefined => {
-  const [, count, unit] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text.trim()) ?? []
-  const make = unit === undefined ? undefined : units[unit]
-  if (make !== undefined) return make(Number(count))
-  return /^\d+(\.\d+)? [a-z]+$/.test(text)
-    ? Option.getOrUndefined(Schema.decodeUnknownOption(Schema.DurationFromString)(text))
-    : undefined
-}
-
-const durationWords = "a time such as 250ms, 10s or 2m"
-
-/** A time with its unit: `250ms`, `10s`, `2m`, `1h`, and what Effect reads, such as `10 seconds`. */
-export const DurationText = Schema.String.annotate({ expected: durationWords }).pipe(
-  Schema.decodeTo(
-    Schema.Duration,
-    SchemaTransformation.transformEffect({
-      decode: (text: string, options) => {
-        const duration = readDuration(text)
-        return duration === undefined
-          ? Effect.fail(new SchemaIssue.InvalidValue({ expected: durationWords }, text, options))
-          : Effect.succeed(duration)
-      },
-      encode: (duration: Duration.Duration) => Effect.succeed(`${Duration.toMillis(duration)}ms`)
-    })
-  )
-)
-
-const NonEmpty = (what: string) =>
-  Schema.String.annotate({ expected: what }).check(Schema.isMinLength(1, { message: `Expected ${what}` }))
-
 /** What can be set, and from what JSON. */
 export const Settings = Schema.Struct({
   /** Where to listen. */
@@ -66,6 +47,24 @@ export const Settings = Schema.Struct({
   agent: Schema.optional(NonEmpty("a name")),
   /** For reaching one address, handshakes included. */
   timeout: DurationText,
+  /** How connections are secured, the preferred way first. */
+  security: Securities,
+  /** How they are multiplexed, the preferred way first. */
+  muxers: Muxers,
+  /** Limits other than those that follow from the machine; see docs/limits.md. */
+  limits: Limits.LimitChanges,
+  /** Between how many connections the node keeps itself. */
+  connections: Schema.optional(Watermarks),
+  /** Peers and networks that this node has nothing to do with. */
+  deny: Schema.Array(PeerOrNetwork),
+  /** Networks that it has to do with although a larger one is denied. */
+  allow: Schema.Array(Network),
+  /** Where what is known of peers is kept: `memory`, or the path of a file. */
+  peerStore: NonEmpty("memory or the path of a file"),
+  /** Where metrics, use of limits and health are served over HTTP. */
+  metrics: Schema.optional(Endpoint),
+  /** Where metrics and spans are sent. */
+  otlp: Schema.optional(HttpUrl),
   /** Print one JSON object a line. */
   json: Schema.Boolean,
   /** Tell causes, and what happens inside. */
@@ -80,11 +79,20 @@ const expected: { readonly [K in Name]-?: string } = {
   identity: "the path of a file",
   agent: "a name",
   timeout: durationWords,
+  security: securityWords,
+  muxers: muxerWords,
+  limits: 'limits such as {"system": {"connections": 500}}, or the path of a JSON file of them',
+  connections: watermarkWords,
+  deny: 'a list of peer ids and networks, such as ["203.0.113.0/24"]',
+  allow: 'a list of networks, such as ["203.0.113.7"]',
+  peerStore: "memory or the path of a file",
+  metrics: endpointWords,
+  otlp: httpUrlWords,
   json: "true or false",
   verbose: "true or false"
 }
 
-const wrongType = new Set(["array", "boolean", "string"])
+const wrongType = new Set(["array", "boolean", "string", "object"])
 
 const words = (text: string): ReadonlyArray<string> => text.split(/[\s,]+/).filter((word) => word !== "")
 
@@ -103,12 +111,35 @@ const bool = (text: string): unknown => {
   }
 }
 
-/** The text of a variable as the JSON that the schema reads. */
+/** What the schema calls the types of values within a setting. */
+const typeWords: Readonly<Record<string, string>> = {
+  number: "a number",
+  object: "an object",
+  array: "a list",
+  string: "a text",
+  "a value greater than or equal to 0": "a number of 0 or more"
+}
+
+/** No machine is so small that limits which can be for it cannot be for another. */
+const anyMachine = { memory: 0, files: 0 }
+
+const asIs = (text: string): unknown => text
+
+/** The text of a variable, or of a flag, as the JSON that the schema reads. */
 const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
   listen: words,
-  identity: (text) => text,
-  agent: (text) => text,
-  timeout: (text) => text,
+  identity: asIs,
+  agent: asIs,
+  timeout: asIs,
+  security: words,
+  muxers: words,
+  limits: asIs,
+  connections: asIs,
+  deny: words,
+  allow: words,
+  peerStore: asIs,
+  metrics: asIs,
+  otlp: asIs,
   json: bool,
   verbose: bool
 }
@@ -116,8 +147,11 @@ const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
 const names: ReadonlyArray<string> = Object.keys(fromText)
 const isName = (name: string): name is Name => names.includes(name)
 
-/** Where each setting is in the environment. */
-export const variable = (name: string): string => `EFFECT_LIBP2P_${name.toUpperCase()}`
+/** Where each setting is in the environment, such as `EFFECT_LIBP2P_PEER_STORE`. */
+export const variable = (name: string): string => `EFFECT_LIBP2P_${name.replaceAll(/[A-Z]/g, "_$&").toUpperCase()}`
+
+/** Its flag, such as `--peer-store`. */
+const flag = (name: string): string => `--${name.replaceAll(/[A-Z]/g, "-$&").toLowerCase()}`
 
 /** The values of flags that were given; the rest are undefined. */
 export type Flags = { readonly [K in Name]?: unknown } & { readonly config?: string | undefined }
@@ -129,6 +163,15 @@ const defaults = (): { readonly [K in Name]-?: unknown } => ({
   identity: Places.identityFile(),
   agent: undefined,
   timeout: "10s",
+  security: ["noise", "tls"],
+  muxers: ["yamux"],
+  limits: {},
+  connections: undefined,
+  deny: [],
+  allow: [],
+  peerStore: "memory",
+  metrics: undefined,
+  otlp: undefined,
   json: false,
   verbose: false
 })
@@ -147,37 +190,74 @@ const parseJson = (text: string): Result.Result<unknown, string> =>
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** The file's settings; those of a file that need not be there are none. */
-const readFile = Effect.fnUntraced(function* (path: string, required: boolean) {
+/** The JSON object in a file; without `required`, a file that is not there is an empty one. */
+const readObject = Effect.fnUntraced(function* (path: string, what: string, example: string, required: boolean) {
   const fs = yield* FileSystem.FileSystem
   const fail = (detail: string) => new SettingsError({ where: path, detail })
   const text = yield* fs.readFileString(path).pipe(
     Effect.catch((error) => {
-      if (error.reason._tag !== "NotFound") return Effect.fail(fail("the configuration file cannot be read"))
-      return required ? Effect.fail(fail("there is no such configuration file")) : Effect.succeed("{}")
+      if (error.reason._tag !== "NotFound") return Effect.fail(fail(`the ${what} file cannot be read`))
+      return required ? Effect.fail(fail(`there is no such ${what} file`)) : Effect.succeed("{}")
     })
   )
   const parsed = parseJson(text)
   if (Result.isFailure(parsed)) return yield* fail(`it is not JSON: ${parsed.failure}`)
-  if (!isRecord(parsed.success))
-    return yield* fail('it must hold a JSON object, such as {"listen": ["/ip4/0.0.0.0/tcp/4001"]}')
-  for (const key of Object.keys(parsed.success)) {
-    if (!isName(key)) return yield* fail(`there is no setting "${key}"; there are ${names.join(", ")}`)
+  return isRecord(parsed.success) ? parsed.success : yield* fail(`it must hold a JSON object, such as ${example}`)
+})
+
+const pathsIn: ReadonlyArray<string> = ["identity", "limits", "peerStore"]
+
+/** The file's settings; those of a file that need not be there are none. */
+const readFile = Effect.fnUntraced(function* (path: string, required: boolean) {
+  const found = yield* readObject(path, "configuration", '{"listen": ["/ip4/0.0.0.0/tcp/4001"]}', required)
+  for (const key of Object.keys(found)) {
+    if (isName(key)) continue
+    return yield* new SettingsError({
+      where: path,
+      detail: `there is no setting "${key}"; there are ${names.join(", ")}`
+    })
   }
-  const settings = { ...parsed.success }
+  const settings = { ...found }
   // A path in a file is meant from where the file is.
-  if (typeof settings["identity"] === "string" && settings["identity"] !== "") {
-    settings["identity"] = Path.resolve(Path.dirname(path), settings["identity"])
+  for (const name of pathsIn) {
+    const value = settings[name]
+    if (typeof value !== "string" || value === "" || (name === "peerStore" && value === "memory")) continue
+    settings[name] = Path.resolve(Path.dirname(path), value)
   }
+  if (typeof settings["metrics"] === "number") settings["metrics"] = String(settings["metrics"])
   return settings
 })
 
-const decode = Schema.decodeUnknownResult(Settings, { errors: "first" })
+/** Limits may be in a file of their own. */
+const readLimits = Effect.fnUntraced(function* (given: Given) {
+  if (typeof given.value !== "string" || given.value === "") return given
+  const path = Path.resolve(given.value)
+  const where = `${path} (${given.where})`
+  const value: unknown = yield* Effect.mapError(
+    readObject(path, "limits", '{"system": {"connections": 500}}', true),
+    ({ detail }) => new SettingsError({ where, detail })
+  )
+  return { value, where }
+})
+
+const decode = Schema.decodeUnknownResult(Settings, { errors: "first", onExcessProperty: "error" })
 const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
 
 const shown = (value: unknown): string => {
   const text = JSON.stringify(value) ?? "nothing"
   return text.length > 120 ? `${text.slice(0, 120)}…` : text
+}
+
+/** The value at a path, and the names on the way; items of a list have no name. */
+const dig = (from: unknown, path: ReadonlyArray<PropertyKey>) => {
+  let value = from
+  const within: Array<string> = []
+  for (const key of path) {
+    if (typeof key === "string") within.push(key)
+    if (typeof key === "number" && Array.isArray(value)) value = value[key]
+    else if (isRecord(value)) value = value[String(key)]
+  }
+  return { value, within }
 }
 
 /** Puts together what applies to this run. */
@@ -190,8 +270,11 @@ export const resolve = Effect.fnUntraced(function* (
   const file = yield* readFile(path, configPath !== undefined)
   const otherwise = defaults()
   const given = (name: Name): Given => {
-    if (flags[name] !== undefined) return { value: flags[name], where: `--${name}` }
     const text = env[variable(name)]
+    const byFlag = flags[name]
+    if (byFlag !== undefined) {
+      return { value: typeof byFlag === "string" ? fromText[name](byFlag) : byFlag, where: flag(name) }
+    }
     if (text !== undefined && text !== "")
       return { value: fromText[name](text), where: `the variable ${variable(name)}` }
     if (file[name] !== undefined) return { value: file[name], where: `"${name}" in ${path}` }
@@ -201,22 +284,33 @@ export const resolve = Effect.fnUntraced(function* (
   const from: Record<string, Given> = {}
   for (const name of names) {
     if (!isName(name)) continue
-    const found = given(name)
+    const found = name === "limits" ? yield* readLimits(given(name)) : given(name)
     from[name] = found
     if (found.value !== undefined) raw[name] = found.value
   }
   const decoded = decode(raw)
-  if (Result.isSuccess(decoded)) return decoded.success
+  if (Result.isSuccess(decoded)) {
+    const limits = Limits.resolve(anyMachine, decoded.success.limits)
+    if (Result.isSuccess(limits)) return decoded.success
+    const { detail, path: within } = limits.failure
+    return yield* new SettingsError({ where: from["limits"]?.where ?? "limits", detail: `${within}: ${detail}` })
+  }
   const issue = issuesOf(decoded.failure.issue).issues[0]
   const [name, ...rest] = (issue?.path ?? []).map((part) => (typeof part === "object" ? part.key : part))
-  const source = from[String(name)]
-  const [index] = rest
-  const value = typeof index === "number" && Array.isArray(source?.value) ? source.value[index] : source?.value
-  const said = (issue?.message ?? "").replace(/^Expected /, "")
   const setting = String(name)
-  const wanted = isName(setting) && typeof index !== "number" && wrongType.has(said) ? expected[setting] : said
-  return yield* new SettingsError({
-    where: source?.where ?? setting,
-    detail: `${shown(value)} is not ${wanted}`
-  })
+  const source = from[setting]
+  const { value, within } = dig(source?.value, rest)
+  const said = (issue?.message ?? "").replace(/^Expected /, "")
+  const at = within.length === 0 ? "" : `${within.join(".")}: `
+  const where = source?.where ?? setting
+  if (said === "no excess property") {
+    const wrong = within.pop()
+    const inside = within.length === 0 ? "" : ` in ${within.join(".")}`
+    return yield* new SettingsError({ where, detail: `there is no "${wrong}"${inside}; see docs/limits.md` })
+  }
+  const wanted =
+    isName(setting) && rest.length === 0 && wrongType.has(said)
+      ? expected[setting]
+      : (typeWords[said.replace(" | undefined", "")] ?? said)
+  return yield* new SettingsError({ where, detail: `${at}${shown(value)} is not ${wanted}` })
 })

@@ -13,6 +13,7 @@ import * as NodeNet from "../../../layers/net/NodeNet.ts"
 import * as MemoryPeerStore from "../../../layers/peerstore/MemoryPeerStore.ts"
 import * as Noise from "../../../layers/security/Noise.ts"
 import * as ProtocolRegistry from "../../../layers/swarm/Protocols.ts"
+import * as ResourceManager from "../../../layers/resources/ResourceManager.ts"
 import * as SwarmLayer from "../../../layers/swarm/Swarm.ts"
 import * as Tcp from "../../../layers/transport/Tcp.ts"
 import type { ByteStream } from "../../../services/ByteStream.ts"
@@ -109,6 +110,7 @@ const Stack = Layer.mergeAll(
   Actors.layer,
   ProtocolRegistry.layer,
   MemoryPeerStore.layer(),
+  ResourceManager.layer(),
   Tcp.layer,
   Noise.layer,
   Yamux.layer()

@@ -1,0 +1,153 @@
+/** Watching a node from outside: its metrics, limits and health over HTTP, and what it sends by OTLP. */
+import { Context, Effect, Layer, Schedule } from "effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as OtlpMetrics from "effect/observability/OtlpMetrics"
+import * as OtlpSerialization from "effect/observability/OtlpSerialization"
+import * as OtlpTracer from "effect/observability/OtlpTracer"
+import { name, version } from "../../data/Version.ts"
+import * as NodeMetricsLayer from "../../layers/observability/NodeMetrics.ts"
+import { Actors } from "../../services/Actors.ts"
+import { Identity } from "../../services/Identity.ts"
+import { NodeMetrics } from "../../services/NodeMetrics.ts"
+import { ResourceManager } from "../../services/ResourceManager.ts"
+import { Swarm } from "../../services/Swarm.ts"
+import { type Answer, json, serve } from "./HttpEndpoint.ts"
+import * as Peer from "./Peer.ts"
+import * as ProcessMetrics from "./ProcessMetrics.ts"
+import type { Settings } from "./Settings.ts"
+
+/** The metrics of the node, and of the process that it runs in. */
+const layerNodeMetrics = Layer.effect(
+  NodeMetrics,
+  Effect.gen(function* () {
+    const ofNode = yield* NodeMetrics
+    const readProcess = yield* ProcessMetrics.make
+    return NodeMetrics.of({
+      collect: Effect.andThen(readProcess, ofNode.collect),
+      prometheus: Effect.andThen(readProcess, ofNode.prometheus)
+    })
+  })
+).pipe(Layer.provide(NodeMetricsLayer.layer))
+
+// ---- over HTTP
+
+const prometheusType = "text/plain; version=0.0.4; charset=utf-8"
+
+/** What `/limits` answers, and `effect-libp2p limits --of` reads. */
+const limits = Effect.gen(function* () {
+  const resources = yield* ResourceManager
+  const { peerId } = yield* Swarm
+  return json({ peer: peerId.toString(), limits: resources.limits, usage: yield* resources.usage })
+})
+
+/** Healthy: it listens wherever it was told to, and the swarm's actor is there to answer. */
+const health = (settings: Settings) =>
+  Effect.gen(function* () {
+    const actors = yield* Actors
+    const swarm = yield* Swarm
+    const listening = (yield* swarm.listenAddresses).map(String)
+    const connections = (yield* swarm.connections()).length
+    const actor = (yield* actors.tree).find((found) => found.name === "swarm")
+    const problem =
+      actor === undefined
+        ? "the swarm has stopped"
+        : actor.state === "restarting"
+          ? "the swarm failed and is starting again"
+          : listening.length === 0 && settings.listen.length > 0
+            ? "it does not listen yet, or no longer"
+            : undefined
+    return json(
+      {
+        status: problem === undefined ? "ok" : "failing",
+        ...(problem === undefined ? {} : { problem }),
+        version,
+        peer: swarm.peerId.toString(),
+        listening,
+        connections
+      },
+      problem === undefined ? 200 : 503
+    )
+  })
+
+/** Where it is served; undefined when nobody asked for it. */
+export class Endpoint extends Context.Service<Endpoint, { readonly url: string | undefined }>()(
+  "effect-libp2p/cli/Endpoint"
+) {}
+
+const layerEndpoint = (settings: Settings, at: NonNullable<Settings["metrics"]>) =>
+  Layer.effect(
+    Endpoint,
+    Effect.gen(function* () {
+      const metrics = yield* NodeMetrics
+      const url = yield* serve<Actors | ResourceManager | Swarm>(at, {
+        "/metrics": Effect.map(metrics.prometheus, (body): Answer => ({ status: 200, type: prometheusType, body })),
+        "/limits": limits,
+        "/health": health(settings)
+      })
+      return { url }
+    })
+  )
+
+// ---- by OTLP
+
+const exportEvery = "10 seconds"
+/** The node does not stay for a collector that is gone. */
+const shutdownTimeout = "1 second"
+
+const url = (base: string, path: string): string => new URL(path, base.endsWith("/") ? base : `${base}/`).href
+
+const resource = Effect.map(Identity, ({ peerId }) => ({
+  serviceName: name,
+  serviceVersion: version,
+  attributes: { "service.instance.id": peerId.toString() }
+}))
+
+const exporter = Layer.mergeAll(OtlpSerialization.layerJson, FetchHttpClient.layer)
+
+/** Sends spans, for as long as somebody wants them. */
+const layerTracer = (base: string) =>
+  Layer.unwrap(
+    Effect.map(resource, (of) => OtlpTracer.layer({ url: url(base, "v1/traces"), resource: of, shutdownTimeout }))
+  ).pipe(Layer.provide(exporter))
+
+const layerSend = (base: string) => {
+  const sent = Layer.unwrap(
+    Effect.map(resource, (of) =>
+      OtlpMetrics.layer({
+        url: url(base, "v1/metrics"),
+        resource: of,
+        exportInterval: exportEvery,
+        shutdownTimeout
+      })
+    )
+  ).pipe(Layer.provide(exporter))
+  return Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { collect } = yield* NodeMetrics
+      // In time for each export, and for the one at the end.
+      yield* Effect.addFinalizer(() => collect)
+      yield* Effect.forkScoped(Effect.repeat(collect, Schedule.spaced("5 seconds")))
+    })
+  ).pipe(Layer.provideMerge(sent))
+}
+
+const nowhere = Layer.succeed(Endpoint, { url: undefined })
+
+/**
+ * A node that is watched as the settings ask. Beneath it goes what it tells as it
+ * happens: the meter, and the tracer, which it looks for when it is built. Above
+ * it goes what reads it, and sends the last metrics before it ends.
+ */
+export const layerNode = (settings: Settings) => {
+  const { metrics, otlp } = settings
+  const node = Peer.layerNode(settings)
+  if (metrics === undefined && otlp === undefined) return Layer.merge(node, nowhere)
+  const endpoint = metrics === undefined ? nowhere : layerEndpoint(settings, metrics)
+  const send = otlp === undefined ? Layer.empty : layerSend(otlp)
+  return Layer.merge(endpoint, send).pipe(
+    Layer.provide(layerNodeMetrics),
+    Layer.provideMerge(node),
+    Layer.provide(NodeMetricsLayer.layerMeter),
+    Layer.provide(otlp === undefined ? Layer.empty : layerTracer(otlp))
+  )
+}
