@@ -4,7 +4,7 @@
  * if a cell fails. See README.md beside this file.
  *
  *   npm run interop                 everything that has its toolchain
- *   npm run interop -- --stack go   one stack
+ *   npm run interop -- --stack go   one stack; likewise --test ping, --security tls, --muxer mplex
  *   INTEROP_REQUIRE=go,rust,js      a missing toolchain is a failure
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
@@ -20,6 +20,8 @@ const { values } = parseArgs({
   options: {
     stack: { type: "string", multiple: true },
     test: { type: "string", multiple: true },
+    security: { type: "string", multiple: true },
+    muxer: { type: "string", multiple: true },
     out: { type: "string", default: join(here, "../../reports/interop.json") }
   }
 })
@@ -33,7 +35,8 @@ const tests = [
   "half-close",
   "reset-remote",
   "reset-local",
-  "early-muxer"
+  "early-muxer",
+  "identify-push"
 ]
 const wanted = values.test ?? tests
 
@@ -45,9 +48,12 @@ interface Stack {
   readonly build: ReadonlyArray<string>
   readonly run: ReadonlyArray<string>
   readonly cwd: string
-  /** Whether its stack negotiates the muxer inside the security handshake. */
-  readonly earlyMuxer: boolean
+  readonly muxers: ReadonlyArray<string>
+  /** The securities inside whose handshake its stack negotiates the muxer. */
+  readonly earlyMuxer: ReadonlyArray<string>
 }
+
+const securities = ["noise", "tls"]
 
 const ours: Stack = {
   name: "effect",
@@ -55,7 +61,8 @@ const ours: Stack = {
   build: [],
   run: [process.execPath, join(here, "effect/peer.ts")],
   cwd: here,
-  earlyMuxer: true
+  muxers: ["yamux", "mplex"],
+  earlyMuxer: securities
 }
 
 const stacks: ReadonlyArray<Stack> = [
@@ -65,7 +72,8 @@ const stacks: ReadonlyArray<Stack> = [
     build: ["go", "build", "-o", "peer", "."],
     run: [join(here, "go/peer")],
     cwd: join(here, "go"),
-    earlyMuxer: true
+    muxers: ["yamux"],
+    earlyMuxer: securities
   },
   {
     name: "rust",
@@ -73,7 +81,8 @@ const stacks: ReadonlyArray<Stack> = [
     build: ["cargo", "build", "--release", "--locked"],
     run: [join(here, "rust/target/release/peer")],
     cwd: join(here, "rust"),
-    earlyMuxer: false
+    muxers: ["yamux", "mplex"],
+    earlyMuxer: []
   },
   {
     name: "js",
@@ -81,7 +90,8 @@ const stacks: ReadonlyArray<Stack> = [
     build: ["npm", "ci", "--no-audit", "--no-fund"],
     run: [process.execPath, join(here, "js/peer.js")],
     cwd: join(here, "js"),
-    earlyMuxer: true
+    muxers: ["yamux", "mplex"],
+    earlyMuxer: securities
   }
 ]
 
@@ -164,9 +174,17 @@ const dial = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly ok:
     })
   })
 
-const run = async (stack: Stack, version: string): Promise<ReadonlyArray<Cell>> => {
+/** The pairs of security and muxer that a stack has, as far as they are wanted. */
+const pairs = (stack: Stack): ReadonlyArray<readonly [security: string, muxer: string]> =>
+  (values.security ?? securities).flatMap((security) =>
+    stack.muxers
+      .filter((muxer) => values.muxer === undefined || values.muxer.includes(muxer))
+      .map((muxer) => [security, muxer] as const)
+  )
+
+const run = async (stack: Stack, version: string, security: string, muxer: string): Promise<ReadonlyArray<Cell>> => {
   const cells: Array<Cell> = []
-  const suite = ["--transport", "tcp", "--security", "noise", "--muxer", "yamux"]
+  const suite = ["--transport", "tcp", "--security", security, "--muxer", muxer]
   for (const [direction, dialer, listener] of [
     ["they dial", stack, ours],
     ["we dial", ours, stack]
@@ -179,20 +197,21 @@ const run = async (stack: Stack, version: string): Promise<ReadonlyArray<Cell>> 
         const negotiated =
           typeof detail === "object" && detail !== null && "earlyMuxer" in detail ? detail.earlyMuxer : undefined
         // A stack that cannot say whether it was early is no failure; one that has it must have used it.
-        if (stack.earlyMuxer && negotiated === false) [ok, detail] = [false, "the muxer was not negotiated early"]
+        if (stack.earlyMuxer.includes(security) && negotiated === false)
+          [ok, detail] = [false, "the muxer was not negotiated early"]
       }
       cells.push({
         stack: stack.name,
         version,
         direction,
-        security: "noise",
-        muxer: "yamux",
+        security,
+        muxer,
         test,
         status: ok ? "ok" : "failed",
         detail
       })
       progress(
-        `${ok ? "ok    " : "FAILED"} ${stack.name.padEnd(4)} ${direction.padEnd(9)} ${test.padEnd(13)} ${Math.round(performance.now() - started)} ms${ok ? "" : `  ${JSON.stringify(detail)}`}`
+        `${ok ? "ok    " : "FAILED"} ${stack.name.padEnd(4)} ${direction.padEnd(9)} ${security.padEnd(5)} ${muxer} ${test.padEnd(13)} ${Math.round(performance.now() - started)} ms${ok ? "" : `  ${JSON.stringify(detail)}`}`
       )
     }
     await stop(child)
@@ -225,18 +244,20 @@ for (const stack of stacks.filter(({ name }) => values.stack === undefined || va
   if (spawnSync(tool, toolArgs).status !== 0) {
     const status = required.includes(stack.name) ? "failed" : "skipped"
     progress(`${status}: ${stack.name}, since ${tool} is not installed`)
-    for (const direction of ["they dial", "we dial"] as const) {
-      for (const test of wanted) {
-        cells.push({
-          stack: stack.name,
-          version: "",
-          direction,
-          security: "noise",
-          muxer: "yamux",
-          test,
-          status,
-          detail: `${tool} is not installed`
-        })
+    for (const [security, muxer] of pairs(stack)) {
+      for (const direction of ["they dial", "we dial"] as const) {
+        for (const test of wanted) {
+          cells.push({
+            stack: stack.name,
+            version: "",
+            direction,
+            security,
+            muxer,
+            test,
+            status,
+            detail: `${tool} is not installed`
+          })
+        }
       }
     }
     continue
@@ -263,7 +284,7 @@ for (const stack of stacks.filter(({ name }) => values.stack === undefined || va
   }
   const [program, rest] = command([...stack.run, "--version-info"])
   const info: { version?: string } = JSON.parse(spawnSync(program, rest, { cwd: stack.cwd }).stdout.toString() || "{}")
-  cells.push(...(await run(stack, info.version ?? "")))
+  for (const [security, muxer] of pairs(stack)) cells.push(...(await run(stack, info.version ?? "", security, muxer)))
 }
 
 console.log(table(cells))

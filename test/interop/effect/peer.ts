@@ -4,14 +4,34 @@
  */
 import { createHash } from "node:crypto"
 import { parseArgs } from "node:util"
-import { Deferred, Effect, Layer, Result, Schema, type Scope, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Result, Schema, Scope, Stream } from "effect"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Identify, Libp2p, Multiaddr, Perf, Ping, Protocols, type ProtocolStream, Swarm } from "../../../src/index.ts"
+import {
+  ConnectionSecurity,
+  Identify,
+  IdentityGenerated,
+  Libp2p,
+  MemoryPeerStore,
+  Mplex,
+  Multiaddr,
+  Noise,
+  Perf,
+  Ping,
+  Protocols,
+  type ProtocolStream,
+  StreamMuxer,
+  Swarm,
+  Tcp,
+  Tls,
+  Yamux
+} from "../../../src/index.ts"
 import * as PerfLayer from "../../../src/layers/perf/Perf.ts"
 
 const echo = "/interop/echo/1.0.0"
 const halfClose = "/interop/half-close/1.0.0"
 const reset = "/interop/reset/1.0.0"
+const handle = "/interop/handle/1.0.0"
+const pushed = "/interop/pushed/1.0.0"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -43,10 +63,24 @@ const readAll = (stream: ProtocolStream.ProtocolStream) => Effect.map(Stream.run
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest()
 
+const serveEcho = (stream: ProtocolStream.ProtocolStream) => Stream.run(stream.readable, stream.writable)
+
+/** Handles the protocols that others ask for, for as long as the node runs. */
+const HandleOnDemand = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const protocols = yield* Protocols.Protocols
+    const scope = yield* Effect.scope
+    yield* protocols.handle(handle, (stream) =>
+      Effect.flatMap(readAll(stream), (name) =>
+        Effect.provideService(protocols.handle(new TextDecoder().decode(name), serveEcho), Scope.Scope, scope)
+      )
+    )
+  })
+)
+
 const Handlers = Layer.mergeAll(
-  Protocols.layerHandler(echo, (stream) => Stream.run(stream.readable, stream.writable), {
-    maxStreamsPerConnection: 4096
-  }),
+  HandleOnDemand,
+  Protocols.layerHandler(echo, serveEcho, { maxStreamsPerConnection: 4096 }),
   Protocols.layerHandler(halfClose, (stream) =>
     Effect.flatMap(readAll(stream), (bytes) =>
       stream.write(Buffer.from(`${bytes.length} ${sha256(bytes).toString("hex")}`))
@@ -55,8 +89,21 @@ const Handlers = Layer.mergeAll(
   Protocols.layerHandler(reset, (stream) => Effect.andThen(stream.read, stream.reset("asked to")))
 )
 
+/** Just the security and the muxer that were asked for. */
+const Ways = Layer.mergeAll(
+  Tcp.layer,
+  ConnectionSecurity.layerPrefer([values.security === "tls" ? Tls.make : Noise.make]),
+  StreamMuxer.layerPrefer([values.muxer === "mplex" ? Mplex.make() : Yamux.make()])
+)
+
 const Node = (listen: ReadonlyArray<string>) =>
-  Layer.merge(Handlers, PerfLayer.layer).pipe(Layer.provideMerge(Libp2p.layerDefault({ listen })))
+  Layer.merge(Handlers, PerfLayer.layer).pipe(
+    Layer.provideMerge(Libp2p.layer({ listen })),
+    Layer.provide(Ways),
+    Layer.provideMerge(MemoryPeerStore.layer()),
+    Layer.provideMerge(IdentityGenerated.layer),
+    Layer.provideMerge(Libp2p.layerNode)
+  )
 
 const listen = Effect.gen(function* () {
   const swarm = yield* Swarm.Swarm
@@ -112,6 +159,23 @@ const tests = (connection: Swarm.Connection, bytes: number, count: number) => {
         observedAddr: info.observedAddress?.toString(),
         publicKeyMatches: true
       }
+    }),
+    "identify-push": Effect.gen(function* () {
+      const identify = yield* Identify.Identify
+      yield* identify.identified(connection)
+      const told = yield* identify.events.pipe(
+        Stream.filter((event) => event.pushed && event.info.protocols.includes(pushed)),
+        Stream.take(1),
+        Stream.runDrain,
+        Effect.forkScoped({ startImmediately: true })
+      )
+      const stream = yield* connection.openStream(handle)
+      yield* stream.write(Buffer.from(pushed))
+      yield* stream.closeWrite
+      yield* Fiber.join(told)
+      const info = yield* identify.identified(connection)
+      if (!info.protocols.includes(pushed)) return yield* wrong("what was pushed is not known")
+      return { pushed }
     }),
     "perf-upload": perf(bytes, 0),
     "perf-download": perf(0, bytes),
@@ -189,13 +253,17 @@ const dial = Effect.gen(function* () {
   })
 )
 
-const supported = values.transport === "tcp" && values.security === "noise" && values.muxer === "yamux"
+const choices = { transports: ["tcp"], securities: ["noise", "tls"], muxers: ["yamux", "mplex"], keyTypes: ["ed25519"] }
+const supported =
+  choices.transports.includes(values.transport) &&
+  choices.securities.includes(values.security) &&
+  choices.muxers.includes(values.muxer)
 
 const program =
   positionals[0] === "listen" ? Effect.provide(listen, Node([values.listen])) : Effect.provide(dial, Node([]))
 
 if (positionals[0] === "supports") {
-  console.log(JSON.stringify({ transports: ["tcp"], securities: ["noise"], muxers: ["yamux"], keyTypes: ["ed25519"] }))
+  console.log(JSON.stringify(choices))
 } else if (!supported) {
   console.error(`not supported: ${values.transport}, ${values.security}, ${values.muxer}`)
   process.exitCode = 2

@@ -27,7 +27,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-const testTimeout = 60 * time.Second
+const (
+	testTimeout    = 60 * time.Second
+	pushedProtocol = protocol.ID("/interop/pushed/1.0.0")
+)
 
 type detail map[string]any
 
@@ -49,6 +52,7 @@ var tests = map[string]func(context.Context, *remote) (detail, error){
 	"reset-remote":  testResetRemote,
 	"reset-local":   testResetLocal,
 	"early-muxer":   testEarlyMuxer,
+	"identify-push": testIdentifyPush,
 }
 
 func dial(o options) {
@@ -126,6 +130,37 @@ func (r *remote) open(ctx context.Context, id protocol.ID) (network.Stream, erro
 	}
 	deadline, _ := ctx.Deadline()
 	return s, s.SetDeadline(deadline)
+}
+
+// testIdentifyPush has the remote handle one more protocol, and waits until it says so.
+func testIdentifyPush(ctx context.Context, r *remote) (detail, error) {
+	if _, err := testIdentify(ctx, r); err != nil {
+		return nil, err
+	}
+	s, err := r.open(ctx, handleProtocol)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Write([]byte(pushedProtocol)); err != nil {
+		return nil, err
+	}
+	if err := s.CloseWrite(); err != nil {
+		return nil, err
+	}
+	for {
+		known, err := r.host.Peerstore().SupportsProtocols(r.conn.RemotePeer(), pushedProtocol)
+		if err != nil {
+			return nil, err
+		}
+		if len(known) > 0 {
+			return detail{"pushed": pushedProtocol}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func testPing(ctx context.Context, r *remote) (detail, error) {

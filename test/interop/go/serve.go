@@ -17,6 +17,7 @@ const (
 	echoProtocol      = protocol.ID("/interop/echo/1.0.0")
 	halfCloseProtocol = protocol.ID("/interop/half-close/1.0.0")
 	resetProtocol     = protocol.ID("/interop/reset/1.0.0")
+	handleProtocol    = protocol.ID("/interop/handle/1.0.0")
 )
 
 // serve adds the test protocols; ping and identify come with the host.
@@ -34,6 +35,14 @@ func serve(h host.Host) {
 	handle(perfProtocol, servePerf)
 	handle(echoProtocol, serveEcho)
 	handle(halfCloseProtocol, serveHalfClose)
+	handle(handleProtocol, func(s network.Stream) error {
+		name, err := io.ReadAll(io.LimitReader(s, 256))
+		if err != nil {
+			return err
+		}
+		handle(protocol.ID(name), serveEcho)
+		return nil
+	})
 	h.SetStreamHandler(resetProtocol, func(s network.Stream) {
 		s.Read(make([]byte, 1))
 		s.Reset()

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { publicKeyFromProtobuf } from "@libp2p/crypto/keys"
 import { peerIdFromPublicKey } from "@libp2p/peer-id"
 import { multiaddr } from "@multiformats/multiaddr"
-import { chunks, ECHO, HALF_CLOSE, PERF, RESET, write, writeZeros } from "./serve.js"
+import { chunks, ECHO, HALF_CLOSE, HANDLE, PERF, RESET, write, writeZeros } from "./serve.js"
 
 const TIMEOUT = 60_000
 
@@ -17,6 +17,7 @@ export const tests = {
   "half-close": testHalfClose,
   "reset-remote": testResetRemote,
   "reset-local": testResetLocal,
+  "identify-push": testIdentifyPush,
   "early-muxer": async ({ state }) => ({ earlyMuxer: state.earlyMuxer })
 }
 
@@ -71,6 +72,23 @@ async function testIdentify({ connection, identified }) {
     observedAddr: found.observedAddr?.toString(),
     publicKeyMatches: matches
   }
+}
+
+/** Has the remote handle one more protocol, and waits until it says so. */
+async function testIdentifyPush({ node, connection, identified, open, signal }) {
+  await identified
+  const pushed = "/interop/pushed/1.0.0"
+  const stream = await open(HANDLE)
+  await write(stream, Buffer.from(pushed))
+  await stream.close()
+  while (!signal.aborted) {
+    const { protocols } = await node.peerStore.get(connection.remotePeer)
+    if (protocols.includes(pushed)) {
+      return { pushed }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error("the remote did not tell of its new protocol")
 }
 
 async function perf({ open }, send, receive) {

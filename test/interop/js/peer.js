@@ -5,7 +5,7 @@
 import "./node20.js"
 import { parseArgs } from "node:util"
 import { generateKeyPair, generateKeyPairFromSeed } from "@libp2p/crypto/keys"
-import { identify } from "@libp2p/identify"
+import { identify, identifyPush } from "@libp2p/identify"
 import { mplex } from "@libp2p/mplex"
 import { noise } from "@libp2p/noise"
 import { ping } from "@libp2p/ping"
@@ -131,6 +131,7 @@ async function createNode(opts, state, listen = []) {
     connectionMonitor: { enabled: false },
     services: {
       identify: identify(unlimitedStreams),
+      identifyPush: identifyPush(unlimitedStreams),
       ping: ping(unlimitedStreams)
     }
   })

@@ -4,6 +4,7 @@ export const PERF = "/perf/1.0.0"
 export const ECHO = "/interop/echo/1.0.0"
 export const HALF_CLOSE = "/interop/half-close/1.0.0"
 export const RESET = "/interop/reset/1.0.0"
+export const HANDLE = "/interop/handle/1.0.0"
 
 const BLOCK = new Uint8Array(64 * 1024)
 
@@ -27,6 +28,14 @@ export async function serve(node, limits) {
   await handle(ECHO, serveEcho)
   await handle(HALF_CLOSE, serveHalfClose)
   await handle(RESET, serveReset)
+  await handle(HANDLE, async (stream) => {
+    const name = []
+    for await (const data of chunks(stream)) {
+      name.push(data)
+    }
+    await handle(Buffer.concat(name).toString(), serveEcho)
+    await stream.close()
+  })
 }
 
 /** Takes everything, then sends back as many bytes as asked for. */

@@ -18,13 +18,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Behaviour, BehaviourEvent, Options,
-    serve::{ECHO, HALF_CLOSE, PERF, RESET, drain, write_zeros},
+    serve::{ECHO, HALF_CLOSE, HANDLE, PERF, RESET, drain, write_zeros},
     streams::Control,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+const PUSHED: &str = "/interop/pushed/1.0.0";
 
-pub const TESTS: [&str; 9] = [
+pub const TESTS: [&str; 10] = [
     "ping",
     "identify",
     "perf-upload",
@@ -34,6 +35,7 @@ pub const TESTS: [&str; 9] = [
     "reset-remote",
     "reset-local",
     "early-muxer",
+    "identify-push",
 ];
 
 type Outcome = Result<Value, Box<dyn Error>>;
@@ -74,6 +76,7 @@ async fn connect_and_run(
     match options.test.as_str() {
         "ping" => test_ping(&mut swarm).await,
         "identify" => test_identify(&mut swarm, peer).await,
+        "identify-push" => test_identify_push(&mut swarm, Remote { control, peer }).await,
         // rust-libp2p does not negotiate the muxer in the security handshake
         "early-muxer" => Ok(json!({"earlyMuxer": null})),
         _ => {
@@ -136,6 +139,33 @@ async fn test_identify(swarm: &mut Swarm<Behaviour>, peer: PeerId) -> Outcome {
             })) => return Err(error.into()),
             SwarmEvent::ConnectionClosed { .. } => return Err("the connection broke".into()),
             _ => {}
+        }
+    }
+}
+
+/// Has the remote handle one more protocol, and waits until it says so.
+async fn test_identify_push(swarm: &mut Swarm<Behaviour>, remote: Remote) -> Outcome {
+    test_identify(swarm, remote.peer).await?;
+    let ask = async {
+        let mut stream = remote.open(HANDLE).await?;
+        stream.write_all(PUSHED.as_bytes()).await?;
+        stream.close().await?;
+        drain(&mut stream).await
+    };
+    let mut ask = std::pin::pin!(ask);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            answer = &mut ask, if !asked => { answer?; asked = true; }
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { info, .. })) => {
+                    if info.protocols.iter().any(|protocol| protocol.as_ref() == PUSHED) {
+                        return Ok(json!({"pushed": PUSHED}));
+                    }
+                }
+                SwarmEvent::ConnectionClosed { .. } => return Err("the connection broke".into()),
+                _ => {}
+            }
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The test protocols, server side.
 
-use std::io;
+use std::{io, sync::Mutex};
 
 use futures::{AsyncReadExt, AsyncWriteExt};
-use libp2p::Stream;
+use libp2p::{Stream, StreamProtocol};
 use sha2::{Digest, Sha256};
 
 pub const PERF: &str = "/perf/1.0.0";
 pub const ECHO: &str = "/interop/echo/1.0.0";
 pub const HALF_CLOSE: &str = "/interop/half-close/1.0.0";
 pub const RESET: &str = "/interop/reset/1.0.0";
-pub const PROTOCOLS: [&str; 4] = [PERF, ECHO, HALF_CLOSE, RESET];
+pub const HANDLE: &str = "/interop/handle/1.0.0";
+pub const PROTOCOLS: [&str; 5] = [PERF, ECHO, HALF_CLOSE, RESET, HANDLE];
+
+/// Protocols that a remote has asked for by [`HANDLE`]; each is an echo.
+pub static ASKED_FOR: Mutex<Vec<StreamProtocol>> = Mutex::new(Vec::new());
 
 const BLOCK: usize = 64 * 1024;
 
@@ -22,7 +26,8 @@ pub fn serve(protocol: &str, stream: Stream) {
             ECHO => echo(stream).await,
             HALF_CLOSE => half_close(stream).await,
             RESET => reset(stream).await,
-            _ => unreachable!("not in PROTOCOLS"),
+            HANDLE => handle(stream).await,
+            _ => echo(stream).await,
         };
         if let Err(error) = result {
             eprintln!("{protocol}: {error}");
@@ -67,6 +72,15 @@ async fn half_close(mut stream: Stream) -> io::Result<()> {
     }
     let answer = format!("{count} {:x}", hash.finalize());
     stream.write_all(answer.as_bytes()).await?;
+    stream.close().await
+}
+
+/// Answers on one more protocol from now on.
+async fn handle(mut stream: Stream) -> io::Result<()> {
+    let mut name = String::new();
+    stream.read_to_string(&mut name).await?;
+    let protocol = StreamProtocol::try_from_owned(name).map_err(io::Error::other)?;
+    ASKED_FOR.lock().map_err(|error| io::Error::other(error.to_string()))?.push(protocol);
     stream.close().await
 }
 

@@ -30,6 +30,8 @@ use libp2p::{
     },
 };
 
+use crate::serve::ASKED_FOR;
+
 const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Opened = oneshot::Sender<io::Result<Stream>>;
@@ -159,7 +161,9 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Opened;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Raw> {
-        SubstreamProtocol::new(Raw(self.protocols.clone()), ()).with_timeout(NEGOTIATION_TIMEOUT)
+        let asked_for = ASKED_FOR.lock().map(|asked| asked.clone()).unwrap_or_default();
+        let protocols = self.protocols.iter().cloned().chain(asked_for).collect();
+        SubstreamProtocol::new(Raw(protocols), ()).with_timeout(NEGOTIATION_TIMEOUT)
     }
 
     fn on_behaviour_event(&mut self, open: Open) {
