@@ -1,12 +1,13 @@
 // The same program on real sockets and in memory: one layer differs.
 import { Context, Effect, Layer, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { IdentityFromSeed, Libp2p, MemoryNet, Multiaddr, type Net, NodeCrypto, Ping, Swarm } from "effect-libp2p"
+import { IdentityFromSeed, Libp2p, MemoryNet, MemoryPeerStore, Multiaddr, NodeCrypto, Ping, Swarm } from "effect-libp2p"
+import type { Net } from "effect-libp2p"
 
 /** A node made of the layers that it is given. */
 const node = (seed: number, net: Layer.Layer<Net.Net>, listen: ReadonlyArray<string>) =>
   Libp2p.layer({ listen }).pipe(
-    Layer.provide(Libp2p.layerTcp),
+    Layer.provide(Layer.merge(Libp2p.layerTcp, MemoryPeerStore.layer())),
     Layer.provide(IdentityFromSeed.layer(new Uint8Array(32).fill(seed))),
     Layer.provide(Layer.mergeAll(net, NodeCrypto.layer, SecureRandom.layerWebCrypto)),
     Layer.fresh
