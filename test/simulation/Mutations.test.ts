@@ -19,7 +19,7 @@ import { Actors } from "../../src/services/Actors.ts"
 import { ConnectionSecurity } from "../../src/services/ConnectionSecurity.ts"
 import { Crypto } from "../../src/services/Crypto.ts"
 import { protocol as identifyProtocol } from "../../src/services/Identify.ts"
-import { Net } from "../../src/services/Net.ts"
+import { Net, type Socket } from "../../src/services/Net.ts"
 import { Protocols } from "../../src/services/Protocols.ts"
 import { type MuxedConnection, type MuxedStream, StreamMuxer } from "../../src/services/StreamMuxer.ts"
 
@@ -142,6 +142,26 @@ interface Mutation {
   readonly crashes?: boolean
 }
 
+/** A socket that cannot be reset. Not a copy of its fields: some of them are computed when they are asked for. */
+const unclosed = (socket: Socket): Socket => ({
+  local: socket.local,
+  remote: socket.remote,
+  ownedReads: socket.ownedReads,
+  tryRead: socket.tryRead,
+  tryWrite: socket.tryWrite,
+  flush: socket.flush,
+  get readable() {
+    return socket.readable
+  },
+  get writable() {
+    return socket.writable
+  },
+  get closeWrite() {
+    return socket.closeWrite
+  },
+  reset: () => {}
+})
+
 const somewhere = Multiaddr.fromStringUnsafe("/ip4/192.0.2.1/tcp/1")
 
 const mutations: ReadonlyArray<Mutation> = [
@@ -162,8 +182,9 @@ const mutations: ReadonlyArray<Mutation> = [
     found: /streams are left on connection/
   },
   {
+    // With the one behind it, for what is sent and not taken.
     name: "the deadline of the keep-alive is forgotten",
-    parts: () => onMuxer((connection) => connection, { keepAliveTimeoutMs: 1e9 }),
+    parts: () => onMuxer((connection) => connection, { keepAliveTimeoutMs: 1e9, sendTimeoutMs: 1e9 }),
     found: /keeps a connection that its peer has not had/,
     crashes: true
   },
@@ -227,7 +248,8 @@ const mutations: ReadonlyArray<Mutation> = [
         tryRead: () => {
           const bytes = stream.tryRead()
           return bytes instanceof Uint8Array && bytes.length > 200 && now()
-            ? new Uint8Array([...bytes.subarray(0, 1), ...bytes])
+            ? // The last: the first ones of a stream may be those of its negotiation.
+              new Uint8Array([...bytes, ...bytes.subarray(-1)])
             : bytes
         }
       }))
@@ -291,12 +313,9 @@ const mutations: ReadonlyArray<Mutation> = [
       onNet((net) => ({
         ...net,
         connect: (options) =>
-          Effect.map(Scope.provide(net.connect(options), Scope.makeUnsafe()), (socket) => ({
-            ...socket,
-            reset: () => {}
-          }))
+          Effect.map(Scope.provide(net.connect(options), Scope.makeUnsafe()), unclosed)
       })),
-    found: /every node reaches its neighbours again: not within/,
+    found: /\d+ connections are open, and \d+ sockets/,
     scenario: churning
   },
   {

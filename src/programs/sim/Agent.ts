@@ -3,34 +3,39 @@
  * do with it, again and again, and holds every outcome against what it may be.
  */
 import { sha256 } from "@noble/hashes/sha2.js"
-import { Cause, Effect, Exit, Layer, Stream } from "effect"
+import { Cause, Effect, Exit, Layer, Scope, Stream } from "effect"
 import * as Bytes from "../../data/Bytes.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as ActorsLayer from "../../layers/actors/Actors.ts"
 import * as Libp2p from "../../layers/Libp2p.ts"
 import * as MemoryPeerStore from "../../layers/peerstore/MemoryPeerStore.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"
+import type { Crypto } from "../../services/Crypto.ts"
 import type { NodeInfo, NodeServices, SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"
+import * as ConnectionManagerLayer from "../../layers/connections/ConnectionManager.ts"
 import * as IdentifyLayer from "../../layers/identify/Identify.ts"
 import * as PingLayer from "../../layers/ping/Ping.ts"
 import * as ProtocolsLayer from "../../layers/swarm/Protocols.ts"
+import * as ResourceManagerLayer from "../../layers/resources/ResourceManager.ts"
 import * as SwarmLayer from "../../layers/swarm/Swarm.ts"
 import type { Actors } from "../../services/Actors.ts"
 import type { StreamError } from "../../services/ByteStream.ts"
+import { ConnectionManager } from "../../services/ConnectionManager.ts"
 import type { ConnectionSecurity } from "../../services/ConnectionSecurity.ts"
 import { Identify, protocol as identifyProtocol } from "../../services/Identify.ts"
-import type { PeerStore } from "../../services/PeerStore.ts"
+import { PeerStore } from "../../services/PeerStore.ts"
 import { Ping, protocol as pingProtocol } from "../../services/Ping.ts"
 import * as Protocols from "../../services/Protocols.ts"
 import type { ProtocolStream } from "../../services/ProtocolStream.ts"
+import type { ResourceManager } from "../../services/ResourceManager.ts"
 import type { StreamMuxer } from "../../services/StreamMuxer.ts"
 import { DialError, Swarm } from "../../services/Swarm.ts"
 import type { Transport } from "../../services/Transport.ts"
 import * as Ledger from "./Ledger.ts"
 
-const echo = "/sim/echo/1.0.0"
-const stuck = "/sim/stuck/1.0.0"
+export const echo = "/sim/echo/1.0.0"
+export const stuck = "/sim/stuck/1.0.0"
 const digest = "/sim/digest/1.0.0"
 const broken = "/sim/broken/1.0.0"
 
@@ -54,7 +59,10 @@ const break_ = (stream: ProtocolStream) =>
 /** Below the swarm, and beside it: what a node is made of, so that a test can put something else in its place. */
 export interface Parts {
   readonly below?: Layer.Layer<Transport | ConnectionSecurity | StreamMuxer, never, NodeServices> | undefined
-  readonly beside?: Layer.Layer<Actors | Protocols.Protocols | PeerStore> | undefined
+  readonly beside?: Layer.Layer<Actors | Protocols.Protocols | PeerStore, never, Crypto> | undefined
+  readonly resources?: Layer.Layer<ResourceManager, unknown> | undefined
+  readonly manager?: Layer.Layer<ConnectionManager, unknown, Actors | PeerStore | ResourceManager | Swarm> | undefined
+  readonly swarm?: SwarmLayer.Options | undefined
 }
 
 export const beside = Layer.mergeAll(ActorsLayer.layer, ProtocolsLayer.layer, MemoryPeerStore.layer())
@@ -62,13 +70,17 @@ export const beside = Layer.mergeAll(ActorsLayer.layer, ProtocolsLayer.layer, Me
 /** Hosts of a node share all but the last number of their addresses, which no other node has. */
 const networks = new Map<string, string>()
 
+/** Where the peer's addresses are; undefined for one that is none of the scenario's own. */
+export const networkOf = (peer: string): string | undefined => networks.get(peer)
+
 /** A whole node that also speaks the protocols of the scenarios, and writes down what it sees. */
-export const layerOf = (parts: Parts) => (node: NodeInfo) => {
+export const layerOf = (of: Parts | ((node: NodeInfo) => Parts)) => (node: NodeInfo) => {
+  const parts = typeof of === "function" ? of(node) : of
   networks.set(node.peerId.toString(), (node.hosts[0] ?? "").replace(/\.\d+$/, ""))
   return Libp2p.layerListen(["/ip4/0.0.0.0/tcp/4001"]).pipe(
     Layer.provideMerge(
       Ledger.layer({
-        networkOf: (peer) => networks.get(peer),
+        networkOf,
         protocols: [echo, stuck, digest, broken, identifyProtocol, pingProtocol],
         mayDie: [broken]
       })
@@ -77,13 +89,15 @@ export const layerOf = (parts: Parts) => (node: NodeInfo) => {
       Layer.mergeAll(
         IdentifyLayer.layer(),
         PingLayer.layer,
+        parts.manager ?? ConnectionManagerLayer.layer(),
         Protocols.layerHandler(echo, (stream) => Stream.run(stream.readable, stream.writable)),
         Protocols.layerHandler(stuck, (stream) => Effect.andThen(stream.read, Effect.sleep("45 seconds"))),
         Protocols.layerHandler(digest, answerDigest),
         Protocols.layerHandler(broken, break_)
       )
     ),
-    Layer.provideMerge(SwarmLayer.layer()),
+    Layer.provideMerge(SwarmLayer.layer(parts.swarm)),
+    Layer.provideMerge(parts.resources ?? ResourceManagerLayer.layer()),
     Layer.provideMerge(parts.beside ?? beside),
     Layer.provide(parts.below ?? Libp2p.layerTcp)
   )
@@ -116,6 +130,12 @@ export interface Habits {
   readonly identify?: number | undefined
   /** Closes its connections with the neighbour. */
   readonly disconnect?: number | undefined
+  /** Opens many streams and holds them for a while. */
+  readonly crowd?: number | undefined
+  /** Gives the neighbour a value, for a while. */
+  readonly tag?: number | undefined
+  /** Protects the neighbour, for as long as the node runs. */
+  readonly protect?: number | undefined
 }
 
 const kinds = [
@@ -129,7 +149,10 @@ const kinds = [
   "together",
   "listen",
   "identify",
-  "disconnect"
+  "disconnect",
+  "crowd",
+  "tag",
+  "protect"
 ] as const satisfies ReadonlyArray<keyof Habits>
 
 /** Every action is interrupted after this, whatever goes wrong. */
@@ -268,7 +291,35 @@ const actions = ({ leastRttMs, random, self, wrong }: Situation): Readonly<Recor
       const info = yield* identify.identified(yield* swarm.dial(at(target)))
       if (!info.protocols.includes(echo)) wrong(`${target.name} does not say that it echoes`)
     }),
-  disconnect: (target) => Effect.flatMap(Swarm, (swarm) => swarm.disconnect(target.peerId))
+  disconnect: (target) =>
+    Effect.gen(function* () {
+      const { wards } = yield* Ledger.Ledger
+      if (!wards.has(target.peerId.toString())) yield* (yield* Swarm).disconnect(target.peerId)
+    }),
+  crowd: (target) =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm
+      for (let left = 8 + random.below(24); left > 0; left--) yield* swarm.openStream(at(target), [echo, stuck])
+      yield* Effect.sleep(random.below(3000))
+    }).pipe(Effect.scoped),
+  tag: (target) =>
+    Effect.flatMap(PeerStore, (store) =>
+      store.setTag(target.peerId, `tag ${random.below(4)}`, {
+        value: random.below(100),
+        decay: random.pick([
+          { shape: "linear", over: "1 minute" },
+          { shape: "exponential", over: "10 seconds" }
+        ])
+      })
+    ),
+  protect: (target) =>
+    Effect.gen(function* () {
+      const ledger = yield* Ledger.Ledger
+      const peer = target.peerId.toString()
+      if (ledger.wards.has(peer)) return
+      yield* Scope.provide((yield* ConnectionManager).protect(target.peerId), ledger.scope)
+      ledger.wards.add(peer)
+    })
 })
 
 const pickHabit = (random: Prng, habits: Habits): keyof Habits => {
@@ -332,7 +383,7 @@ export const live = (
 }
 
 /** The innermost tag of a failure: the same in every run, unlike its message. */
-const kindOf = (error: unknown): string => {
+export const kindOf = (error: unknown): string => {
   let kind = "unknown"
   for (let inner = error; typeof inner === "object" && inner !== null && "_tag" in inner;) {
     kind = String(inner._tag)
