@@ -65,7 +65,7 @@ export const layer = (options?: Options) =>
 /** TCP, Noise and Yamux: what every libp2p node speaks. */
 export const layerTcp = Layer.mergeAll(Tcp.layer, Noise.layer, Yamux.layer())
 
-/** The same with TLS 1.3 beside Noise, for peers that have nothing else. Offering both costs a dial one round trip. */
+/** The same with TLS 1.3 beside Noise, for peers that have nothing else: those cost a second connection, others nothing. */
 export const layerTcpTls = Layer.mergeAll(
   Tcp.layer,
   ConnectionSecurity.layerPrefer([Noise.make, Tls.make]),

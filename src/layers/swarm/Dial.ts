@@ -53,6 +53,8 @@ export interface Options {
   readonly planner?: Partial<Planner.Limits> | undefined
   /** One for each attempt; given back with the scope of the attempt. */
   readonly reserve: () => Result.Result<ConnectionReservation, LimitExceeded>
+  /** More than one security is spoken here: a remote that lacks the preferred one is dialled again with the others. */
+  readonly hasAlternatives?: boolean | undefined
   readonly gate: Pick<Gate, "dialAddress">
   /** Is told of each attempt. */
   readonly watch?: Pick<Watch, "attempt"> | undefined
@@ -109,6 +111,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
     upgrade,
     reserve: options.reserve,
     gate: options.gate,
+    hasAlternatives: options.hasAlternatives === true,
     deadlineMs: addressDeadlineMs
   })
 

@@ -108,9 +108,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   const known = KnownAddresses.make(yield* PeerStore)
   const gate = Gate.make(yield* ConnectionGater)
   const watch = yield* Watch.make
-  const upgrade = watch.upgrade(
-    Upgrade.make(watch.security(yield* ConnectionSecurity), watch.muxer(yield* StreamMuxer), gate)
-  )
+  const security = yield* ConnectionSecurity
+  const upgrade = watch.upgrade(Upgrade.make(watch.security(security), watch.muxer(yield* StreamMuxer), gate))
   const dialTimeout = Duration.fromInputUnsafe(options?.dialTimeout ?? "1 minute")
   // The dial ends by itself and says why; an actor that is ending does not answer.
   const dialPatience = Duration.sum(dialTimeout, Duration.seconds(30))
@@ -119,6 +118,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
     dialTimeout,
     maxDialing: options?.maxDialing,
     reserve: resources.dialConnection,
+    hasAlternatives: security.protocols.length > 1,
     gate,
     watch
   })

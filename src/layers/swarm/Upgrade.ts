@@ -13,7 +13,8 @@
 import { Duration, Effect, type Scope } from "effect"
 import type { ByteStream } from "../../services/ByteStream.ts"
 import type { Candidate } from "../../services/ConnectionGater.ts"
-import type { ConnectionSecurity, Role, SecuredConnection } from "../../services/ConnectionSecurity.ts"
+import type { ConnectionSecurity, Role, SecuredConnection, SecurityError } from "../../services/ConnectionSecurity.ts"
+import { NegotiationError, NegotiationInterrupted, NoCommonProtocol } from "../../services/Protocols.ts"
 import type { ConnectionReservation } from "../../services/ResourceManager.ts"
 import type { MuxedConnection, StreamMuxer } from "../../services/StreamMuxer.ts"
 import { type AttemptReason, DeadlineExceeded, NegotiationFailed, SecurityFailed } from "../../services/Swarm.ts"
@@ -32,6 +33,12 @@ export interface UpgradeOptions {
   readonly expectedPeer: PeerId | undefined
   /** For the whole upgrade, the gater's time to think included. */
   readonly deadline: Duration.Duration
+  /**
+   * What a dialer offers: the security that it prefers, which costs no round
+   * trip, or the others, to a remote that does not speak that one. Default:
+   * all, which costs a round trip if there are several.
+   */
+  readonly offer?: "preferred" | "others" | undefined
   /** What the connection counts for. It is told the peer, and given back by whoever made it. */
   readonly reservation: ConnectionReservation
 }
@@ -46,6 +53,7 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
   const securities = new Map(security.protocols.map((protocol) => [protocol.id, protocol]))
   const muxers = new Map(muxer.protocols.map((protocol) => [protocol.id, protocol]))
   const securityIds = [...securities.keys()]
+  const offers = { preferred: securityIds.slice(0, 1), others: securityIds.slice(1) }
   const muxerIds = [...muxers.keys()]
 
   /** Agrees on one of `ids`, as this end's role has it. */
@@ -61,17 +69,28 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
       (cause) => new NegotiationFailed({ cause })
     )
 
-  return (raw, { role, expectedPeer, deadline, reservation }) =>
+  /** Proposed alone, it was refused, or never answered: the handshake that was begun says less than that. */
+  const notAgreed = (protocol: string, cause: SecurityError): NegotiationFailed | SecurityFailed => {
+    if (cause.reason._tag !== "HandshakeInterrupted") return new SecurityFailed({ cause })
+    const stream = cause.reason.cause
+    const reason =
+      stream.reason._tag === "ProtocolNotSupported"
+        ? new NoCommonProtocol({})
+        : new NegotiationInterrupted({ cause: stream })
+    return new NegotiationFailed({ cause: new NegotiationError({ proposed: [protocol], reason }) })
+  }
+
+  return (raw, { role, expectedPeer, deadline, offer, reservation }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
       return Effect.gen(function* () {
         if (role === "listener") yield* gate.accept(raw.remoteAddress)
-        const agreed = yield* agree(role, raw, securityIds)
+        const agreed = yield* agree(role, raw, offer === undefined ? securityIds : offers[offer])
         const protocol = securities.get(agreed.protocol)
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
         const secured = yield* Effect.mapError(
           protocol.secure(agreed.stream, { role, expectedPeer, muxers: muxerIds }),
-          (cause) => new SecurityFailed({ cause })
+          (cause) => (agreed.agreed() ? new SecurityFailed({ cause }) : notAgreed(agreed.protocol, cause))
         )
         const candidate: Candidate = {
           direction: role === "dialer" ? "outbound" : "inbound",

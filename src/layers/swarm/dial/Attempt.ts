@@ -27,12 +27,25 @@ const mayHaveMet = (reason: AttemptReason): boolean =>
   (reason._tag === "SecurityFailed" &&
     (reason.cause.reason._tag === "BadHandshake" || reason.cause.reason._tag === "HandshakeInterrupted"))
 
+/**
+ * The remote does not speak the one security that was proposed to it, or went
+ * away without a word: its refusal may be lost when it resets at the bytes that
+ * follow the proposal.
+ */
+const isUnspoken = (reason: AttemptReason): boolean =>
+  reason._tag === "NegotiationFailed" &&
+  (reason.cause.reason._tag === "NoCommonProtocol" || reason.cause.reason._tag === "NegotiationInterrupted")
+
+type Offer = "preferred" | "others"
+
 export interface Options {
   readonly transportOf: (address: Multiaddr.Multiaddr) => TransportProtocol | undefined
   readonly upgrade: Upgrade
   /** One for each connection; given back with its scope. */
   readonly reserve: () => Result.Result<ConnectionReservation, LimitExceeded>
   readonly gate: Pick<Gate, "dialAddress">
+  /** More than one security is spoken here. */
+  readonly hasAlternatives: boolean
   /** From the question to the gater to a usable connection. */
   readonly deadlineMs: number
 }
@@ -48,7 +61,7 @@ export interface Around {
   readonly connected: (candidate: Candidate) => Effect.Effect<void>
 }
 
-export const make = ({ deadlineMs, gate, reserve, transportOf, upgrade }: Options) =>
+export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, upgrade }: Options) =>
   Effect.fnUntraced(function* (candidate: Candidate, around: Around) {
     const { address } = candidate
     const expectedPeer = around.peer ?? Multiaddr.peerId(address)
@@ -56,7 +69,7 @@ export const make = ({ deadlineMs, gate, reserve, transportOf, upgrade }: Option
     const left = Effect.map(nowMs, (now) => Math.max(0, until - now))
     let shared = false
 
-    const connect = Effect.fnUntraced(function* (scope: Scope.Closeable, sharePort: boolean) {
+    const connect = Effect.fnUntraced(function* (scope: Scope.Closeable, sharePort: boolean, offer: Offer) {
       const protocol = transportOf(address)
       if (protocol === undefined) return yield* Effect.fail(new NoTransport({}))
       const reservation = yield* Effect.acquireRelease(Effect.fromResult(reserve()), ({ release }) =>
@@ -72,6 +85,7 @@ export const make = ({ deadlineMs, gate, reserve, transportOf, upgrade }: Option
         role: "dialer",
         expectedPeer,
         reservation,
+        offer,
         deadline: Duration.millis(yield* left)
       }).pipe(
         Effect.mapError((reason) =>
@@ -84,12 +98,12 @@ export const make = ({ deadlineMs, gate, reserve, transportOf, upgrade }: Option
       return prepared
     })
 
-    const once = (sharePort: boolean): Effect.Effect<Prepared, AttemptReason> =>
+    const once = (sharePort: boolean, offer: Offer): Effect.Effect<Prepared, AttemptReason> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
           const scope = yield* Scope.fork(around.parent)
           around.open.add(scope)
-          return yield* restore(Scope.provide(connect(scope, sharePort), scope)).pipe(
+          return yield* restore(Scope.provide(connect(scope, sharePort, offer), scope)).pipe(
             Effect.onExit((exit) => {
               if (Exit.isSuccess(exit)) return Effect.void
               around.open.delete(scope)
@@ -102,7 +116,15 @@ export const make = ({ deadlineMs, gate, reserve, transportOf, upgrade }: Option
     yield* Effect.timeoutOrElse(gate.dialAddress(expectedPeer, address), deadline(deadlineMs))
     // When two nodes dial each other at once from the ports that they listen on, TCP makes a single connection of
     // it, on which both are dialers: no handshake can succeed. Then another port is left from.
-    return yield* once(true).pipe(
-      Effect.catch((reason) => (shared && mayHaveMet(reason) ? once(false) : Effect.fail(reason)))
+    const connected = (offer: Offer) =>
+      Effect.catch(once(true, offer), (reason) =>
+        shared && mayHaveMet(reason) && !(hasAlternatives && isUnspoken(reason))
+          ? once(false, offer)
+          : Effect.fail(reason)
+      )
+    // The preferred security is proposed with the first bytes of its handshake, without waiting for an answer: nearly
+    // every remote speaks it. One that does not is dialled once more, and offered the others.
+    return yield* Effect.catch(connected("preferred"), (reason) =>
+      hasAlternatives && isUnspoken(reason) ? connected("others") : Effect.fail(reason)
     )
   })

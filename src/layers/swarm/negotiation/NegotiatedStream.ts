@@ -32,6 +32,8 @@ class NegotiatedStream implements ByteStream {
   /** Bytes that came with the negotiation; they are read before what follows. */
   private rest: Uint8Array | undefined
   private error: StreamError | undefined
+  /** The remote has said that it speaks the protocol. */
+  agreed: boolean
 
   constructor(
     inner: ByteStream,
@@ -46,6 +48,7 @@ class NegotiatedStream implements ByteStream {
     this.rest = options.rest !== undefined && options.rest.length > 0 ? options.rest : undefined
     this.pending = options.pending
     this.proposed = options.proposed
+    this.agreed = options.pending === undefined
   }
 
   tryRead(): Uint8Array | null | undefined {
@@ -65,6 +68,7 @@ class NegotiatedStream implements ByteStream {
       if (step._tag === "Failed") return this.fail(toStreamError(step.failure, this.proposed))
       if (step._tag === "Selected") {
         this.pending = undefined
+        this.agreed = true
         if (step.rest.length > 0) return step.rest
       }
     }
@@ -119,7 +123,15 @@ const toStreamError = (failure: Failure, proposed: ReadonlyArray<string>): Strea
 export interface Negotiated {
   readonly protocol: string
   readonly stream: ByteStream
+  /** True once the remote has said that it speaks it; from the start, unless it was proposed alone. */
+  readonly agreed: () => boolean
 }
+
+const negotiated = (protocol: string, stream: NegotiatedStream): Negotiated => ({
+  protocol,
+  stream,
+  agreed: () => stream.agreed
+})
 
 const negotiationError = (proposed: ReadonlyArray<string>) => (reason: NegotiationErrorReason) =>
   new NegotiationError({ proposed, reason })
@@ -172,8 +184,7 @@ const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | List
     }
     const rest = stream.ownedReads ? step.rest : step.rest.slice()
     yield* put(stream, core.takeOutput())
-    const negotiated: Negotiated = { protocol: step.protocol, stream: new NegotiatedStream(stream, { rest, proposed }) }
-    return negotiated
+    return negotiated(step.protocol, new NegotiatedStream(stream, { rest, proposed }))
   }
 })
 
@@ -190,11 +201,8 @@ export const propose = (
     const dialer = new Dialer(protocols)
     const [only, ...others] = protocols
     if (only !== undefined && others.length === 0) {
-      const negotiated: Negotiated = {
-        protocol: only,
-        stream: new NegotiatedStream(stream, { pending: dialer, proposed: protocols })
-      }
-      return put(stream, dialer.takeOutput()).pipe(Effect.as(negotiated), Effect.mapError(negotiationError(protocols)))
+      const proposed = negotiated(only, new NegotiatedStream(stream, { pending: dialer, proposed: protocols }))
+      return put(stream, dialer.takeOutput()).pipe(Effect.as(proposed), Effect.mapError(negotiationError(protocols)))
     }
     return Effect.mapError(run(stream, dialer, protocols), negotiationError(protocols))
   })
