@@ -5,7 +5,11 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-libp2p$/, replacement: fileURLToPath(new URL("src/index.ts", import.meta.url)) },
-      { find: "effect-libp2p/testing", replacement: fileURLToPath(new URL("src/testing.ts", import.meta.url)) }
+      { find: "effect-libp2p/testing", replacement: fileURLToPath(new URL("src/testing.ts", import.meta.url)) },
+      {
+        find: /^effect-libp2p\/conformance\/(\w+)$/,
+        replacement: fileURLToPath(new URL("src/conformance/$1.ts", import.meta.url))
+      }
     ]
   },
   test: {

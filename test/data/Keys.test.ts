@@ -5,7 +5,7 @@ import { inspect } from "node:util"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import { PrivateKeySchema, PublicKeySchema } from "./generated/keys_pb.js"
-import { keys } from "./vectors.ts"
+import { keys } from "../../src/conformance/vectors.ts"
 
 const hex = (text: string): Uint8Array => Bytes.fromHex(text) ?? assert.fail(`not hexadecimal: ${text}`)
 const refused = <A>(result: Result.Result<A, Keys.KeyError>): string =>

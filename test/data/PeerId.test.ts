@@ -8,7 +8,7 @@ import { inspect } from "node:util"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import * as PeerId from "../../src/data/PeerId.ts"
-import { keys } from "./vectors.ts"
+import { keys } from "../../src/conformance/vectors.ts"
 
 const hex = (text: string): Uint8Array => Bytes.fromHex(text) ?? assert.fail(`not hexadecimal: ${text}`)
 const parse = (text: string): PeerId.PeerId => Result.getOrThrow(PeerId.fromString(text))

@@ -12,7 +12,7 @@ import { EnvelopeSchema } from "./generated/envelope_pb.js"
 import { IdentifySchema } from "./generated/identify_pb.js"
 import { NoiseHandshakePayloadSchema } from "./generated/noise_pb.js"
 import { PeerRecordSchema } from "./generated/peer_record_pb.js"
-import { keys } from "./vectors.ts"
+import { keys } from "../../src/conformance/vectors.ts"
 
 const hex = (text: string): Uint8Array => Bytes.fromHex(text) ?? assert.fail(`not hexadecimal: ${text}`)
 const refused = <A>(result: Result.Result<A, DecodeError>): string =>

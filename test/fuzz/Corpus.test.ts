@@ -7,7 +7,7 @@ import { targets } from "./Targets.ts"
 
 describe("fuzzed decoders", () => {
   for (const target of targets) {
-    it(target.name, () => {
+    it(`decodes ${target.name}`, () => {
       const pool = [...target.seeds, ...corpusOf(target.name)]
       const outcomes = new Set(pool.map(target.run))
       const random = new Prng(`corpus ${target.name}`)

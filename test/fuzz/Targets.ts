@@ -9,6 +9,7 @@ import { Effect, Result } from "effect"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import * as LengthPrefix from "../../src/data/LengthPrefix.ts"
+import * as Exchange from "../../src/data/messages/Exchange.ts"
 import * as Envelope from "../../src/data/messages/Envelope.ts"
 import * as IdentifyMessage from "../../src/data/messages/Identify.ts"
 import * as NoisePayload from "../../src/data/messages/NoisePayload.ts"
@@ -18,15 +19,22 @@ import * as PeerId from "../../src/data/PeerId.ts"
 import * as Varint from "../../src/data/Varint.ts"
 import * as NodeCrypto from "../../src/layers/crypto/NodeCrypto.ts"
 import * as FromSeed from "../../src/layers/identity/FromSeed.ts"
+import type { Session } from "../../src/layers/muxer/internal/Session.ts"
+import type { StreamState } from "../../src/layers/muxer/internal/StreamState.ts"
+import * as MplexLimits from "../../src/layers/muxer/mplex/Limits.ts"
+import * as MplexSession from "../../src/layers/muxer/mplex/Session.ts"
 import * as YamuxFrame from "../../src/layers/muxer/yamux/Frame.ts"
 import * as YamuxLimits from "../../src/layers/muxer/yamux/Limits.ts"
 import * as YamuxSession from "../../src/layers/muxer/yamux/Session.ts"
 import { frame, FrameReader } from "../../src/layers/security/noise/Frames.ts"
 import { HandshakeState } from "../../src/layers/security/noise/HandshakeState.ts"
 import * as Proof from "../../src/layers/security/noise/Proof.ts"
+import * as Certificate from "../../src/layers/security/tls/Certificate.ts"
+import * as TlsProof from "../../src/layers/security/tls/Proof.ts"
 import * as Multistream from "../../src/layers/swarm/negotiation/Multistream.ts"
 import { Identity } from "../../src/services/Identity.ts"
 import * as SignedEnvelope from "../../src/services/SignedEnvelope.ts"
+import { vectors as certificates } from "../layers/security/tls/vectors.ts"
 import * as Mutate from "./Mutate.ts"
 
 export interface Target {
@@ -191,38 +199,43 @@ const yamuxSeeds = [
   Bytes.concat([yamuxFrame(typeData, flagSyn | flagFin, 5, 2, utf8("ok")), yamuxFrame(typePing, flagAck, 0, 1)])
 ]
 
-/** What a session holds for its remote may not outgrow what the remote has sent by much. */
-const runYamux = (input: Uint8Array): string => {
-  const limits = { ...YamuxLimits.defaults, maxInboundStreams: 64, acceptBacklog: 16 }
-  const session = new YamuxSession.Session(false, limits, 0)
-  session.open()
-  let now = 0
-  let out = 0
-  const accepted = []
-  for (let at = 0; at < input.length; at += 1000) {
-    session.receive(input.subarray(at, at + 1000), (now += 1))
-    for (let stream = session.accept(); stream !== undefined; stream = session.accept()) {
-      accepted.push(stream)
-      session.write(stream, utf8("answer"))
+/** Feeds either muxer's session; what it answers may not outgrow what the remote has sent by much. */
+const runSession =
+  <S extends StreamState>(make: () => Session<S>) =>
+  (input: Uint8Array): string => {
+    const session = make()
+    session.open()
+    let now = 0
+    let out = 0
+    const accepted: Array<S> = []
+    for (let at = 0; at < input.length; at += 1000) {
+      session.receive(input.subarray(at, at + 1000), (now += 1))
+      for (let stream = session.accept(); stream !== undefined; stream = session.accept()) {
+        accepted.push(stream)
+        session.write(stream, utf8("answer"))
+      }
+      for (const stream of accepted) {
+        if (session.read(stream, now) === null) session.closeWrite(stream)
+      }
+      session.takeTouched()
+      assert.ok(session.streamCount <= 65, `${session.streamCount} streams`)
+      session.drain((bytes) => {
+        out += bytes.length
+        return bytes.length
+      })
+      if (session.ended !== undefined) break
     }
-    for (const stream of accepted) {
-      const bytes = session.read(stream, now)
-      if (bytes === null) session.closeWrite(stream)
-    }
-    session.takeTouched()
-    assert.ok(session.streamCount <= 65, `${session.streamCount} streams`)
-    session.drain((bytes) => {
-      out += bytes.length
-      return bytes.length
-    })
-    if (session.ended !== undefined) break
+    assert.ok(out <= 24 * input.length + 4096, `${out} bytes in answer to ${input.length}`)
+    const { ended } = session
+    return `${accepted.length > 2 ? "n" : accepted.length} streams, ${session.streamCount > 1 ? "open" : "closed"} ${
+      ended === undefined ? "" : words("detail" in ended ? ended.detail : ended._tag)
+    }`
   }
-  assert.ok(out <= 24 * input.length + 4096, `${out} bytes in answer to ${input.length}`)
-  const { ended } = session
-  return `${accepted.length > 2 ? "n" : accepted.length} streams, ${session.streamCount > 1 ? "open" : "closed"} ${
-    ended === undefined ? "" : words("detail" in ended ? ended.detail : ended._tag)
-  }`
-}
+
+const few = { maxInboundStreams: 64, acceptBacklog: 16 }
+
+const mplexMessage = (id: number, flag: number, body: Uint8Array = new Uint8Array(0)) =>
+  Bytes.concat([Varint.encode(id * 8 + flag), Varint.encode(body.length), body])
 
 const lines = (...protocols: ReadonlyArray<string>) =>
   Bytes.concat(protocols.map((line) => LengthPrefix.encode(utf8(`${line}\n`))))
@@ -252,6 +265,12 @@ const publicKeys = {
   ECDSA:
     "0803125b3059301306072a8648ce3d020106082a8648ce3d03010703420004de3d300fa36ae0e8f5d530899d83abab44abf3161f162a4bc901d8e6ecda020e8b6d5f8da30525e71d6851510c098e5c47c646a597fb4dcec034e9f77c409e62"
 }
+
+const certificatePeers = [
+  "12D3KooWM6CgA9iBFZmcYAHA6A2qvbAxqfkmrYiRQuz3XEsk4Ksv",
+  "QmfXbAwNjJLXfesgztEHe8HwgVDCMMpZ9Eax1HYq6hn9uE",
+  "16Uiu2HAkutTMoTzDw1tCvSRtu6YoixJwS46S1ZFxW8hSx9fWHiPs"
+]
 
 /** The targets, by name. */
 export const targets: ReadonlyArray<Target> = [
@@ -414,5 +433,47 @@ export const targets: ReadonlyArray<Target> = [
     seeds: [transcript.listener],
     run: handshake("initiator")
   },
-  { name: "yamux", grammar: Mutate.yamux, seeds: yamuxSeeds, run: runYamux }
+  {
+    name: "yamux",
+    grammar: Mutate.yamux,
+    seeds: yamuxSeeds,
+    run: runSession(() => new YamuxSession.Session(false, { ...YamuxLimits.defaults, ...few }, 0))
+  },
+  {
+    name: "mplex",
+    grammar: Mutate.mplex,
+    seeds: [
+      Bytes.concat([mplexMessage(0, 0, utf8("0")), mplexMessage(0, 2, utf8("hello")), mplexMessage(0, 4)]),
+      Bytes.concat([
+        mplexMessage(5, 0, utf8("name")),
+        mplexMessage(5, 2, utf8("abc")),
+        mplexMessage(5, 6),
+        mplexMessage(0, 1, utf8("answer")),
+        mplexMessage(0, 3)
+      ])
+    ],
+    run: runSession(() => new MplexSession.Session(false, { ...MplexLimits.defaults, ...few }, 0))
+  },
+  message(
+    "plaintext-exchange",
+    [Exchange.encode({ id: identity.peerId.bytes, publicKey: Keys.encodePublicKey(identity.publicKey) })],
+    Exchange.decode,
+    Exchange.encode,
+    (value) => [value.id, value.publicKey].map(some).join("")
+  ),
+  {
+    name: "tls-certificate",
+    grammar: Mutate.der,
+    seeds: Object.values(certificates),
+    run: (input) => {
+      const read = Certificate.read(input)
+      const proof = TlsProof.check(crypto.verify, input, Date.UTC(2026, 0, 1))
+      if (Result.isSuccess(proof)) {
+        // Only the three of the specification are signed as they must be.
+        assert.ok(certificatePeers.includes(PeerId.fromPublicKey(proof.success).toString()))
+        return `proven ${proof.success.type}`
+      }
+      return `${Result.isSuccess(read) ? "read" : "unread"} ${words(proof.failure.detail)}`
+    }
+  }
 ]

@@ -63,8 +63,10 @@ const nameOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes)
 
 /** One input must not hold up a node for longer than this. */
 const slowMs = 250
-/** Kept inputs of a target; small ones find the same as large ones. */
-const maxKept = 400
+/** Inputs that are mutated further; and how many, and of what size, are kept on disk. */
+const maxPool = 400
+const maxKept = 64
+const maxKeptSize = 4096
 
 const cpuMs = (): number => {
   const { system, user } = process.cpuUsage()
@@ -74,6 +76,7 @@ const cpuMs = (): number => {
 const fuzz = (target: Target): boolean => {
   const random = new Prng(`fuzz ${values.seed} ${target.name}`)
   const pool: Array<Uint8Array> = [...target.seeds, ...corpusOf(target.name)]
+  let kept = pool.length - target.seeds.length
   const outcomes = new Map<string, number>()
   const broken = (input: Uint8Array, why: string): false => {
     mkdirSync(reports, { recursive: true })
@@ -118,10 +121,11 @@ const fuzz = (target: Target): boolean => {
       if (performance.now() - again > slowMs) return broken(input, `${Math.round(tookMs)} ms for ${input.length} bytes`)
     }
     slowest = Math.max(slowest, tookMs)
-    if (!outcomes.has(outcome) && pool.length < maxKept) {
+    if (!outcomes.has(outcome) && pool.length < maxPool) {
       outcomes.set(outcome, input.length)
       pool.push(input)
-      if (values.keep && input.length <= 8192) {
+      if (values.keep && kept < maxKept && input.length <= maxKeptSize) {
+        kept++
         mkdirSync(join(corpus, target.name), { recursive: true })
         writeFileSync(join(corpus, target.name, `${nameOf(input)}.bin`), input)
       }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import type * as ProtocolStream from "../../src/services/ProtocolStream.ts"
-import { pattern } from "../conformance/ByteStream.ts"
+import { pattern } from "../../src/conformance/ByteStream.ts"
 import { realNode, runNodes, stillServes } from "../support/peers.ts"
 
 const two = Effect.gen(function* () {

@@ -12,8 +12,8 @@ import * as IdentityFromKey from "../../src/layers/identity/FromKey.ts"
 import { Crypto } from "../../src/services/Crypto.ts"
 import { Identity } from "../../src/services/Identity.ts"
 import * as SignedEnvelope from "../../src/services/SignedEnvelope.ts"
-import { hex, vectors } from "../conformance/Crypto.ts"
-import { address, recordOf, someone } from "../conformance/PeerStore.ts"
+import { hex, vectors } from "../../src/conformance/Crypto.ts"
+import { address, recordOf, someone } from "../../src/conformance/PeerStore.ts"
 
 /** A record that go-libp2p signed, and the key, from the tests of js-libp2p. */
 const go = {

@@ -4,7 +4,7 @@ import { SecureRandom } from "effect/crypto"
 import * as Bytes from "../../../src/data/Bytes.ts"
 import * as NobleCrypto from "../../../src/layers/crypto/NobleCrypto.ts"
 import * as NodeCrypto from "../../../src/layers/crypto/NodeCrypto.ts"
-import { countingRandom, cryptoSuite, vectors } from "../../conformance/Crypto.ts"
+import { countingRandom, cryptoSuite, vectors } from "../../../src/conformance/Crypto.ts"
 
 cryptoSuite("Node", NodeCrypto.layer, { signsRsa: true })
 cryptoSuite("noble", NobleCrypto.layer, { signsRsa: false })

@@ -9,8 +9,8 @@ import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
 import { read, write } from "../../../src/services/ByteStream.ts"
 import { FaultControls, type Faults } from "../../../src/services/FaultControls.ts"
 import { Net } from "../../../src/services/Net.ts"
-import { byteStreamSuite, pattern, readExactly, reasonOf } from "../../conformance/ByteStream.ts"
-import { netSuite } from "../../conformance/Net.ts"
+import { byteStreamSuite, pattern, readExactly, reasonOf } from "../../../src/conformance/ByteStream.ts"
+import { netSuite } from "../../../src/conformance/Net.ts"
 
 const over = <E>(inner: Layer.Layer<Net, E>, options?: FaultyNet.FaultOptions, initial?: Faults) =>
   FaultyNet.layer(options).pipe(Layer.provide(inner), Layer.provideMerge(Controls.layer(initial)))

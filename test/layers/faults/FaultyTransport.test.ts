@@ -7,8 +7,8 @@ import * as MemoryTransport from "../../../src/layers/transport/MemoryTransport.
 import { write } from "../../../src/services/ByteStream.ts"
 import { FaultControls, Faults } from "../../../src/services/FaultControls.ts"
 import { Transport } from "../../../src/services/Transport.ts"
-import { pattern, readExactly, reasonOf } from "../../conformance/ByteStream.ts"
-import { transportSuite } from "../../conformance/Transport.ts"
+import { pattern, readExactly, reasonOf } from "../../../src/conformance/ByteStream.ts"
+import { transportSuite } from "../../../src/conformance/Transport.ts"
 
 const sides = Effect.gen(function* () {
   const hub = yield* MemoryTransport.makeHub()

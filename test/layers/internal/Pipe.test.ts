@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import { read, write } from "../../../src/services/ByteStream.ts"
-import { byteStreamSuite, pattern, readExactly, reasonOf } from "../../conformance/ByteStream.ts"
+import { byteStreamSuite, pattern, readExactly, reasonOf } from "../../../src/conformance/ByteStream.ts"
 
 byteStreamSuite("Pipe", Pipe.pair(), { bound: 64 * 1024 })
 byteStreamSuite("Pipe of a few bytes", Pipe.pair({ capacity: 100, chunk: 7 }), { bound: 100, transfer: 50_000 })

@@ -6,7 +6,7 @@ import * as Mplex from "../../../src/layers/muxer/Mplex.ts"
 import * as Yamux from "../../../src/layers/muxer/Yamux.ts"
 import * as ByteStream from "../../../src/services/ByteStream.ts"
 import { describeLimit, LimitExceeded, type MemoryAccount } from "../../../src/services/ResourceManager.ts"
-import { readAll } from "../../conformance/StreamMuxer.ts"
+import { readAll } from "../../../src/conformance/StreamMuxer.ts"
 
 /** An account with a limit that keeps a record. */
 const account = (limit: number) => {

@@ -5,7 +5,7 @@ import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import * as Mplex from "../../../src/layers/muxer/Mplex.ts"
 import * as ByteStream from "../../../src/services/ByteStream.ts"
 import type { MuxedStream } from "../../../src/services/StreamMuxer.ts"
-import { type Facts, join, muxerSuite, readAll } from "../../conformance/StreamMuxer.ts"
+import { type Facts, join, muxerSuite, readAll } from "../../../src/conformance/StreamMuxer.ts"
 
 const KiB = 1024
 

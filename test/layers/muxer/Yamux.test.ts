@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Yamux from "../../../src/layers/muxer/Yamux.ts"
 import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import * as ByteStream from "../../../src/services/ByteStream.ts"
-import { type Facts, join, muxerSuite, readAll } from "../../conformance/StreamMuxer.ts"
+import { type Facts, join, muxerSuite, readAll } from "../../../src/conformance/StreamMuxer.ts"
 
 const window = 256 * 1024
 

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
 import { Net } from "../../../src/services/Net.ts"
-import { netSuite } from "../../conformance/Net.ts"
-import { pattern, readExactly, reasonOf } from "../../conformance/ByteStream.ts"
+import { netSuite } from "../../../src/conformance/Net.ts"
+import { pattern, readExactly, reasonOf } from "../../../src/conformance/ByteStream.ts"
 import { write } from "../../../src/services/ByteStream.ts"
 
 netSuite("MemoryNet", MemoryNet.layer({ names: { "known.example": { addresses: ["10.0.0.1"] } } }), {

@@ -5,8 +5,8 @@ import { codeOf, lookupReason, netReason, streamReason } from "../../../src/laye
 import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
 import { read, write } from "../../../src/services/ByteStream.ts"
 import { Net } from "../../../src/services/Net.ts"
-import { pattern, readExactly, reasonOf } from "../../conformance/ByteStream.ts"
-import { netSuite } from "../../conformance/Net.ts"
+import { pattern, readExactly, reasonOf } from "../../../src/conformance/ByteStream.ts"
+import { netSuite } from "../../../src/conformance/Net.ts"
 
 netSuite("NodeNet", NodeNet.layer, {
   live: true,

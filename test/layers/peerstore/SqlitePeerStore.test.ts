@@ -8,7 +8,7 @@ import * as Bytes from "../../../src/data/Bytes.ts"
 import * as NodeCrypto from "../../../src/layers/crypto/NodeCrypto.ts"
 import * as SqlitePeerStore from "../../../src/layers/peerstore/SqlitePeerStore.ts"
 import { PeerStore, type PeerStoreError } from "../../../src/services/PeerStore.ts"
-import { addressesAt, peerStoreSuite, recordOf, smallBounds, someone } from "../../conformance/PeerStore.ts"
+import { addressesAt, peerStoreSuite, recordOf, smallBounds, someone } from "../../../src/conformance/PeerStore.ts"
 import { found, peerOf, write } from "./sqlite/writes.ts"
 
 const services = Layer.mergeAll(NodeFileSystem.layer, NodeCrypto.layer)

@@ -17,8 +17,8 @@ import * as ByteStream from "../../../src/services/ByteStream.ts"
 import { ConnectionSecurity } from "../../../src/services/ConnectionSecurity.ts"
 import type { Crypto } from "../../../src/services/Crypto.ts"
 import { Identity } from "../../../src/services/Identity.ts"
-import { connect, pattern, readAll, securitySuite, streamFailure } from "../../conformance/ConnectionSecurity.ts"
-import { countingRandom, vectors } from "../../conformance/Crypto.ts"
+import { connect, pattern, readAll, securitySuite, streamFailure } from "../../../src/conformance/ConnectionSecurity.ts"
+import { countingRandom, vectors } from "../../../src/conformance/Crypto.ts"
 
 const crypto = NodeCrypto.make()
 const nothing = new Uint8Array(0)

@@ -13,9 +13,9 @@ import * as ByteStream from "../../../src/services/ByteStream.ts"
 import { ConnectionSecurity, type Role } from "../../../src/services/ConnectionSecurity.ts"
 import type { Crypto } from "../../../src/services/Crypto.ts"
 import { Identity } from "../../../src/services/Identity.ts"
-import { byteStreamSuite } from "../../conformance/ByteStream.ts"
-import { connect, readAll, securitySuite, streamFailure } from "../../conformance/ConnectionSecurity.ts"
-import { vectors } from "../../conformance/Crypto.ts"
+import { byteStreamSuite } from "../../../src/conformance/ByteStream.ts"
+import { connect, readAll, securitySuite, streamFailure } from "../../../src/conformance/ConnectionSecurity.ts"
+import { vectors } from "../../../src/conformance/Crypto.ts"
 
 const node = (identity: Layer.Layer<Identity, unknown, Crypto>) =>
   Effect.gen(function* () {

@@ -3,8 +3,8 @@ import { Effect } from "effect"
 import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as MemoryTransport from "../../../src/layers/transport/MemoryTransport.ts"
 import { Transport } from "../../../src/services/Transport.ts"
-import { reasonOf } from "../../conformance/ByteStream.ts"
-import { transportSuite } from "../../conformance/Transport.ts"
+import { reasonOf } from "../../../src/conformance/ByteStream.ts"
+import { transportSuite } from "../../../src/conformance/Transport.ts"
 
 const at = Multiaddr.fromStringUnsafe
 

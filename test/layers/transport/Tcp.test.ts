@@ -7,7 +7,7 @@ import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
 import * as Tcp from "../../../src/layers/transport/Tcp.ts"
 import type { Net } from "../../../src/services/Net.ts"
 import { Transport } from "../../../src/services/Transport.ts"
-import { transportSuite } from "../../conformance/Transport.ts"
+import { transportSuite } from "../../../src/conformance/Transport.ts"
 
 const at = Multiaddr.fromStringUnsafe
 

@@ -5,8 +5,8 @@ import * as PeerId from "../../../../src/data/PeerId.ts"
 import * as Limits from "../../../../src/layers/peerstore/core/Limits.ts"
 import { Table } from "../../../../src/layers/peerstore/core/Table.ts"
 import * as Tags from "../../../../src/layers/peerstore/core/Tags.ts"
-import { addressesAt } from "../../../conformance/PeerStore.ts"
-import { vectors } from "../../../conformance/Crypto.ts"
+import { addressesAt } from "../../../../src/conformance/PeerStore.ts"
+import { vectors } from "../../../../src/conformance/Crypto.ts"
 import { peerOf } from "../sqlite/writes.ts"
 
 const make = (options?: Limits.Options, journalled = false) => new Table(Limits.fromOptions(options), journalled)

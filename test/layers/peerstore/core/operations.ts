@@ -4,7 +4,7 @@ import * as Bytes from "../../../../src/data/Bytes.ts"
 import * as PeerId from "../../../../src/data/PeerId.ts"
 import type { Identity } from "../../../../src/services/Identity.ts"
 import type { PeerStore, PeerStoreError } from "../../../../src/services/PeerStore.ts"
-import { addressesAt, recordOf, someone } from "../../../conformance/PeerStore.ts"
+import { addressesAt, recordOf, someone } from "../../../../src/conformance/PeerStore.ts"
 import { type Op, recordPorts, type Snapshot, tagOf } from "./model.ts"
 
 const peerCount = 5

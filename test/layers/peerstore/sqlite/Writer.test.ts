@@ -3,7 +3,7 @@ import { Deferred, Effect, Exit, Fiber, type PlatformError, Result, Scope } from
 import * as Limits from "../../../../src/layers/peerstore/core/Limits.ts"
 import { type Change, Table } from "../../../../src/layers/peerstore/core/Table.ts"
 import * as Writer from "../../../../src/layers/peerstore/sqlite/Writer.ts"
-import { settle } from "../../../conformance/ByteStream.ts"
+import { settle } from "../../../../src/conformance/ByteStream.ts"
 import { addressOf, peerOf } from "./writes.ts"
 
 /** A writer whose disk the test is. */

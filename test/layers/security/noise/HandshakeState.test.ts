@@ -5,7 +5,7 @@ import * as NobleCrypto from "../../../../src/layers/crypto/NobleCrypto.ts"
 import * as NodeCrypto from "../../../../src/layers/crypto/NodeCrypto.ts"
 import { HandshakeState, type NoiseRole } from "../../../../src/layers/security/noise/HandshakeState.ts"
 import { CipherState, maxCounter, type NoiseCrypto } from "../../../../src/layers/security/noise/SymmetricState.ts"
-import { hex } from "../../../conformance/Crypto.ts"
+import { hex } from "../../../../src/conformance/Crypto.ts"
 import vectors from "./vectors.json" with { type: "json" }
 
 const crypto = NodeCrypto.make()

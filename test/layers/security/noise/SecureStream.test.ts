@@ -7,7 +7,7 @@ import { frame } from "../../../../src/layers/security/noise/Frames.ts"
 import { SecureStream } from "../../../../src/layers/security/noise/SecureStream.ts"
 import { CipherState, maxCounter } from "../../../../src/layers/security/noise/SymmetricState.ts"
 import * as ByteStream from "../../../../src/services/ByteStream.ts"
-import { pattern, readSome, streamFailure } from "../../../conformance/ConnectionSecurity.ts"
+import { pattern, readSome, streamFailure } from "../../../../src/conformance/ConnectionSecurity.ts"
 
 const crypto = NodeCrypto.make()
 const key = (n: number) => crypto.aeadKey(new Uint8Array(32).fill(n))

@@ -9,8 +9,8 @@ import { TlsStream } from "../../../../src/layers/security/tls/TlsStream.ts"
 import * as ByteStream from "../../../../src/services/ByteStream.ts"
 import type { SecuredConnection } from "../../../../src/services/ConnectionSecurity.ts"
 import { Net } from "../../../../src/services/Net.ts"
-import { byteStreamSuite } from "../../../conformance/ByteStream.ts"
-import { connect, pattern, readAll, readSome, streamFailure } from "../../../conformance/ConnectionSecurity.ts"
+import { byteStreamSuite } from "../../../../src/conformance/ByteStream.ts"
+import { connect, pattern, readAll, readSome, streamFailure } from "../../../../src/conformance/ConnectionSecurity.ts"
 import { meet, node } from "./remote.ts"
 
 const options = { expectedPeer: undefined, muxers: [] }

@@ -3,7 +3,7 @@ import { Effect, Fiber } from "effect"
 import type { NatKind, SimHost } from "../../../../src/layers/simulation/net/SimNetwork.ts"
 import { write } from "../../../../src/services/ByteStream.ts"
 import type { DatagramSocket, Endpoint } from "../../../../src/services/Net.ts"
-import { pattern, readExactly } from "../../../conformance/ByteStream.ts"
+import { pattern, readExactly } from "../../../../src/conformance/ByteStream.ts"
 import { makeSim, runIn } from "./harness.ts"
 
 const kinds = ["none", "endpoint-independent", "address-dependent", "address-port-dependent", "symmetric"] as const

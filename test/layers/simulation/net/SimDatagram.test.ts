@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { LinkOptions, SimHost } from "../../../../src/layers/simulation/net/SimNetwork.ts"
 import type { DatagramSocket } from "../../../../src/services/Net.ts"
-import { pattern } from "../../../conformance/ByteStream.ts"
+import { pattern } from "../../../../src/conformance/ByteStream.ts"
 import { makeSim, runIn, type SimOptions, twoHosts } from "./harness.ts"
 
 const port = 4001

@@ -1,6 +1,6 @@
 import { Effect, Layer, type Scope } from "effect"
 import { Net } from "../../../../src/services/Net.ts"
-import { netSuite } from "../../../conformance/Net.ts"
+import { netSuite } from "../../../../src/conformance/Net.ts"
 import { makeSim, runIn, type Sim, type SimOptions } from "./harness.ts"
 
 /** The host that the tests of the suite run on; each test gets a new one. */

@@ -4,7 +4,7 @@ import { Prng } from "../../../../src/layers/simulation/Prng.ts"
 import * as Presets from "../../../../src/layers/simulation/net/Presets.ts"
 import type { SimHost } from "../../../../src/layers/simulation/net/SimNetwork.ts"
 import { read, write } from "../../../../src/services/ByteStream.ts"
-import { pattern } from "../../../conformance/ByteStream.ts"
+import { pattern } from "../../../../src/conformance/ByteStream.ts"
 import { makeSim, runIn, type SimOptions } from "./harness.ts"
 
 /** Hosts that talk at random, by streams and datagrams, while faults come and go; gives the hash of all that happened. */

@@ -3,7 +3,7 @@ import { Effect, Exit, Fiber, Scope } from "effect"
 import type { LinkOptions, SimHost } from "../../../../src/layers/simulation/net/SimNetwork.ts"
 import { nextRetry } from "../../../../src/layers/simulation/net/Link.ts"
 import { read, write } from "../../../../src/services/ByteStream.ts"
-import { pattern, readExactly, reasonOf } from "../../../conformance/ByteStream.ts"
+import { pattern, readExactly, reasonOf } from "../../../../src/conformance/ByteStream.ts"
 import { makeSim, runIn, type SimOptions, twoHosts } from "./harness.ts"
 
 const port = 4001

@@ -1,9 +1,9 @@
 /** What every transport promises, as tests; also that its connections are byte streams. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Result, Scope } from "effect"
-import * as Multiaddr from "../../src/data/Multiaddr.ts"
-import { write } from "../../src/services/ByteStream.ts"
-import type { TransportError, TransportProtocol } from "../../src/services/Transport.ts"
+import * as Multiaddr from "../data/Multiaddr.ts"
+import { write } from "../services/ByteStream.ts"
+import type { TransportError, TransportProtocol } from "../services/Transport.ts"
 import { byteStreamSuite, type ByteStreamOptions, pattern, readExactly, reasonOf } from "./ByteStream.ts"
 
 /** Two nodes' transports that can reach each other. */

@@ -1,8 +1,8 @@
 /** What every layer of Net promises, as tests; also that its sockets are byte streams. */
 import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { read, write } from "../../src/services/ByteStream.ts"
-import { type Endpoint, Net, type NetError, type Socket, type SocketListener } from "../../src/services/Net.ts"
+import { read, write } from "../services/ByteStream.ts"
+import { type Endpoint, Net, type NetError, type Socket, type SocketListener } from "../services/Net.ts"
 import {
   byteStreamSuite,
   type ByteStreamOptions,

@@ -2,10 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Layer, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
-import * as Bytes from "../../src/data/Bytes.ts"
-import * as Keys from "../../src/data/Keys.ts"
-import { Crypto, CryptoError } from "../../src/services/Crypto.ts"
-import * as specification from "../data/vectors.ts"
+import * as Bytes from "../data/Bytes.ts"
+import * as Keys from "../data/Keys.ts"
+import { Crypto, CryptoError } from "../services/Crypto.ts"
+import * as specification from "./vectors.ts"
 
 export const hex = (text: string): Uint8Array => {
   const bytes = Bytes.fromHex(text)

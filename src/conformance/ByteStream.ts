@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, type Scope } from "effect"
-import { type ByteStream, read, type StreamError, write } from "../../src/services/ByteStream.ts"
+import { type ByteStream, read, type StreamError, write } from "../services/ByteStream.ts"
 
 export interface ByteStreamOptions {
   /** Run on the real clock: for streams that wait for the operating system. */

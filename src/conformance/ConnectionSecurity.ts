@@ -1,12 +1,12 @@
 /** What every security must do, whatever it puts on the wire. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Random } from "effect"
-import * as Bytes from "../../src/data/Bytes.ts"
-import * as Keys from "../../src/data/Keys.ts"
-import * as PeerId from "../../src/data/PeerId.ts"
-import * as Pipe from "../../src/layers/internal/Pipe.ts"
-import * as ByteStream from "../../src/services/ByteStream.ts"
-import type { SecuredConnection, SecurityProtocol } from "../../src/services/ConnectionSecurity.ts"
+import * as Bytes from "../data/Bytes.ts"
+import * as Keys from "../data/Keys.ts"
+import * as PeerId from "../data/PeerId.ts"
+import * as Pipe from "../layers/internal/Pipe.ts"
+import * as ByteStream from "../services/ByteStream.ts"
+import type { SecuredConnection, SecurityProtocol } from "../services/ConnectionSecurity.ts"
 
 /** A node: its protocol, and who it is. */
 export interface SecureNode {

@@ -11,9 +11,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import * as Pipe from "../../src/layers/internal/Pipe.ts"
-import * as ByteStream from "../../src/services/ByteStream.ts"
-import type { MuxedConnection, MuxedStream, MuxerProtocol } from "../../src/services/StreamMuxer.ts"
+import * as Pipe from "../layers/internal/Pipe.ts"
+import * as ByteStream from "../services/ByteStream.ts"
+import type { MuxedConnection, MuxedStream, MuxerProtocol } from "../services/StreamMuxer.ts"
 
 export interface Facts {
   /** The same protocol with a backlog so small that its overflow can be seen. */
