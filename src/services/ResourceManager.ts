@@ -53,7 +53,7 @@ export type ConnectionScopeLimits = typeof ConnectionScopeLimits.Type
 /** Inbound connections from one place: how many may be open, how many of those unfinished, and how fast they may come. */
 export const PlaceLimits = Schema.Struct({
   connections: Count,
-  /** Not yet secured and multiplexed. */
+  /** Whose peer is not known yet: before the end of the security handshake. */
   pending: Count,
   /** New connections a second, in the long run. */
   ratePerSecond: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)),

@@ -19,6 +19,8 @@ import { ConnectionGater } from "../../services/ConnectionGater.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { BlockEntries } from "./core/Entries.ts"
 
+export { BlockList } from "../../services/BlockList.ts"
+
 export interface Options {
   /** Peer ids. */
   readonly peers?: ReadonlyArray<string> | undefined
@@ -74,6 +76,15 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       Effect.acquireRelease(
         Effect.sync(() => void swarms.add(swarm)),
         () => Effect.sync(() => void swarms.delete(swarm))
+      ).pipe(
+        // One that the gater had let through, and that was no connection yet when its peer was blocked.
+        Effect.andThen(
+          swarm.forEachConnection((one) =>
+            Effect.suspend(() =>
+              entries.reason(one.remotePeer, one.remoteAddress) === undefined ? Effect.void : one.close
+            )
+          )
+        )
       )
   })
 
@@ -85,13 +96,13 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       return reason === undefined ? Effect.void : Effect.fail(reason)
     })
   const gater: ConnectionGater = {
-    dialPeer: (peer) => Effect.andThen(ask(peer, undefined), next.dialPeer?.(peer) ?? Effect.void),
+    dialPeer: (peer) => Effect.flatMap(ask(peer, undefined), () => next.dialPeer?.(peer) ?? Effect.void),
     dialAddress: (peer, address) =>
-      Effect.andThen(ask(peer, address), next.dialAddress?.(peer, address) ?? Effect.void),
-    accept: (remote) => Effect.andThen(ask(undefined, remote), next.accept?.(remote) ?? Effect.void),
-    secured: (one) => Effect.andThen(ask(one.remotePeer, one.remoteAddress), next.secured?.(one) ?? Effect.void),
+      Effect.flatMap(ask(peer, address), () => next.dialAddress?.(peer, address) ?? Effect.void),
+    accept: (remote) => Effect.flatMap(ask(undefined, remote), () => next.accept?.(remote) ?? Effect.void),
+    secured: (one) => Effect.flatMap(ask(one.remotePeer, one.remoteAddress), () => next.secured?.(one) ?? Effect.void),
     // Again: it may have been blocked during the handshake.
-    upgraded: (one) => Effect.andThen(ask(one.remotePeer, one.remoteAddress), next.upgraded?.(one) ?? Effect.void)
+    upgraded: (one) => Effect.flatMap(ask(one.remotePeer, one.remoteAddress), () => next.upgraded?.(one) ?? Effect.void)
   }
   return Context.make(BlockList, list).pipe(Context.add(ConnectionGater, gater))
 })

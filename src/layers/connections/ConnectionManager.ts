@@ -54,7 +54,8 @@ export const defaultHighWater = (limits: Limits): number =>
 const steadyMs = 10_000
 /** For a trim that was asked for; closing is bounded in time. */
 const patience = Duration.minutes(1)
-const closingAtOnce = 32
+
+const monotonicMs = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
 type Message = { readonly _tag: "Look" } | { readonly _tag: "Trim"; readonly reply: Reply<number> }
 
@@ -108,22 +109,24 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         Effect.logDebug(
           `connection ${connection.id} with ${connection.remotePeer.toString()} (worth ${worth}) is closed: too many connections`
         ).pipe(Effect.andThen(connection.close), Effect.andThen(Effect.sync(() => void trimmed++))),
-      { concurrency: closingAtOnce, discard: true }
+      // Each takes as long as its remote likes, up to its grace: one after another would be no end of it.
+      { concurrency: "unbounded", discard: true }
     )
 
   const behaviour = Effect.fnUntraced(function* (self: ActorRef<Message>) {
     const scope = yield* Effect.scope
+    /** Of the clock that only goes forward. */
     let lastTrim = Number.NEGATIVE_INFINITY
     let timer: { readonly at: number; readonly fiber: Fiber.Fiber<unknown> } | undefined
 
-    /** Looks again at `at`, unless it will sooner. */
+    /** Looks again at `at`, unless it will sooner; not at once, whatever the rounding of times says. */
     const lookAt = (at: number, now: number) =>
       Effect.gen(function* () {
         if (timer !== undefined) {
           if (timer.at <= at) return
           yield* Fiber.interrupt(timer.fiber)
         }
-        const fiber = yield* Effect.sleep(at - now).pipe(
+        const fiber = yield* Effect.sleep(Math.max(1, at - now)).pipe(
           Effect.andThen(
             Effect.suspend(() => {
               timer = undefined
@@ -137,12 +140,13 @@ const make = Effect.fnUntraced(function* (options?: Options) {
 
     const look = Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
+      const since = yield* monotonicMs
       const all = yield* candidates
       if (all.length <= highWater) return
-      if (now - lastTrim < pause) return yield* lookAt(lastTrim + pause, now)
+      if (since - lastTrim < pause) return yield* lookAt(now + lastTrim + pause - since, now)
       const chosen = chooseToTrim(all, now, marks)
       if (chosen.length > 0) {
-        lastTrim = now
+        lastTrim = since
         yield* closeAll(chosen)
       }
       const left = all.filter((one) => !chosen.includes(one))
@@ -177,7 +181,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
     restart: { times: 10, within: "1 minute" },
     make: (self) =>
       Effect.suspend(() => {
-        told = false
+        // The run before may have lost its timer.
+        told = self.tellUnsafe({ _tag: "Look" })
         return behaviour(self)
       })
   })

@@ -38,7 +38,7 @@ const bytesPerConnection = 256 * 1024
 /**
  * The limits of a node on this machine: about a quarter of its memory and half
  * of its files. However small the machine, a peer may have 4,096 streams and a
- * connection 2,048.
+ * connection 2,048; and no peer, address or subnet alone fills the node.
  */
 export const defaults = (machine: Machine): Limits => {
   const memory = clamp(machine.memory / 4, 64 * MiB, Number.MAX_SAFE_INTEGER)
@@ -66,7 +66,10 @@ export const defaults = (machine: Machine): Limits => {
       connections: unfinished,
       connectionsInbound: Math.ceil((unfinished * 3) / 4),
       connectionsOutbound: Math.ceil((unfinished * 3) / 4),
-      ...both(Math.floor(streams / 2)),
+      ...both(Math.floor((streams * 3) / 4)),
+      // More than one peer may have, and less than all: neither one that agrees on no protocol nor many of them stop
+      // others, or us.
+      streamsInbound: Math.floor((streams * 5) / 8),
       memory: Math.floor(memory / 4)
     },
     peer: {
@@ -88,13 +91,13 @@ export const defaults = (machine: Machine): Limits => {
     serviceOfPeer: both(streamsOfPeer / 2),
     address: {
       connections: clamp(connections / 64, 16, 64),
-      pending: 16,
+      pending: clamp(unfinished / 4, 8, 16),
       ratePerSecond: 2,
       burst: 32
     },
     subnet: {
-      connections: clamp(connections / 8, 64, 1024),
-      pending: 64,
+      connections: clamp(connections / 8, Math.min(64, Math.floor((oneWay * 3) / 4)), 1024),
+      pending: clamp(unfinished / 2, 16, 64),
       ratePerSecond: 16,
       burst: 128
     },

@@ -31,7 +31,8 @@ export const layer = (options?: Options): Layer.Layer<ResourceManager, InvalidLi
     Effect.gen(function* () {
       const limits = yield* Effect.fromResult(resolve(yield* Machine, options?.limits))
       const clock = yield* Clock.Clock
-      const now = () => clock.currentTimeMillisUnsafe()
+      // Not of the wall clock: after that was set back, no bucket would fill again for as long.
+      const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const manager = new Manager(limits)
       return ResourceManager.of({
         limits,

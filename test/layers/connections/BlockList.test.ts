@@ -64,7 +64,10 @@ describe("a block list", () => {
     Effect.gen(function* () {
       const asked: Array<string> = []
       const under: ConnectionGater = {
-        accept: () => Effect.sync(() => void asked.push("accept")),
+        accept: () => {
+          asked.push("accept")
+          return Effect.void
+        },
         secured: () => Effect.fail("not today")
       }
       const { gater } = yield* make({ subnets: ["198.51.100.0/24"], peers: [peer(1).toString()] }, under)
@@ -89,6 +92,24 @@ describe("a block list", () => {
       assert.strictEqual(yield* ask(gater.secured?.(candidate(peer(2), good))), "not today")
       assert.strictEqual(yield* ask(gater.upgraded?.(candidate(peer(2), bad))), network)
       assert.strictEqual(yield* ask(gater.upgraded?.(candidate(peer(2), good))), "allowed")
+    })
+  )
+
+  it.live("disconnects whom it blocks in the moment between the last question and the connection", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const b = yield* startNode({ seed: 2, net: network.host(["10.0.1.2"]), listen: ["/ip4/10.0.1.2/tcp/4001"] })
+      // Asked after the list: when it has allowed the connection.
+      let block: Effect.Effect<void> = Effect.void
+      const { gater, list } = yield* make({}, { upgraded: () => block })
+      block = list.blockPeer(b.swarm.peerId)
+      const a = yield* startNode({ seed: 1, net: network.host(["10.0.0.1"]), gater })
+      yield* list.closeIn(a.swarm)
+      const connection = yield* a.swarm.dial(b.address)
+      assert.deepStrictEqual(yield* Effect.timeout(connection.awaitClosed, "5 seconds"), {
+        by: "local",
+        detail: "closed"
+      })
     })
   )
 

@@ -13,7 +13,7 @@ import { Actors } from "../../../src/services/Actors.ts"
 import { PeerStore } from "../../../src/services/PeerStore.ts"
 import { ResourceManager } from "../../../src/services/ResourceManager.ts"
 import { type Connection, type ConnectionEnd, DialError, NoAddresses, Swarm } from "../../../src/services/Swarm.ts"
-import { startNode } from "../../support/nodes.ts"
+import { silent, startNode } from "../../support/nodes.ts"
 
 const peer = (n: number): PeerId.PeerId =>
   Result.getOrThrow(PeerId.fromBytes(Uint8Array.of(0x12, 0x20, ...Array.from({ length: 31 }, () => 0), n)))
@@ -67,7 +67,10 @@ const makeSwarm = Effect.gen(function* () {
         tasks.push((connection) => Effect.provideContext(task(connection), context))
       })
   })
-  return { swarm, open, dials, state, connect }
+  /** Takes its grace to close, as when its remote does not answer. */
+  const slow = (connection: Connection) =>
+    open.set(connection.id, { ...connection, close: Effect.andThen(Effect.sleep("5 seconds"), connection.close) })
+  return { swarm, open, dials, state, connect, slow }
 })
 type TestSwarm = Effect.Success<typeof makeSwarm>
 
@@ -127,6 +130,36 @@ describe("the watermarks", () => {
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(yield* manager.trim, 2)
       assert.lengthOf(remaining(test), 4)
+    })
+  )
+
+  it.effect("are looked at again after a failure, though nobody comes any more", () =>
+    Effect.gen(function* () {
+      const test = yield* makeSwarm
+      yield* manage(test, { lowWater: 3, highWater: 5 })
+      for (let n = 0; n < 5; n++) yield* test.connect(peer(n), "inbound")
+      yield* TestClock.adjust("1 minute")
+      let broken = 1
+      test.state.worth.get = () => {
+        if (broken-- > 0) throw new Error("a bug of the peer store's")
+        return 0
+      }
+      yield* test.connect(peer(9), "inbound")
+      yield* settle
+      assert.lengthOf(remaining(test), 3)
+    }).pipe(Effect.provide(silent))
+  )
+
+  it.effect("are reached in the time that one connection takes to close, however many there are", () =>
+    Effect.gen(function* () {
+      const test = yield* makeSwarm
+      yield* manage(test, { lowWater: 10, highWater: 199 })
+      for (let n = 0; n < 199; n++) test.slow(yield* test.connect(peer(n), "inbound"))
+      yield* TestClock.adjust("1 minute")
+      yield* test.connect(peer(199), "inbound")
+      yield* settle
+      yield* TestClock.adjust("5 seconds")
+      assert.lengthOf(remaining(test), 10)
     })
   )
 

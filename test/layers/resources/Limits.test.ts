@@ -22,7 +22,7 @@ const invalid = (changes: unknown): string => {
 describe("default limits", () => {
   it("are limits, whole numbers that fit the machine, on any machine", () => {
     for (const memory of [0, 1, 100 * 1024 ** 2, GiB + 12_345, 3.7 * GiB, 4096 * GiB]) {
-      for (const files of [0, 3, 256, 1023, 4096, 1_048_576, 2 ** 40]) {
+      for (const files of [0, 3, 131, 256, 1023, 4096, 1_048_576, 2 ** 40]) {
         const limits = Limits.defaults({ memory, files })
         assert.isTrue(Result.isSuccess(Schema.decodeUnknownResult(LimitsSchema)(limits)))
         assert.isAtMost(limits.system.memory, Math.max(memory / 4, 64 * 1024 ** 2))
@@ -46,6 +46,24 @@ describe("default limits", () => {
     }
   })
 
+  it("leave room for others whatever one peer, one address or one subnet does, on any machine", () => {
+    for (const memory of [0, 128 * 1024 ** 2, 256 * 1024 ** 2, GiB, 2 * GiB, 64 * GiB]) {
+      for (const files of [0, 256, 1024, 4096, 1_048_576]) {
+        const { address, peer, subnet, system, transient } = Limits.defaults({ memory, files })
+        const machine = `${memory} bytes, ${files} files`
+        for (const all of [transient, system]) {
+          assert.isAtLeast(all.streamsInbound - peer.streamsInbound, 1024, `inbound streams, ${machine}`)
+          assert.isAtLeast(all.streams - all.streamsInbound, 1024, `streams of our own, ${machine}`)
+        }
+        const unfinished = transient.connectionsInbound
+        assert.isAtMost(address.pending, unfinished / 2, `unfinished of an address, ${machine}`)
+        assert.isAtMost(subnet.pending, (unfinished * 3) / 4, `unfinished of a subnet, ${machine}`)
+        assert.isAtMost(address.connections, system.connectionsInbound / 2, `of an address, ${machine}`)
+        assert.isAtMost(subnet.connections, (system.connectionsInbound * 3) / 4, `of a subnet, ${machine}`)
+      }
+    }
+  })
+
   it("are these on a machine of 2 GiB and 4,096 files", () => {
     const { address, connection, peer, subnet, system, transient } = Limits.defaults(usual)
     assert.deepStrictEqual(
@@ -53,7 +71,8 @@ describe("default limits", () => {
       [2048, 1536, 1536]
     )
     assert.deepStrictEqual([system.streams, system.streamsInbound, system.memory], [32_768, 24_576, GiB / 2])
-    assert.deepStrictEqual([transient.connections, transient.connectionsInbound, transient.streams], [512, 384, 16_384])
+    assert.deepStrictEqual([transient.connections, transient.connectionsInbound], [512, 384])
+    assert.deepStrictEqual([transient.streams, transient.streamsInbound], [24_576, 20_480])
     assert.deepStrictEqual([peer.connections, peer.streams, peer.streamsInbound, peer.memory], [8, 8192, 4096, GiB / 8])
     assert.deepStrictEqual([connection.streams, connection.streamsInbound, connection.memory], [4096, 2048, GiB / 16])
     assert.deepStrictEqual([address.connections, address.burst, subnet.connections, subnet.burst], [32, 32, 256, 128])

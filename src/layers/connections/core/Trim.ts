@@ -30,6 +30,10 @@ export interface Marks {
   readonly graceMs: number
 }
 
+/** One that was opened later than now is not young: the clock was set back. */
+const isYoung = (one: Trimmable, now: number, graceMs: number): boolean =>
+  one.openedAt <= now && now - one.openedAt < graceMs
+
 const leastFirst = (a: Trimmable, b: Trimmable): number =>
   a.worth - b.worth ||
   Number(a.direction === "outbound") - Number(b.direction === "outbound") ||
@@ -49,14 +53,13 @@ export const chooseToTrim = <A extends Trimmable>(
 ): ReadonlyArray<A> => {
   const total = connections.length
   if (total <= (always ? lowWater : highWater)) return []
-  const isYoung = (one: A) => now - one.openedAt < graceMs
-  const established = connections.filter((one) => !isYoung(one))
+  const established = connections.filter((one) => !isYoung(one, now, graceMs))
   const spare = established.length - Math.ceil(lowWater / 2)
   const old = established.filter((one) => !one.protected).toSorted(leastFirst)
   const chosen = old.slice(0, Math.max(0, Math.min(total - lowWater, spare)))
   const over = total - chosen.length - highWater
   if (over <= 0) return chosen
-  const young = connections.filter((one) => isYoung(one) && !one.protected).toSorted(leastFirst)
+  const young = connections.filter((one) => isYoung(one, now, graceMs) && !one.protected).toSorted(leastFirst)
   return [...chosen, ...young.slice(0, over)]
 }
 
@@ -64,7 +67,7 @@ export const chooseToTrim = <A extends Trimmable>(
 export const nextChange = (connections: ReadonlyArray<Trimmable>, now: number, marks: Marks): number | undefined => {
   if (connections.length <= marks.highWater) return undefined
   const ages = connections
-    .filter((one) => !one.protected && now - one.openedAt < marks.graceMs)
+    .filter((one) => !one.protected && isYoung(one, now, marks.graceMs))
     .map((one) => one.openedAt + marks.graceMs)
   return ages.length === 0 ? undefined : Math.min(...ages)
 }

@@ -32,6 +32,25 @@ const mostScopes = 1000
 const own = <A>(record: Readonly<Record<string, A>>, name: string): A | undefined =>
   Object.hasOwn(record, name) ? record[name] : undefined
 
+/** Those of a kind to tell when there are too many: which have most of each resource, then which have refused, then the fullest. */
+const fullest = <A extends StreamScope | Place>(scopes: ReadonlyArray<A>, most: number): Iterable<A> => {
+  const chosen = new Map<string, { readonly scope: A; readonly used: number }>()
+  const ranked = scopes.map((scope) => {
+    let share = 0
+    for (const { limit, refused, resource, used } of scope.meters()) {
+      share = Math.max(share, (refused > 0 ? 1 : 0) + (limit > 0 ? used / limit : 0))
+      if (used > (chosen.get(resource)?.used ?? 0)) chosen.set(resource, { scope, used })
+    }
+    return { scope, share }
+  })
+  const told = new Set(Array.from(chosen.values(), ({ scope }) => scope))
+  for (const { scope } of ranked.toSorted((a, b) => b.share - a.share)) {
+    if (told.size >= most) break
+    told.add(scope)
+  }
+  return told
+}
+
 /** All limits and all that is in use. `now` is in milliseconds of any clock. */
 export class Manager implements Tree {
   readonly limits: Limits
@@ -113,7 +132,7 @@ export class Manager implements Tree {
   /**
    * System and transient whole; of other scopes, what is in use or has refused:
    * first what was refused by scopes that have ended, by kind, then those that
-   * are in use, at most 1,000.
+   * are in use, at most 1,000: when there are more, the fullest of each kind.
    */
   usage(now: number): ReadonlyArray<Usage> {
     this.settle(now)
@@ -134,25 +153,29 @@ export class Manager implements Tree {
     for (const scope of ended) {
       for (const meter of scope.meters()) if (meter.refused > 0) rows.push(meter.row(scope.name))
     }
-    let left = mostScopes
-    for (const scope of this.scopes()) {
-      if (left-- <= 0) break
-      for (const meter of scope.meters()) if (meter.used > 0 || meter.refused > 0) rows.push(meter.row(scope.name))
+    const kinds = this.kinds()
+    const all = kinds.reduce((sum, { length }) => sum + length, 0) <= mostScopes
+    for (const kind of kinds) {
+      for (const scope of all ? kind : fullest(kind, Math.floor(mostScopes / kinds.length))) {
+        for (const meter of scope.meters()) if (meter.used > 0 || meter.refused > 0) rows.push(meter.row(scope.name))
+      }
     }
     return rows
   }
 
-  private *scopes(): Iterable<StreamScope | Place> {
-    yield* this.protocols.values()
-    yield* this.services.values()
-    for (const peer of this.peers.values()) {
-      yield peer
-      yield* peer.protocols.values()
-      yield* peer.services.values()
-    }
-    for (const connection of this.connections) yield connection.scope
-    yield* this.addresses.places()
-    yield* this.subnets.places()
+  /** The scopes that exist, but for system and transient, by kind. */
+  private kinds(): ReadonlyArray<ReadonlyArray<StreamScope | Place>> {
+    const peers = [...this.peers.values()]
+    return [
+      [...this.protocols.values()],
+      [...this.services.values()],
+      peers,
+      peers.flatMap((peer) => [...peer.protocols.values()]),
+      peers.flatMap((peer) => [...peer.services.values()]),
+      Array.from(this.connections, ({ scope }) => scope),
+      [...this.addresses.places()],
+      [...this.subnets.places()]
+    ]
   }
 
   private settle(now: number): void {

@@ -212,6 +212,27 @@ describe("the tree of scopes", () => {
     assert.deepStrictEqual(inUse(manager), {})
   })
 
+  it("tells the fullest of each kind, however many there are of another", () => {
+    const manager = new Manager(limitsOf({ system: { streams: 1_000_000 }, protocol: { streams: 1_000_000 } }))
+    for (let n = 0; n < 250; n++) {
+      const connection = opened(manager, n)
+      for (let i = 0; i < 5; i++) stream(connection).setProtocol(`/p/${i}`)
+    }
+    const fullest = opened(manager, 250)
+    fullest.memory.resize(1_000_000)
+    for (let i = 0; i < 16; i++) manager.accept(address("/ip4/192.0.2.7/tcp/1"), 0)
+    const rows = manager.usage(0)
+    assert.isAtMost(new Set(rows.map(({ scope }) => scope)).size, 1010)
+    const most = (scope: string, resource: string) =>
+      Math.max(
+        ...rows.filter((row) => row.scope.startsWith(scope) && row.resource === resource).map((row) => row.current)
+      )
+    assert.strictEqual(most("connection ", "memory"), 1_000_000)
+    assert.strictEqual(most("peer ", "memory"), 1_000_000)
+    assert.strictEqual(most("address ", "unfinished inbound connections"), 16)
+    assert.strictEqual(most("subnet ", "unfinished inbound connections"), 16)
+  })
+
   it("takes names such as those of every object for what they are", () => {
     const manager = new Manager(limitsOf({ protocols: { ["__proto__"]: { streams: 0 } } }))
     const connection = opened(manager, 1)
