@@ -326,6 +326,24 @@ export const isPrivate = whenIp(Ip.isPrivate)
 /** It starts with 0.0.0.0 or ::, which stand for all addresses of a machine. */
 export const isUnspecified = whenIp(Ip.isUnspecified)
 
+/** How far an address leads: to this machine, into a private network, or anywhere. */
+export type Reach = "loopback" | "private" | "public"
+
+/**
+ * How far the address leads. Those of this machine that are no IP addresses
+ * count as loopback, as does 0.0.0.0, which systems connect to themselves, and
+ * `localhost`; other names count as public.
+ */
+export const reach = (address: Multiaddr): Reach => {
+  const ip = ipBytes(address)
+  if (ip !== undefined) {
+    return Ip.isLoopback(ip) || Ip.isUnspecified(ip) ? "loopback" : Ip.isPrivate(ip) ? "private" : "public"
+  }
+  const first = address.components[0]?.name
+  const here = first === "memory" || first === "unix" || /(^|\.)localhost\.?$/i.test(dnsName(address)?.name ?? "")
+  return here ? "loopback" : "public"
+}
+
 export const equals = (a: Multiaddr, b: Multiaddr): boolean => a === b || Bytes.equals(a.bytes, b.bytes)
 
 export const isMultiaddr = (value: unknown): value is Multiaddr => value instanceof Multiaddr

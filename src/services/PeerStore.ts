@@ -4,7 +4,7 @@
  *
  * Specifications: RFC 0002 (signed envelopes), RFC 0003 (peer records).
  */
-import { Context, type Duration, type Effect, Schema } from "effect"
+import { Context, type Duration, Effect, Schema } from "effect"
 import type { PublicKey } from "../data/Keys.ts"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
@@ -84,6 +84,11 @@ export interface PeerInfo {
   readonly recordSequence: bigint | undefined
 }
 
+/**
+ * Writes take effect in the order in which they are begun, and are seen by
+ * what is asked after; they succeed when they are safe, which may take the
+ * disk's time.
+ */
 export class PeerStore extends Context.Service<
   PeerStore,
   {
@@ -141,3 +146,38 @@ export class PeerStore extends Context.Service<
     ) => Effect.Effect<void, PeerStoreError>
   }
 >()("effect-libp2p/PeerStore") {}
+
+/** The uses of a store by one who goes on without it when it fails; see {@link tolerant}. */
+export interface Tolerant {
+  /** `undefined` when it fails. That it succeeds says nothing of storage: what is asked for may be in memory. */
+  readonly read: <A>(use: Effect.Effect<A, PeerStoreError>) => Effect.Effect<A | undefined>
+  readonly write: (use: Effect.Effect<unknown, PeerStoreError>) => Effect.Effect<void>
+}
+
+/**
+ * For those who go on without a store that fails. That storage fails is told
+ * of once, until a write succeeds again; what the store refuses for another
+ * reason is of interest for debugging only.
+ *
+ * ```
+ * const use = PeerStore.tolerant("the swarm")
+ * const info = yield* use.read(store.get(peer))
+ * ```
+ */
+export const tolerant = (who: string): Tolerant => {
+  const text = `${who} goes on without the peer store`
+  let failing = false
+  const failed = (error: PeerStoreError) =>
+    Effect.suspend(() => {
+      const isNews = error.reason._tag === "StorageFailed" && !failing
+      if (isNews) failing = true
+      return Effect.as(isNews ? Effect.logWarning(text, error) : Effect.logDebug(text, error), undefined)
+    })
+  const succeeded = () => {
+    failing = false
+  }
+  return {
+    read: Effect.catch(failed),
+    write: (use) => use.pipe(Effect.map(succeeded), Effect.catch(failed))
+  }
+}

@@ -32,6 +32,8 @@ export interface ProtocolStream {
   readonly remotePeer: PeerId
   /** Where the connection beneath leads. */
   readonly remoteAddress: Multiaddr
+  /** Which connection that is: its `id` in the swarm. */
+  readonly connectionId: number
   readonly direction: "inbound" | "outbound"
   readonly connection: ConnectionKind
   /** The byte stream beneath, for hot paths. */
@@ -56,6 +58,7 @@ export const make = (options: {
   readonly protocol: string
   readonly remotePeer: PeerId
   readonly remoteAddress: Multiaddr
+  readonly connectionId: number
   readonly direction: "inbound" | "outbound"
   readonly connection: ConnectionKind
 }): ProtocolStream => {

@@ -74,13 +74,19 @@ export const open = (
   return verified.success ? Result.succeed({ publicKey, payload }) : refuse("its signature does not hold")
 }
 
+/**
+ * Addresses of a record that are looked at; further ones are left out. A record
+ * of 64 KiB may have 7,000, and to read them takes as long as a hundred signatures.
+ */
+export const maxAddresses = 128
+
 /** The addresses that a peer signed. */
 export interface SignedPeerRecord {
   readonly peer: PeerId.PeerId
   readonly publicKey: PublicKey
   /** Of two records of a peer, the one with the greater number holds. */
   readonly sequence: bigint
-  /** Those that this node can read. */
+  /** Those that this node can read, of the first {@link maxAddresses}. */
   readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
 }
 
@@ -121,7 +127,7 @@ export const openPeerRecord = (
       peer: peer.success,
       publicKey,
       sequence: record.success.seq,
-      addresses: record.success.addresses.flatMap((address) => {
+      addresses: record.success.addresses.slice(0, maxAddresses).flatMap((address) => {
         const read = Multiaddr.fromBytes(address)
         return Result.isSuccess(read) ? [read.success] : []
       })

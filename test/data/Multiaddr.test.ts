@@ -300,6 +300,20 @@ describe("Multiaddr", () => {
     assert.strictEqual(Multiaddr.isUnspecified(address), kind === "unspecified")
   })
 
+  it.each([
+    ["/ip4/127.0.0.1/tcp/1", "loopback"],
+    ["/ip4/0.0.0.0/tcp/1", "loopback"],
+    ["/ip6/::ffff:0.0.0.0/tcp/1", "loopback"],
+    ["/dns4/localhost/tcp/1", "loopback"],
+    ["/dnsaddr/a.LocalHost.", "loopback"],
+    ["/unix/%2Frun%2Fx.sock", "loopback"],
+    ["/memory/1", "loopback"],
+    ["/ip6zone/x/ip6/fe80::1", "private"],
+    ["/ip4/8.8.8.8/tcp/1/ws", "public"],
+    ["/dns/notlocalhost/tcp/1", "public"],
+    ["/dns/localhost.example.com/tcp/1", "public"]
+  ])("%s reaches: %s", (text, reach) => assert.strictEqual(Multiaddr.reach(parse(text)), reach))
+
   it("is a key of Effect's collections, prints as its text, has a schema", () => {
     const text = "/ip4/1.2.3.4/tcp/1"
     assert.isTrue(Equal.equals(parse(text), parse(`${text}/`)))

@@ -150,6 +150,17 @@ for (const [name, layer] of [
 }
 
 describe("signed envelopes", () => {
+  it.effect("of a record with thousands of addresses, the first are read", () =>
+    Effect.gen(function* () {
+      const addresses = Array.from({ length: 3000 }, (_, i) =>
+        Multiaddr.fromStringUnsafe(`/ip4/10.0.${i >> 8}.${i & 255}`)
+      )
+      const envelope = yield* recordOf(yield* someone(1), 1n, addresses)
+      const record = Result.getOrThrow(SignedEnvelope.openPeerRecord(yield* Crypto, envelope))
+      assert.deepStrictEqual(record.addresses.map(String), addresses.slice(0, SignedEnvelope.maxAddresses).map(String))
+    }).pipe(Effect.provide(NodeCrypto.layer))
+  )
+
   it.effect.prop("any change of a byte is refused", [Schema.Natural, Schema.Natural], ([at, by]) =>
     Effect.gen(function* () {
       const alice = yield* someone(1)

@@ -21,12 +21,6 @@ export const maxParts = 10
 /** Bytes of addresses that are announced; they are sent twice, once signed. */
 const maxAddressBytes = 1400
 
-/** How far an address reaches. */
-export type Reach = "loopback" | "private" | "public"
-
-export const reachOf = (address: Multiaddr.Multiaddr): Reach =>
-  Multiaddr.isLoopback(address) ? "loopback" : Multiaddr.isPrivate(address) ? "private" : "public"
-
 /**
  * Those of `addresses` that mean the same at both ends of a connection whose
  * remote end is `reach` away: loopback addresses only on this machine, private
@@ -34,12 +28,12 @@ export const reachOf = (address: Multiaddr.Multiaddr): Reach =>
  */
 export const shared = (
   addresses: ReadonlyArray<Multiaddr.Multiaddr>,
-  reach: Reach
+  reach: Multiaddr.Reach
 ): ReadonlyArray<Multiaddr.Multiaddr> =>
   reach === "loopback"
     ? addresses
     : addresses.filter((address) => {
-        const far = reachOf(address)
+        const far = Multiaddr.reach(address)
         return far === "public" || (far === "private" && reach === "private")
       })
 
@@ -50,10 +44,11 @@ export interface Facts {
   readonly protocols: ReadonlyArray<string>
 }
 
-/** The first addresses, as many as fit. */
+/** The first addresses, as many as fit and are read. */
 const fitting = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): ReadonlyArray<Multiaddr.Multiaddr> => {
   let size = 0
-  return addresses.filter(({ bytes }) => (size += bytes.length) <= maxAddressBytes)
+  const some = addresses.slice(0, SignedEnvelope.maxAddresses)
+  return some.filter(({ bytes }) => (size += bytes.length) <= maxAddressBytes)
 }
 
 const nothing = { listenAddrs: [], protocols: [] }
@@ -88,7 +83,7 @@ export const cut = (message: IdentifyMessage.Identify): ReadonlyArray<Uint8Array
 /** Makes the messages of a node. */
 export const make = (identity: Identity["Service"], agentVersion: string) => {
   const publicKey = Keys.encodePublicKey(identity.publicKey)
-  const sealed = new Map<Reach, { readonly addresses: string; readonly envelope: Uint8Array }>()
+  const sealed = new Map<Multiaddr.Reach, { readonly addresses: string; readonly envelope: Uint8Array }>()
   let sequence = 0n
 
   /**
@@ -97,7 +92,7 @@ export const make = (identity: Identity["Service"], agentVersion: string) => {
    * time of that, in milliseconds, and greater than any before: a peer that is
    * met in two ways holds the latest.
    */
-  const record = (reach: Reach, addresses: ReadonlyArray<Multiaddr.Multiaddr>): Effect.Effect<Uint8Array> =>
+  const record = (reach: Multiaddr.Reach, addresses: ReadonlyArray<Multiaddr.Multiaddr>): Effect.Effect<Uint8Array> =>
     Effect.suspend(() => {
       const text = addresses.join(" ")
       const held = sealed.get(reach)
@@ -113,7 +108,7 @@ export const make = (identity: Identity["Service"], agentVersion: string) => {
 
   /** The messages for a peer at `remote`. */
   return (facts: Facts, remote: Multiaddr.Multiaddr): Effect.Effect<ReadonlyArray<Uint8Array>> => {
-    const reach = reachOf(remote)
+    const reach = Multiaddr.reach(remote)
     const addresses = fitting(shared(facts.addresses, reach))
     return Effect.map(record(reach, addresses), (signedPeerRecord) =>
       cut({

@@ -7,13 +7,13 @@
  * scope of the layer
  *  ├─ handlers of the two protocols
  *  ├─ a fiber that tells of changes, and two that listen for them
- *  ├─ a fiber that lets old observations expire
- *  └─ for each connection, until it is identified: the fiber that asks
+ *  ├─ a fiber that lets old observations expire, one that has what is stored of connected peers last
+ *  └─ for each connection, until it is identified and that is stored: the fiber that asks
  * ```
  *
  * Specification: identify/README.md.
  */
-import { Deferred, Duration, Effect, Layer, PubSub, Queue, Result, Stream } from "effect"
+import { Deferred, Duration, Effect, Fiber, Layer, PubSub, Queue, Result, Stream } from "effect"
 import type { Identify as Message } from "../../data/messages/Identify.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { name, version } from "../../data/Version.ts"
@@ -29,7 +29,7 @@ import {
 } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
 import { Meter } from "../../services/Meter.ts"
-import { PeerStore } from "../../services/PeerStore.ts"
+import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import { Protocols, type ProtocolTaken } from "../../services/Protocols.ts"
 import type { ProtocolStream } from "../../services/ProtocolStream.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
@@ -38,7 +38,7 @@ import * as Announcement from "./Announcement.ts"
 import * as Exchange from "./Exchange.ts"
 import * as Interpret from "./Interpret.ts"
 import { failed, Table } from "./Known.ts"
-import { learn } from "./Learn.ts"
+import { learn, renew } from "./Learn.ts"
 import { ObservedAddresses, refusal } from "./ObservedAddresses.ts"
 import * as Push from "./Push.ts"
 
@@ -59,12 +59,18 @@ export interface Options {
 const maxStreamsPerConnection = 8
 const handlerOptions = { maxStreamsPerConnection, service: "identify" }
 
+/** How often what is stored of connected peers is stored anew: twice in the time that hearsay lasts. */
+const renewEvery = "30 minutes"
+/** Connections whose writes may wait for the disk at once then. */
+const renewConcurrency = 64
+
 const make = Effect.fnUntraced(function* (options?: Options) {
   const crypto = yield* Crypto
   const identity = yield* Identity
   const meter = yield* Meter
   const trace = yield* Tracing.make
   const peerStore = yield* PeerStore
+  const use = tolerant("identify")
   const protocols = yield* Protocols
   const swarm = yield* Swarm
   const deadlineMs = Duration.toMillis(options?.deadline ?? "10 seconds")
@@ -72,6 +78,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   const table = new Table()
   /** Filled while there are observations. */
   const holding = yield* Queue.sliding<void>(1)
+  /** Filled when a peer is identified. */
+  const meeting = yield* Queue.sliding<void>(1)
   const observed = new ObservedAddresses({
     minObservers: options?.minObservers ?? 4,
     timeToLiveMs: Duration.toMillis(options?.observationTimeToLive ?? "30 minutes")
@@ -104,14 +112,17 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       if (observed.size > 0) Queue.offerUnsafe(holding, undefined)
     })
 
+  /** Gives the fiber that waits until it is stored; what the store knows, it knows by now. */
   const accept = (connection: Connection, told: Interpret.Told, info: IdentifyInfo, pushed: boolean) =>
     Effect.gen(function* () {
       const known = table.of(connection)
-      yield* learn(peerStore, connection, told, info)
+      const storing = yield* Effect.forkChild(learn(peerStore, use, connection, told, info), { startImmediately: true })
       yield* observe(connection, told)
       known.info = info
+      Queue.offerUnsafe(meeting, undefined)
       yield* Deferred.succeed(known.answer, info)
       yield* PubSub.publish(events, { connection, info, pushed })
+      return storing
     })
 
   /** What the peer pushed. */
@@ -120,7 +131,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       const told = yield* Effect.fromResult(Interpret.interpret(message, connection.remotePeer, crypto))
       const info = Interpret.update(connection.remotePeer, table.of(connection).info, told)
       if (info === undefined) return yield* Effect.fail(new IdentifyMalformed({ detail: "it names no public key" }))
-      yield* accept(connection, told, info, true)
+      yield* Fiber.await(yield* accept(connection, told, info, true))
     })
 
   const question = (connection: Connection) =>
@@ -145,8 +156,9 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         return yield* Effect.logDebug(error.message)
       }
       const { info, told } = result.success
-      yield* accept(connection, told, info, false)
+      const storing = yield* accept(connection, told, info, false)
       yield* announcer.settled(connection)
+      yield* Fiber.await(storing)
     })
 
   // ---- both at work
@@ -169,14 +181,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
     debounceMs: Duration.toMillis(options?.pushDelay ?? 250),
     deadlineMs
   })
-  /** The connection that a stream belongs to: they share the very object of their address. */
-  const connectionOf = ({ remoteAddress, remotePeer }: ProtocolStream) =>
-    Effect.map(
-      swarm.connections(remotePeer),
-      (all) =>
-        all.find((one) => one.remoteAddress === remoteAddress) ??
-        all.find((one) => Multiaddr.equals(one.remoteAddress, remoteAddress))
-    )
+  const connectionOf = ({ connectionId, remotePeer }: ProtocolStream) =>
+    Effect.map(swarm.connections(remotePeer), (all) => all.find(({ id }) => id === connectionId))
   const answer = (stream: ProtocolStream) =>
     Effect.gen(function* () {
       const connection = yield* connectionOf(stream)
@@ -189,17 +195,34 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   yield* protocols.handle(pushProtocol, (stream) => quietly(stream, receive(stream)), handlerOptions)
   yield* swarm.forEachConnection(identify)
 
-  /** Lets observations expire, once a minute while there are any. */
-  const tidy = Effect.gen(function* () {
-    yield* Queue.take(holding)
-    while (observed.size > 0) {
-      yield* Effect.sleep("1 minute")
-      const open = new Set((yield* swarm.connections()).map(({ id }) => id))
-      observed.refresh(yield* Push.monotonicMs, (id) => open.has(id), yield* swarm.listenAddresses)
-      announcer.look()
-    }
+  /** Once woken, runs `work` after each such time, for as long as it says that there is more. */
+  const repeatedly = (wake: Queue.Queue<void>, every: Duration.Input, work: Effect.Effect<boolean>) =>
+    Queue.take(wake).pipe(
+      Effect.andThen(Effect.sleep(every)),
+      Effect.andThen(work),
+      Effect.map((more) => more && Queue.offerUnsafe(wake, undefined)),
+      Effect.forever,
+      Effect.forkScoped
+    )
+
+  const letExpire = Effect.gen(function* () {
+    const open = new Set((yield* swarm.connections()).map(({ id }) => id))
+    observed.refresh(yield* Push.monotonicMs, (id) => open.has(id), yield* swarm.listenAddresses)
+    announcer.look()
+    return observed.size > 0
   })
-  yield* Effect.forkScoped(Effect.forever(tidy))
+  yield* repeatedly(holding, "1 minute", letExpire)
+
+  const renewAll = Effect.gen(function* () {
+    const open = yield* swarm.connections()
+    const renewOne = (connection: Connection) => {
+      const { info } = table.of(connection)
+      return info === undefined ? Effect.void : renew(peerStore, use, connection, info)
+    }
+    yield* Effect.forEach(open, renewOne, { concurrency: renewConcurrency, discard: true })
+    return open.length > 0
+  })
+  yield* repeatedly(meeting, renewEvery, renewAll)
 
   return Identify.of({
     identified: table.identified,

@@ -12,6 +12,8 @@ import * as SignedEnvelope from "../../services/SignedEnvelope.ts"
 
 /** Addresses of a peer that are kept; further ones are left out. */
 export const maxAddresses = 64
+/** Addresses that are looked at, whether or not they can be read and kept: to fail takes time as well. */
+const maxAddressesRead = 2 * maxAddresses
 /** Protocols of a peer that are kept; further ones are left out. */
 export const maxProtocols = 256
 /** The longest name of a protocol that is kept, in characters. */
@@ -39,8 +41,13 @@ export interface Told {
   readonly listenAddresses: ReadonlyArray<Multiaddr.Multiaddr>
   readonly observedAddress: Multiaddr.Multiaddr | undefined
   readonly protocols: ReadonlyArray<string>
-  /** Verified: the peer of the connection signed it, about itself. */
-  readonly record: { readonly envelope: Uint8Array; readonly addresses: ReadonlyArray<Multiaddr.Multiaddr> } | undefined
+  /** In its envelope. Verified: the peer of the connection signed it, about itself. */
+  readonly signedPeerRecord: Uint8Array | undefined
+}
+
+interface VerifiedRecord {
+  readonly envelope: Uint8Array
+  readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
 }
 
 /** Multiaddrs that this node can read (others are of transports that it does not know) and that lead to no other peer. */
@@ -56,7 +63,7 @@ const usable = (addresses: Iterable<Multiaddr.Multiaddr>, peer: PeerId.PeerId): 
 
 /** Reads one after another, so that no more are read than are kept. */
 function* readable(addresses: ReadonlyArray<Uint8Array>): Generator<Multiaddr.Multiaddr> {
-  for (const bytes of addresses) {
+  for (const bytes of addresses.slice(0, maxAddressesRead)) {
     const address = Multiaddr.fromBytes(bytes)
     if (Result.isSuccess(address)) yield address.success
   }
@@ -84,7 +91,7 @@ const recordOf = (
   bytes: Uint8Array | undefined,
   peer: PeerId.PeerId,
   crypto: Crypto["Service"]
-): Result.Result<Told["record"], IdentifyMalformed> => {
+): Result.Result<VerifiedRecord | undefined, IdentifyMalformed> => {
   if (bytes === undefined || bytes.length === 0) return Result.succeed(undefined)
   const envelope = Envelope.decode(bytes)
   const type = Result.isSuccess(envelope) ? envelope.success.payloadType : undefined
@@ -120,7 +127,7 @@ export const interpret = (
       listenAddresses: signed.length > 0 ? signed : usable(readable(message.listenAddrs), peer),
       observedAddress: observed !== undefined && Result.isSuccess(observed) ? observed.success : undefined,
       protocols: protocolsOf(message.protocols),
-      record
+      signedPeerRecord: record?.envelope
     }
   })
 }
@@ -137,7 +144,7 @@ export const update = (peer: PeerId.PeerId, before: IdentifyInfo | undefined, to
     listenAddresses: told.listenAddresses.length > 0 ? told.listenAddresses : (before?.listenAddresses ?? []),
     observedAddress: told.observedAddress ?? before?.observedAddress,
     protocols: told.protocols.length > 0 ? told.protocols : (before?.protocols ?? []),
-    signedPeerRecord: told.record?.envelope ?? before?.signedPeerRecord
+    signedPeerRecord: told.signedPeerRecord ?? before?.signedPeerRecord
   }
 }
 

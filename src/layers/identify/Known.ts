@@ -25,6 +25,8 @@ export interface Known {
   pushed: Message | undefined
   /** When the next push may be looked at, in milliseconds of the monotonic clock. */
   nextPushAt: number
+  /** By when as many could have come as were looked at, had they come no more often than they may in the long run. */
+  pushesPaidAt: number
 }
 
 export const failed = (connection: Pick<Connection, "remotePeer">, reason: IdentifyErrorReason) =>
@@ -42,7 +44,8 @@ export class Table {
       told: undefined,
       due: false,
       pushed: undefined,
-      nextPushAt: 0
+      nextPushAt: 0,
+      pushesPaidAt: 0
     }
     this.#known.set(connection, fresh)
     return fresh

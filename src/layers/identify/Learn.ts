@@ -2,56 +2,73 @@
 import { Effect } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { IdentifyInfo } from "../../services/Identify.ts"
-import type { PeerStore, PeerStoreError } from "../../services/PeerStore.ts"
+import type { PeerStore, Tolerant } from "../../services/PeerStore.ts"
 import type { Connection } from "../../services/Swarm.ts"
-import { reachOf, shared } from "./Announcement.ts"
+import { shared } from "./Announcement.ts"
 import type { Told } from "./Interpret.ts"
+
+type Store = PeerStore["Service"]
 
 type Whom = Pick<Connection, "remotePeer" | "remoteAddress">
 
-/** A store that fails is no fault of the peer: what it told holds for this connection all the same. */
-const logged = (doing: Effect.Effect<unknown, PeerStoreError>): Effect.Effect<void> =>
-  doing.pipe(
-    Effect.asVoid,
-    Effect.catch((error) =>
-      error.reason._tag === "StorageFailed" ? Effect.logWarning(error.message) : Effect.logDebug(error.message)
-    )
-  )
+/**
+ * Drops certified addresses that mean something else at this end. It goes by
+ * what the store holds, since that may read more of a record than others do. A
+ * proven one is where the peer was met.
+ */
+const forgetFar = (store: Store, { remoteAddress, remotePeer }: Whom) =>
+  Effect.flatMap(store.get(remotePeer), (known) => {
+    const certified = (known?.addresses ?? []).filter(({ confidence }) => confidence === "certified")
+    const addresses = certified.map(({ address }) => address)
+    const near = shared(addresses, Multiaddr.reach(remoteAddress))
+    return near.length === addresses.length
+      ? Effect.void
+      : store.removeAddresses(
+          remotePeer,
+          addresses.filter((address) => !near.includes(address))
+        )
+  })
 
 /**
+ * Keeps what a message told; nothing that it left out is touched. Never fails.
+ * Known as soon as it is begun, done when it is stored: all is begun at once,
+ * so that it is stored at once, and not in part should the peer leave meanwhile.
+ *
  * Addresses that mean something else at this end are not kept, signed or not:
  * the loopback address of a peer elsewhere would be one of this machine.
  */
-const addresses = (store: PeerStore["Service"], connection: Whom, told: Told) =>
-  Effect.gen(function* () {
-    const peer = connection.remotePeer
-    const near = shared(told.listenAddresses, reachOf(connection.remoteAddress))
-    const fresh = told.record !== undefined && (yield* store.addRecord(peer, told.record.envelope))
-    if (!fresh || told.record.addresses.length === 0) return yield* store.addAddresses(peer, near, "claimed")
-    if (near.length === told.listenAddresses.length) return
-    const far = new Set(told.listenAddresses.filter((address) => !near.includes(address)).map(bare))
-    const held = yield* store.get(peer)
-    yield* store.removeAddresses(
-      peer,
-      (held?.addresses ?? []).flatMap(({ address, confidence }) =>
-        confidence === "certified" && far.has(bare(address)) ? [address] : []
-      )
-    )
-  })
-
-/** As the store holds it. */
-const bare = (address: Multiaddr.Multiaddr): string => Multiaddr.withoutPeer(address)?.toString() ?? ""
-
-/** Keeps what a message told; nothing that it left out is touched. Never fails. */
 export const learn = (
-  store: PeerStore["Service"],
+  store: Store,
+  use: Tolerant,
   connection: Whom,
-  told: Told,
-  info: IdentifyInfo
+  told: Pick<Told, "listenAddresses" | "protocols" | "signedPeerRecord">,
+  info: Pick<IdentifyInfo, "publicKey">
 ): Effect.Effect<void> =>
-  Effect.gen(function* () {
+  Effect.suspend(() => {
     const peer = connection.remotePeer
-    yield* logged(addresses(store, connection, told))
-    yield* logged(store.setPublicKey(peer, info.publicKey))
-    if (told.protocols.length > 0) yield* logged(store.setProtocols(peer, told.protocols))
+    const near = shared(told.listenAddresses, Multiaddr.reach(connection.remoteAddress))
+    const writes: Array<Effect.Effect<unknown>> = []
+    if (told.signedPeerRecord !== undefined) {
+      writes.push(use.write(store.addRecord(peer, told.signedPeerRecord)), use.read(forgetFar(store, connection)))
+    }
+    // Those that are certified by now stay so.
+    writes.push(
+      use.write(store.addAddresses(peer, near, "claimed")),
+      use.write(store.setPublicKey(peer, info.publicKey))
+    )
+    if (told.protocols.length > 0) writes.push(use.write(store.setProtocols(peer, told.protocols)))
+    return Effect.all(writes, { concurrency: "unbounded", discard: true })
   })
+
+/** What is known of the peer of an open connection lasts on, as if it had just been told. Never fails. */
+export const renew = (
+  store: Store,
+  use: Tolerant,
+  connection: Whom & Pick<Connection, "direction">,
+  info: IdentifyInfo
+): Effect.Effect<void> => {
+  const learnt = learn(store, use, connection, info, info)
+  return connection.direction === "inbound"
+    ? learnt
+    : Effect.andThen(use.write(store.addAddresses(connection.remotePeer, [connection.remoteAddress], "proven")), learnt)
+}

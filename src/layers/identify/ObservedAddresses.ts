@@ -117,6 +117,11 @@ export class ObservedAddresses {
   readonly #candidates = new Map<string, Candidate>()
   /** Grows when what is believed may have changed. */
   #version = 0
+  /** What is believed, as worked out at a version: every peer that asks who this node is wants to know. */
+  #believed: { readonly version: number; readonly addresses: ReadonlyArray<Multiaddr.Multiaddr> } = {
+    version: 0,
+    addresses: []
+  }
 
   constructor(options: Options) {
     this.#minObservers = Math.max(1, options.minObservers)
@@ -203,7 +208,11 @@ export class ObservedAddresses {
 
   /** What is believed. */
   confirmed(): ReadonlyArray<Multiaddr.Multiaddr> {
-    return this.list().flatMap(({ address, confirmed }) => (confirmed ? [address] : []))
+    if (this.#believed.version !== this.#version) {
+      const addresses = this.list().flatMap(({ address, confirmed }) => (confirmed ? [address] : []))
+      this.#believed = { version: this.#version, addresses }
+    }
+    return this.#believed.addresses
   }
 
   #candidateOf(port: string, address: Multiaddr.Multiaddr): Candidate {

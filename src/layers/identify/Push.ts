@@ -15,8 +15,14 @@ import * as Exchange from "./Exchange.ts"
 import { join } from "./Interpret.ts"
 import type { Known, Table } from "./Known.ts"
 
-/** Pushes of a connection are looked at so often, at most; those in between are joined, the later ones hold. */
+/**
+ * Pushes of a connection are looked at so often, at most; those in between are
+ * joined, the later ones hold. Each may cost a signature and a write to the disk:
+ * so many at a time, and in the long run no more than one in `refillMs`.
+ */
 const betweenPushesMs = 1000
+const burst = 20
+const refillMs = 10_000
 /** Peers that are told at once. */
 const concurrency = 16
 
@@ -24,9 +30,9 @@ const concurrency = 16
 export const monotonicMs: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
 /**
- * Takes one push. `apply` is called with what is new, once a second at most
- * for a connection, after its first answer to identify: a push is a change of
- * that.
+ * Takes one push. `apply` is called with what is new, for a connection once a
+ * second at most and ever less often if they do not end, after its first answer
+ * to identify: a push is a change of that.
  */
 export const receive =
   (options: {
@@ -48,7 +54,9 @@ export const receive =
       yield* Effect.gen(function* () {
         yield* Effect.ignore(options.table.identified(connection))
         yield* Effect.sleep(Math.max(0, known.nextPushAt - (yield* monotonicMs)))
-        known.nextPushAt = (yield* monotonicMs) + betweenPushesMs
+        const now = yield* monotonicMs
+        known.pushesPaidAt = Math.max(known.pushesPaidAt, now) + refillMs
+        known.nextPushAt = Math.max(now + betweenPushesMs, known.pushesPaidAt - burst * refillMs)
       }).pipe(
         Effect.onInterrupt(() =>
           Effect.sync(() => {

@@ -61,7 +61,8 @@ describe("what is told to whom", () => {
         [here, 3],
         [near, 2],
         [far, 1],
-        [addr("/memory/1"), 1]
+        [addr("/memory/1"), 3],
+        [addr("/dns4/example.com/tcp/1"), 1]
       ] as const) {
         const { message, record, signed } = yield* told({ addresses, protocols }, remote)
         assert.deepStrictEqual(signed, addresses.slice(3 - count).map(String))

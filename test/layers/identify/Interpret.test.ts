@@ -62,7 +62,7 @@ describe("peer records", () => {
     const envelope = alice.record(["/ip4/198.51.100.1/tcp/1", `/ip4/198.51.100.2/tcp/2/p2p/${mallory.peer.toString()}`])
     const told = accepted({ signedPeerRecord: envelope, listenAddrs: [addr("/ip4/198.51.100.9/tcp/9").bytes] })
     assert.deepStrictEqual(told.listenAddresses.map(String), ["/ip4/198.51.100.1/tcp/1"])
-    assert.deepStrictEqual(told.record?.envelope, envelope)
+    assert.deepStrictEqual(told.signedPeerRecord, envelope)
     // One without addresses says nothing of where the peer is.
     const empty = accepted({ signedPeerRecord: alice.record([]), listenAddrs: [addr("/ip4/198.51.100.9/tcp/9").bytes] })
     assert.deepStrictEqual(empty.listenAddresses.map(String), ["/ip4/198.51.100.9/tcp/9"])
@@ -109,7 +109,7 @@ describe("peer records", () => {
       changed[i] = (changed[i] ?? 0) ^ 1
       const result = reading({ signedPeerRecord: changed })
       // Every byte counts: none can be changed and the addresses still be taken as signed.
-      if (Result.isSuccess(result)) assert.isUndefined(result.success.record, `byte ${i}`)
+      if (Result.isSuccess(result)) assert.isUndefined(result.success.signedPeerRecord, `byte ${i}`)
     }
   })
 
@@ -127,9 +127,9 @@ describe("peer records", () => {
       alice.key
     )
     const told = accepted({ signedPeerRecord: older, listenAddrs: [addr("/ip4/198.51.100.9/tcp/9").bytes] })
-    assert.isUndefined(told.record)
+    assert.isUndefined(told.signedPeerRecord)
     assert.lengthOf(told.listenAddresses, 1)
-    assert.isUndefined(accepted({ signedPeerRecord: new Uint8Array(0) }).record)
+    assert.isUndefined(accepted({ signedPeerRecord: new Uint8Array(0) }).signedPeerRecord)
   })
 })
 
@@ -143,6 +143,10 @@ describe("bounds", () => {
     assert.lengthOf(signed.listenAddresses, maxAddresses)
     const first = accepted({ listenAddrs: [...listenAddrs.slice(0, 2), ...listenAddrs.slice(0, 2)] })
     assert.lengthOf(first.listenAddresses, 2)
+    // However many there are, only so many are looked at: others may be slow to refuse.
+    const unread = Array.from({ length: 3000 }, () => Uint8Array.of(0x7f, 0x7f))
+    assert.lengthOf(accepted({ listenAddrs: [...unread.slice(0, 100), ...listenAddrs] }).listenAddresses, 28)
+    assert.lengthOf(accepted({ listenAddrs: [...unread, ...listenAddrs] }).listenAddresses, 0)
   })
 
   it("protocols by the thousand, endless, empty or forged", () => {

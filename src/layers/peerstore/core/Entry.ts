@@ -35,6 +35,8 @@ export interface Entry extends Facts {
   readonly taggedUntil: number
   /** From then on some of it has expired. */
   readonly pruneAt: number
+  /** This node has never met the peer, nor does its user hold anything by it: no proven address, no tag, no metadata. */
+  readonly hearsay: boolean
   /** Bytes of memory, estimated. */
   readonly size: number
 }
@@ -62,13 +64,15 @@ export const make = (facts: Facts, maxAge: number): Entry => {
   let pruneAt = Number.POSITIVE_INFINITY
   let liveUntil = facts.publicKey !== undefined || facts.protocols.length > 0 ? facts.heardAt + maxAge : 0
   let taggedUntil = 0
+  let hearsay = facts.tags.size === 0 && facts.metadata.size === 0
   const ends = (expiresAt: number): void => {
     liveUntil = Math.max(liveUntil, expiresAt)
     pruneAt = Math.min(pruneAt, expiresAt)
   }
   // An address is kept as bytes, as text, and as a list of its parts.
-  for (const { address, expiresAt } of facts.addresses) {
+  for (const { address, confidence, expiresAt } of facts.addresses) {
     size += 256 + 4 * address.bytes.length
+    if (confidence === "proven") hearsay = false
     ends(expiresAt)
   }
   for (const [name, { expiresAt }] of facts.tags) {
@@ -86,7 +90,7 @@ export const make = (facts: Facts, maxAge: number): Entry => {
     size += 128 + facts.record.envelope.length
     ends(facts.record.expiresAt)
   }
-  return { ...facts, size, liveUntil, taggedUntil, pruneAt: Math.min(pruneAt, liveUntil) }
+  return { ...facts, size, hearsay, liveUntil, taggedUntil, pruneAt: Math.min(pruneAt, liveUntil) }
 }
 
 const liveTags = (tags: Facts["tags"], now: number): Facts["tags"] => {

@@ -3,8 +3,9 @@ import { Duration } from "effect"
 
 export interface Options {
   /**
-   * Peers remembered. Over it, the one heard of longest ago is forgotten, and
-   * one with a tag only when all have one. Default 10,000.
+   * Peers remembered. Over it, the one heard of longest ago is forgotten: first
+   * of those that are hearsay (no address proven, no tag, no metadata), then of
+   * those without a tag, then of all. Default 10,000.
    */
   readonly maxPeers?: number | undefined
   /** Bytes that all peers together may take, as estimated from what is known of each. Default 64 MiB. */

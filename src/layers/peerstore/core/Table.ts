@@ -37,6 +37,8 @@ export class Table {
   readonly limits: Limits
   /** By the text of the id, those heard of longest ago first. */
   #entries = new Map<string, Entry.Entry>()
+  /** Those of them that are hearsay, by the time when they were last heard of or became it. */
+  #hearsay = new Set<string>()
   #bytes = 0
   #counter = 0
   #sweep: Iterator<[string, Entry.Entry], undefined>
@@ -191,7 +193,11 @@ export class Table {
     let bytes = 0
     for (const protocol of distinct) bytes += sizeOf(protocol)
     if (bytes > maxProtocolBytes) return over("bytes of protocols", maxProtocolBytes)
-    this.#hear(this.#facts(peer, now), now, { protocols: [...distinct] })
+    const facts = this.#facts(peer, now)
+    const told = [...distinct]
+    // Storage writes what is another object.
+    const same = told.length === facts.protocols.length && told.every((name, i) => name === facts.protocols[i])
+    this.#hear(facts, now, same ? {} : { protocols: told })
     return Result.void
   }
 
@@ -306,27 +312,30 @@ export class Table {
     this.#bytes += (entry?.size ?? 0) - (before?.size ?? 0)
     if (entry === undefined) this.#entries.delete(key)
     else this.#entries.set(key, entry)
+    if (entry?.hearsay === true) this.#hearsay.add(key)
+    else this.#hearsay.delete(key)
   }
 
   /**
-   * Forgets peers while there are too many: the one heard of longest ago, of
-   * those without a tag if there are any. What has expired counts until it is
-   * swept; to look for it here would cost each newcomer a walk over all peers.
+   * Forgets peers while there are too many: hearsay, which costs those who
+   * spread it nothing, then those without a tag; of these the one heard of
+   * longest ago. What has expired counts until it is swept; to look for it here
+   * would cost each newcomer a walk over all peers.
    */
   #evict(now: number): void {
     while (this.#entries.size > this.limits.maxPeers || this.#bytes > this.limits.maxBytes) {
-      let oldest: string | undefined
-      let untagged: string | undefined
-      for (const [key, { taggedUntil }] of this.#entries) {
-        oldest ??= key
-        if (now < taggedUntil) continue
-        untagged = key
-        break
-      }
-      const victim = untagged ?? oldest
+      const [hearsay] = this.#hearsay
+      const victim = hearsay ?? this.#oldest(now)
       if (victim === undefined) return
       this.#put(victim, undefined)
     }
+  }
+
+  /** The peer heard of longest ago, of those without a tag if there are any. */
+  #oldest(now: number): string | undefined {
+    for (const [key, { taggedUntil }] of this.#entries) if (now >= taggedUntil) return key
+    const [key] = this.#entries.keys()
+    return key
   }
 
   #tidy(now: number): void {
@@ -347,6 +356,7 @@ export class Table {
 
   #reorder(): void {
     this.#entries = new Map([...this.#entries].toSorted(([, a], [, b]) => a.heard - b.heard))
+    this.#hearsay = new Set([...this.#entries].flatMap(([key, { hearsay }]) => (hearsay ? [key] : [])))
     this.#sweep = this.#entries.entries()
   }
 }

@@ -27,6 +27,28 @@ describe("the table of peers", () => {
     assert.isDefined(table.get(peerOf(501), 0))
   })
 
+  it("forgets peers of which there is only hearsay before those that it has met, whatever is claimed", () => {
+    const table = make({ maxPeers: 100 })
+    for (let i = 0; i < 50; i++) table.addAddresses(peerOf(i), addressesAt(1), "proven", 1000, 0)
+    table.setMetadata(peerOf(50), "mine", new Uint8Array(1), 0)
+    table.setTag(peerOf(51), "friend", { value: 1 }, 0)
+    for (let i = 1000; i < 2000; i++) claim(table, i, 5000, 0)
+    assert.strictEqual(table.held.peers, 100)
+    for (let i = 0; i < 52; i++) assert.isDefined(table.get(peerOf(i), 0), `peer ${i}`)
+    assert.isDefined(table.get(peerOf(1999), 0), "the latest hearsay")
+    // What was proven has expired: it is as good as hearsay, which is forgotten in its order.
+    for (let i = 2000; i < 2200; i++) claim(table, i, 5000, 1500)
+    assert.isUndefined(table.get(peerOf(0), 1500))
+    assert.isDefined(table.get(peerOf(50), 1500))
+    assert.isDefined(table.get(peerOf(51), 1500))
+    for (let i = 100; i < 300; i++) table.addAddresses(peerOf(i), addressesAt(1), "proven", 1000, 1500)
+    assert.deepStrictEqual(
+      table.peers(99, 1500).map(String),
+      Array.from({ length: 99 }, (_, i) => peerOf(299 - i).toString())
+    )
+    assert.isDefined(table.get(peerOf(51), 1500), "a tag outlasts all else")
+  })
+
   it("holds at most so many bytes", () => {
     const table = make({ maxBytes: 100_000 })
     for (let i = 0; i < 100; i++) table.setMetadata(peerOf(i), "name", new Uint8Array(4096), 0)
@@ -89,6 +111,18 @@ describe("the table of peers", () => {
     for (let i = 0; i < 40; i++) long = Multiaddr.encapsulate(long, relay)
     table.addAddresses(peerOf(1), [long], "claimed", 1000, 0)
     assert.deepStrictEqual(table.addresses(peerOf(1), 0), [])
+  })
+
+  it("changes no protocols that are told again, which would be written to the disk", () => {
+    const table = make({}, true)
+    table.setProtocols(peerOf(1), ["/a", "/b"], 0)
+    table.takeChanges()
+    table.setProtocols(peerOf(1), ["/a", "/b", "/a"], 1)
+    const [change] = table.takeChanges().values()
+    assert.isDefined(change?.after)
+    assert.strictEqual(change?.after?.protocols, change?.before?.protocols)
+    table.setProtocols(peerOf(1), ["/b", "/a"], 2)
+    assert.deepStrictEqual(table.get(peerOf(1), 2)?.protocols, ["/b", "/a"])
   })
 
   it("undoes changes to the last: peers, bytes and order", () => {

@@ -36,6 +36,8 @@ interface ModelAddress {
 
 interface ModelPeer {
   heard: number
+  /** When it was last heard of as hearsay, or became it. */
+  hearsay: number | undefined
   heardAt: number
   addresses: Array<ModelAddress>
   protocols: ReadonlyArray<string>
@@ -85,12 +87,16 @@ export class Model {
       if (peer.addresses.length + peer.tags.size + peer.metadata.size === 0 && !recorded && !recent) {
         this.#peers.delete(key)
       }
+      const met = peer.addresses.some(({ confidence }) => confidence === "proven")
+      if (met || peer.tags.size > 0 || peer.metadata.size > 0) peer.hearsay = undefined
+      else peer.hearsay ??= ++this.#counter
     }
   }
 
   #hear(key: number, change: (peer: ModelPeer) => void): void {
     const peer: ModelPeer = this.#peers.get(key) ?? {
       heard: 0,
+      hearsay: undefined,
       heardAt: 0,
       addresses: [],
       protocols: [],
@@ -101,11 +107,15 @@ export class Model {
     change(peer)
     peer.heard = ++this.#counter
     peer.heardAt = this.now
+    peer.hearsay = undefined
     this.#peers.set(key, peer)
     this.#expire()
     while (this.#peers.size > this.#limits.maxPeers) {
       const byAge = [...this.#peers].toSorted(([, a], [, b]) => a.heard - b.heard)
-      const victim = byAge.find(([, { tags }]) => tags.size === 0) ?? byAge[0]
+      const [hearsay] = byAge
+        .filter((one) => one[1].hearsay !== undefined)
+        .toSorted(([, a], [, b]) => (a.hearsay ?? 0) - (b.hearsay ?? 0))
+      const victim = hearsay ?? byAge.find(([, { tags }]) => tags.size === 0) ?? byAge[0]
       if (victim !== undefined) this.#peers.delete(victim[0])
     }
   }
