@@ -32,9 +32,9 @@ export class NegotiationError extends Schema.TaggedError<NegotiationError>()("Ne
       case "NoCommonProtocol":
         return `the remote does not speak ${this.proposed.join(" or ")}`
       case "MalformedNegotiation":
-        return `the remote broke multistream-select: ${reason.detail}`
+        return `the remote does not speak multistream-select: ${reason.detail}`
       case "NegotiationInterrupted":
-        return `cut off while agreeing on ${this.proposed.join(" or ")}: ${reason.cause.message}`
+        return `the remote ended it without an answer to ${this.proposed.join(" or ")}: it does not speak that, or refuses this node (${reason.cause.message})`
     }
   }
 }

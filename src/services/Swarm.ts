@@ -292,8 +292,8 @@ export class Swarm extends Context.Service<
     readonly disconnect: (peer: PeerId) => Effect.Effect<void>
     /**
      * What happens from now on. A subscriber that falls more than 1,024 events
-     * behind loses the oldest. Of `InboundFailed` at most 100 are told in a second;
-     * all are counted.
+     * behind loses the oldest. Of `InboundFailed`, and of `HandlerFailed`, at most
+     * 100 are told in a second; all are counted.
      */
     readonly events: Stream.Stream<SwarmEvent>
     /**

@@ -207,17 +207,27 @@ export const mute = Effect.fnUntraced(function* (seed: number) {
   return Multiaddr.withPeer(address, Context.get(context, Identity).peerId)
 })
 
-/** Connects to a node and completes the handshake. */
-export const rogue = Effect.fnUntraced(function* (seed: number, address: Multiaddr.Multiaddr) {
+/** Connects to a node and completes the handshake, in which one of `muxers` may be agreed on. */
+export const handshake = Effect.fnUntraced(function* (
+  seed: number,
+  address: Multiaddr.Multiaddr,
+  muxers: ReadonlyArray<string>
+) {
   const context = yield* Layer.build(layerOf(seed))
   const security = yield* Effect.provideContext(Noise.make, context)
   const raw = yield* Context.get(context, Net).connect(endpointOf(address))
   const agreed = yield* propose(raw, [Noise.id])
-  const secured = yield* security.secure(agreed.stream, { role: "dialer", expectedPeer: undefined, muxers: [yamux] })
-  assert.strictEqual(secured.earlyMuxer, yamux)
+  const secured = yield* security.secure(agreed.stream, { role: "dialer", expectedPeer: undefined, muxers })
   // The last message of the handshake waits for the first bytes otherwise.
   secured.flush()
   raw.flush()
+  return { raw, secured }
+})
+
+/** The same, with one muxer that is agreed on, and then made by hand. */
+export const rogue = Effect.fnUntraced(function* (seed: number, address: Multiaddr.Multiaddr, muxer: string = yamux) {
+  const { raw, secured } = yield* handshake(seed, address, [muxer])
+  assert.strictEqual(secured.earlyMuxer, muxer)
   const write = (bytes: Uint8Array) => ByteStream.write(secured, bytes)
   const frame: Rogue["frame"] = (type, flags, id, length, payload) =>
     write(

@@ -69,7 +69,8 @@ const make = Effect.sync(() => {
     const observe = yield* Observer
     const siblings = parent === undefined ? roots : parent.children
     const capacity = options.mailbox ?? defaultMailbox
-    const mailbox = yield* Queue.bounded<Envelope<M>, ActorError>(capacity)
+    const scope = yield* Effect.scope
+    const mailbox = yield* Queue.bounded<Envelope<M>>(capacity)
     // Taken from the mailbox and not yet answered: lost if the run fails.
     const openQuestions = new Set<(reason: ActorErrorReason) => void>()
     const failures: Array<number> = []
@@ -77,7 +78,13 @@ const make = Effect.sync(() => {
     let restarts = 0
     let stopped = false
     let detail: (() => string) | undefined
-    let escalated = Deferred.makeUnsafe<never, unknown>()
+    /** The supervisor, which runs the actor too; another one after a child has taken its run down. */
+    let fiber: Fiber.Fiber<void> | undefined
+    /** Somebody wants it gone for good. */
+    let stopping = false
+    let running = false
+    /** Why a child has taken the present run down. */
+    let escalated: Cause.Cause<unknown> | undefined
 
     const path = parent === undefined ? options.name : `${parent.path}/${options.name}`
     const failure = (reason: ActorErrorReason) => new ActorError({ actor: path, reason })
@@ -97,7 +104,12 @@ const make = Effect.sync(() => {
         detail: detail === undefined ? "" : detail(),
         children: infos(node.children)
       }),
-      fail: (cause) => Deferred.doneUnsafe(escalated, Effect.failCause(cause))
+      fail: (cause) => {
+        if (!running) return
+        running = false
+        escalated = cause
+        fiber?.interruptUnsafe()
+      }
     }
 
     const post = (envelope: Envelope<M>) =>
@@ -105,27 +117,56 @@ const make = Effect.sync(() => {
         Effect.suspend(() => Queue.offer(mailbox, envelope)),
         (accepted) => (accepted ? Effect.void : Effect.fail(failure(new ActorStopped({}))))
       )
+    const postUnsafe = (envelope: Envelope<M>): boolean =>
+      !stopped && !Queue.isFullUnsafe(mailbox) && Queue.offerUnsafe(mailbox, envelope)
+
+    const awaitStopped: Effect.Effect<void> = Effect.suspend(() => {
+      const present = fiber
+      if (present === undefined) return Effect.void
+      return Effect.flatMap(Fiber.await(present), () => (fiber === present ? Effect.void : awaitStopped))
+    })
 
     const self: ActorRef<M> = {
       path,
       tell: (message) => post({ message, question: undefined }),
-      tellUnsafe: (message) =>
-        !stopped && !Queue.isFullUnsafe(mailbox) && Queue.offerUnsafe(mailbox, { message, question: undefined }),
+      tellUnsafe: (message) => postUnsafe({ message, question: undefined }),
       ask: <A, E2>(question: (reply: Deferred.Deferred<A, E2 | ActorError>) => M, timeout: Duration.Input) =>
         Effect.suspend(() => {
           const reply = Deferred.makeUnsafe<A, E2 | ActorError>()
           const fail = (reason: ActorErrorReason) => Deferred.doneUnsafe(reply, Effect.fail(failure(reason)))
-          return post({ message: question(reply), question: fail }).pipe(
-            Effect.andThen(Deferred.await(reply)),
-            Effect.timeoutOrElse({
-              duration: timeout,
-              orElse: () => Effect.fail(failure(new AskTimeout({ afterMs: Duration.toMillis(timeout) })))
-            }),
-            Effect.ensuring(Effect.sync(() => openQuestions.delete(fail)))
+          const late = Effect.suspend(() =>
+            Effect.fail(failure(new AskTimeout({ afterMs: Duration.toMillis(timeout) })))
           )
+          const envelope = { message: question(reply), question: fail }
+          const answered = Deferred.await(reply)
+          return (
+            postUnsafe(envelope)
+              ? // The usual case: one fiber, which fails the question when it is time, is all that the deadline costs.
+                Effect.flatMap(
+                  Effect.forkChild(
+                    Effect.andThen(
+                      Effect.sleep(timeout),
+                      Effect.sync(() => Deferred.doneUnsafe(reply, late))
+                    ),
+                    { startImmediately: true }
+                  ),
+                  (alarm) =>
+                    Effect.ensuring(
+                      answered,
+                      Effect.sync(() => alarm.interruptUnsafe())
+                    )
+                )
+              : Effect.timeoutOrElse(Effect.andThen(post(envelope), answered), {
+                  duration: timeout,
+                  orElse: () => late
+                })
+          ).pipe(Effect.ensuring(Effect.sync(() => openQuestions.delete(fail))))
         }),
-      stop: Effect.suspend(() => Fiber.interrupt(fiber)),
-      awaitStopped: Effect.suspend(() => Effect.asVoid(Fiber.await(fiber)))
+      stop: Effect.suspend(() => {
+        stopping = true
+        return fiber === undefined ? Effect.void : Effect.andThen(Fiber.interrupt(fiber), awaitStopped)
+      }),
+      awaitStopped
     }
 
     const loop = Effect.gen(function* () {
@@ -141,62 +182,100 @@ const make = Effect.sync(() => {
       }
     })
 
+    /** Nobody will take what is in the mailbox, nor what waits to get into it. */
+    const closeMailbox = Effect.suspend(() => {
+      stopped = true
+      return Effect.whileLoop({
+        while: () => Queue.sizeUnsafe(mailbox) > 0,
+        body: () => Queue.clear(mailbox),
+        step: (envelopes) => {
+          for (const { question } of envelopes) question?.(new ActorStopped({}))
+        }
+      }).pipe(Effect.andThen(Queue.shutdown(mailbox)))
+    })
+
+    /** A child has taken it down, and it may start again: nobody wants it gone. */
+    const mayRestart = () => escalated !== undefined && !stopping && scope.state._tag !== "Closed"
+
     /**
      * Before the run's children end: one of them may wait for an answer that
      * will not come. When the actor stops, that holds for the mailbox too.
      */
-    const ended = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
-      const restarts = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
-      failQuestions(restarts ? new ActorRestarted({}) : new ActorStopped({}))
-      if (restarts) return
-      stopped = true
-      for (const { question } of yield* Effect.orDie(Queue.clear(mailbox))) question?.(new ActorStopped({}))
-      yield* Queue.fail(mailbox, failure(new ActorStopped({})))
-    })
+    const ended = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.suspend(() => {
+        running = false
+        const restarts = mayRestart() || (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause))
+        failQuestions(restarts ? new ActorRestarted({}) : new ActorStopped({}))
+        return restarts ? Effect.void : closeMailbox
+      })
 
     const run = Effect.suspend(() => {
-      escalated = Deferred.makeUnsafe<never, unknown>()
-      return Effect.scoped(Effect.onExit(Effect.raceFirst(loop, Deferred.await(escalated)), ended))
+      running = true
+      return Effect.scoped(Effect.onExit(loop, ended))
     })
 
-    const supervise: Effect.Effect<void, never, Exclude<R, Scope.Scope>> = Effect.gen(function* () {
+    /** Whether it starts again after its run has failed. */
+    const judge = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
+      state = "restarting"
+      if (restartAllowed(options.restart, failures, Number(yield* Clock.monotonicTimeNanos) / 1e6)) {
+        restarts++
+        observe({ path, kind: "restarted" })
+        yield* Effect.logWarning(`${path} failed and starts again (restart ${restarts})`, cause)
+        failQuestions(new ActorRestarted({}))
+        return true
+      }
+      observe({ path, kind: "failed" })
+      yield* Effect.logError(
+        options.restart === "escalate" ? `${path} failed and takes its parent down` : `${path} failed and stops`,
+        cause
+      )
+      if (options.restart === "escalate") parent?.fail(cause)
+      return false
+    })
+
+    const runs = Effect.gen(function* () {
       for (;;) {
         const exit = yield* Effect.exit(run)
         if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
-        state = "restarting"
-        if (restartAllowed(options.restart, failures, Number(yield* Clock.monotonicTimeNanos) / 1e6)) {
-          restarts++
-          observe({ path, kind: "restarted" })
-          yield* Effect.logWarning(`${path} failed and starts again (restart ${restarts})`, exit.cause)
-          failQuestions(new ActorRestarted({}))
-          continue
-        }
-        observe({ path, kind: "failed" })
-        yield* Effect.logError(
-          options.restart === "escalate" ? `${path} failed and takes its parent down` : `${path} failed and stops`,
-          exit.cause
-        )
-        if (options.restart === "escalate") parent?.fail(exit.cause)
-        return
+        if (!(yield* judge(exit.cause))) return
       }
-    }).pipe(
-      Effect.ensuring(
-        Effect.gen(function* () {
-          stopped = true
-          siblings.delete(node)
-          observe({ path, kind: "stopped" })
-          for (const { question } of yield* Effect.orDie(Queue.clear(mailbox))) question?.(new ActorStopped({}))
-          failQuestions(new ActorStopped({}))
-          yield* Queue.fail(mailbox, failure(new ActorStopped({})))
-        })
-      ),
-      Effect.provideService(CurrentActor, node)
-    )
+    })
+
+    const gone = Effect.suspend(() => {
+      siblings.delete(node)
+      observe({ path, kind: "stopped" })
+      failQuestions(new ActorStopped({}))
+      return closeMailbox
+    })
+
+    type Supervision = Effect.Effect<void, never, Exclude<R, Scope.Scope>>
+
+    /** A fiber that a child has interrupted is of no more use: what follows is in another one. */
+    const over: Supervision = Effect.suspend(() => {
+      const cause = escalated
+      if (cause === undefined || !mayRestart()) return gone
+      escalated = undefined
+      return Effect.flatMap(judge(cause), (again) => (again ? begin(Effect.andThen(Effect.yieldNow, runs)) : gone))
+    })
+
+    const begin = (what: Supervision): Supervision =>
+      Effect.flatMap(
+        Effect.forkIn(Effect.provideService(Effect.ensuring(what, over), CurrentActor, node), scope, {
+          startImmediately: true
+        }),
+        (begun) => {
+          fiber = begun
+          // It was ended, or a child has taken it down, before it was known here.
+          if (stopping || escalated !== undefined) begun.interruptUnsafe()
+          // In a scope that is closed it never began.
+          const never = fiber === begun && siblings.has(node) && begun.pollUnsafe() !== undefined
+          return never ? gone : Effect.void
+        }
+      )
 
     siblings.add(node)
     observe({ path, kind: "started" })
-    const scope = yield* Effect.scope
-    const fiber: Fiber.Fiber<void> = yield* Effect.forkIn(supervise, scope, { startImmediately: true })
+    yield* begin(runs)
     return self
   })
 

@@ -15,7 +15,7 @@
  * of the limits that it belongs to, from its first byte until both directions
  * are done or it has failed.
  */
-import { Cause, Effect, Exit, Option, Result, type Scope } from "effect"
+import { Cause, Effect, Exit, Option, Result, Scope } from "effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { type ActorRef, Actors } from "../../services/Actors.ts"
 import { StreamError } from "../../services/ByteStream.ts"
@@ -58,7 +58,8 @@ export interface Started {
 /** What a connection needs of its swarm. */
 export interface Surroundings {
   readonly protocols: Protocols["Service"]
-  readonly emit: (event: SwarmEvent) => void
+  /** False when the event is one of a flood. */
+  readonly emit: (event: SwarmEvent) => boolean
   readonly watch: Watch
   /** A stream was refused: unknown protocol, or over a limit. */
   readonly refused: () => void
@@ -120,7 +121,12 @@ export const start = Effect.fnUntraced(function* (
   const { protocols, emit, refused, negotiationTimeoutMs, watch } = surroundings
   const { meter, timed, trace } = watch
   const kind: ProtocolStream.ConnectionKind = { _tag: "Direct" }
-  const facts = { remotePeer: secured.remotePeer, remoteAddress: raw.remoteAddress, connection: kind }
+  const facts = {
+    remotePeer: secured.remotePeer,
+    remoteAddress: raw.remoteAddress,
+    connectionId: id,
+    connection: kind
+  }
   const peer = secured.remotePeer.toString()
   const inUse = new Map<string, number>()
   let streamsBegun = 0
@@ -153,14 +159,15 @@ export const start = Effect.fnUntraced(function* (
         count(registration.protocol, -1)
         if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
         const died = Cause.hasDies(exit.cause)
-        emit({ _tag: "HandlerFailed", protocol: registration.protocol, remotePeer: secured.remotePeer, died })
-        const what = `the handler of ${registration.protocol} ${died ? "died" : "failed"} on a stream of ${peer}`
+        const { protocol } = registration
+        if (!emit({ _tag: "HandlerFailed", protocol, remotePeer: secured.remotePeer, died })) return Effect.void
+        const what = `the handler of ${protocol} ${died ? "died" : "failed"} on a stream of ${peer}`
         return isStreamFailure(exit.cause) ? Effect.logDebug(what, exit.cause) : Effect.logWarning(what, exit.cause)
       })
     )
 
-  /** One inbound stream, from negotiation to its end. */
-  const serve = (stream: MuxedStream, counted: StreamReservation) =>
+  /** Agrees with the remote on the protocol of a stream; fails with why it is refused. */
+  const admitted = (stream: MuxedStream, counted: StreamReservation) =>
     Effect.gen(function* () {
       const negotiated = yield* timed(
         answer(stream, (protocol) => protocols.find(protocol) !== undefined, protocols.list).pipe(
@@ -186,14 +193,18 @@ export const start = Effect.fnUntraced(function* (
       }
       const refusal = counted.setProtocol(protocol, registration.service)
       if (refusal !== undefined) return yield* Effect.fail(describeLimit(refusal))
-      yield* runHandler(registration, ProtocolStream.make({ ...facts, bytes, protocol, direction: "inbound" }))
+      return { registration, agreed: ProtocolStream.make({ ...facts, bytes, protocol, direction: "inbound" }) }
     }).pipe(
-      Effect.onExit((exit) => finish(stream, exit)),
-      Effect.catch((error) => {
-        if (typeof error !== "string") return Effect.void
+      Effect.tapError((why) => {
         refused()
-        return Effect.logDebug(`a stream of ${peer} was refused: ${error}`)
-      }),
+        return Effect.logDebug(`a stream of ${peer} was refused: ${why}`)
+      })
+    )
+
+  /** One inbound stream, from negotiation to its end. */
+  const serve = (stream: MuxedStream, counted: StreamReservation) =>
+    Effect.flatMap(admitted(stream, counted), ({ agreed, registration }) => runHandler(registration, agreed)).pipe(
+      Effect.onExit((exit) => finish(stream, exit)),
       // Logged where the handler ran; a defect must not reach the acceptor.
       Effect.ignoreCause,
       // The remote's direction may be open still, and is held for it.
@@ -217,19 +228,25 @@ export const start = Effect.fnUntraced(function* (
     make: (self) =>
       Effect.gen(function* () {
         const scope = yield* Effect.scope
+        const streams = yield* Scope.fork(scope, "parallel")
         yield* Effect.forkIn(
           Effect.forever(
             Effect.flatMap(muxed.acceptStream, (stream) =>
-              Effect.forkIn(admit(stream), scope, { startImmediately: true })
+              Effect.forkIn(admit(stream), streams, { startImmediately: true })
             )
           ).pipe(
+            // A connection that takes no more streams is of no use.
+            Effect.tapDefect((defect) =>
+              Effect.andThen(Effect.logError(`connection ${id} with ${peer} fails`, defect), muxed.close)
+            ),
             Effect.ignoreCause,
             Effect.andThen(muxed.awaitClosed),
             Effect.flatMap((reason) => Effect.ignore(self.tell({ _tag: "Ended", reason })))
           ),
           scope
         )
-        // First of all when the actor ends: handlers that wait for the remote must not hold it up.
+        // First of all when the actor ends, before the streams' scope: handlers that wait for the remote, when they are
+        // interrupted too, must not hold it up.
         yield* Effect.addFinalizer(() => muxed.close)
         return {
           receive: (message: Message) => {
@@ -247,8 +264,10 @@ export const start = Effect.fnUntraced(function* (
 
   const openMuxed = Effect.mapError(muxed.openStream, (cause) => new MuxerFailed({ cause }))
 
-  /** Opens one of the muxer's, which counts until it is done. */
-  const acquireStream = Effect.gen(function* () {
+  /** Opens one of the muxer's, which counts until it is done. Only the wait for it is interrupted. */
+  const acquireStream = Effect.fnUntraced(function* (
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  ) {
     const reserved = reservation.openStream("outbound")
     if (Result.isFailure(reserved)) {
       // A connection that has ended has no room either, and says better why.
@@ -257,35 +276,31 @@ export const start = Effect.fnUntraced(function* (
     }
     const counted = reserved.success
     streamsBegun++
-    return yield* openMuxed.pipe(
-      Effect.tap((stream) =>
-        Effect.forkIn(Effect.ensuring(stream.closed, Effect.sync(counted.release)), prepared.scope, {
-          startImmediately: true
-        })
-      ),
-      Effect.onError(() => Effect.sync(counted.release)),
-      Effect.map((stream) => ({ stream, counted }))
-    )
+    const stream = yield* Effect.onError(restore(openMuxed), () => Effect.sync(counted.release))
+    yield* Effect.forkIn(Effect.ensuring(stream.closed, Effect.sync(counted.release)), prepared.scope, {
+      startImmediately: true
+    })
+    return { stream, counted }
   })
 
   const openHere = (wanted: string | ReadonlyArray<string>) => {
     const proposals = typeof wanted === "string" ? [wanted] : wanted
-    const opening = Effect.gen(function* () {
-      const { counted, stream } = yield* Effect.acquireRelease(
-        acquireStream,
-        ({ stream }, exit) => finish(stream, exit),
-        {
-          interruptible: true
-        }
+    const agree = Effect.fnUntraced(function* (stream: MuxedStream, counted: StreamReservation) {
+      const agreed = yield* Effect.mapError(propose(stream, proposals), (cause) => new NegotiationFailed({ cause }))
+      const refusal = counted.setProtocol(agreed.protocol, protocols.find(agreed.protocol)?.service)
+      if (refusal !== undefined) return yield* Effect.fail(refusal)
+      return ProtocolStream.make({ ...facts, bytes: agreed.stream, protocol: agreed.protocol, direction: "outbound" })
+    })
+    const opening = Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(
+        Effect.acquireRelease(acquireStream(restore), ({ stream }, exit) => finish(stream, exit)),
+        ({ counted, stream }) =>
+          // On failure it is of no use to anybody: the scope that it belongs to may go on for long.
+          Effect.onError(restore(agree(stream, counted)), () =>
+            Effect.sync(() => stream.reset("no protocol was agreed"))
+          )
       )
-      return yield* Effect.gen(function* () {
-        const agreed = yield* Effect.mapError(propose(stream, proposals), (cause) => new NegotiationFailed({ cause }))
-        const refusal = counted.setProtocol(agreed.protocol, protocols.find(agreed.protocol)?.service)
-        if (refusal !== undefined) return yield* Effect.fail(refusal)
-        return ProtocolStream.make({ ...facts, bytes: agreed.stream, protocol: agreed.protocol, direction: "outbound" })
-        // It is of no use to anybody: the scope that it belongs to may go on for long.
-      }).pipe(Effect.onError(() => Effect.sync(() => stream.reset("no protocol was agreed"))))
-    }).pipe(
+    ).pipe(
       // A remote that acknowledges no stream, or answers no proposal.
       Effect.timeoutOrElse({
         duration: negotiationTimeoutMs,

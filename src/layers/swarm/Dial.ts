@@ -151,6 +151,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
     /** Names that wait to be looked up, and those that ever did. */
     const names: Array<Known> = []
     const namesSeen = new Set<string>()
+    const lookups = Names.lookups()
     let resolving = 0
     let taken = 0
     /** A slot that was got for the next attempt. */
@@ -192,7 +193,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
         )
       )
     const resolveOne = (from: Known): Effect.Effect<Outcome> =>
-      Effect.match(Effect.timeoutOrElse(resolve(from.address, peer), Attempt.deadline(addressDeadlineMs)), {
+      Effect.match(Effect.timeoutOrElse(resolve(from.address, peer, lookups), Attempt.deadline(addressDeadlineMs)), {
         onFailure: (reason): Outcome => ({ _tag: "Unresolved", from, reason }),
         onSuccess: (addresses): Outcome => ({ _tag: "Resolved", from, addresses })
       })

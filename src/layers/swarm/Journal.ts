@@ -5,11 +5,12 @@ import type { SwarmCounters, SwarmEvent } from "../../services/Swarm.ts"
 
 /** Events that a subscriber may fall behind. */
 const capacity = 1024
-/** InboundFailed events told in a second. Those of a flood beyond are counted, and drown nobody. */
+/** Events of one kind of failure, which remotes can cause without end, told in a second. Those beyond are counted, and drown nobody. */
 const failuresASecond = 100
 
 export interface Journal {
-  readonly emit: (event: SwarmEvent) => void
+  /** False when it is only counted: too many of its kind came in this second. */
+  readonly emit: (event: SwarmEvent) => boolean
   readonly events: Stream.Stream<SwarmEvent>
   /** Those that no event tells. */
   readonly count: (what: "streamsRefused" | "dialsFailed") => void
@@ -29,7 +30,17 @@ export const make: Effect.Effect<Journal> = Effect.gen(function* () {
     streamsRefused: 0
   } satisfies SwarmCounters
   let second = 0n
-  let told = 0
+  const told = { HandlerFailed: 0, InboundFailed: 0 }
+
+  /** False when it is one too many. */
+  const tell = (kind: keyof typeof told): boolean => {
+    const now = clock.monotonicTimeNanosUnsafe() / 1_000_000_000n
+    if (now !== second) {
+      second = now
+      told.HandlerFailed = told.InboundFailed = 0
+    }
+    return ++told[kind] <= failuresASecond
+  }
 
   /** Counts the event; false when it is one too many. */
   const note = (event: SwarmEvent): boolean => {
@@ -39,17 +50,10 @@ export const make: Effect.Effect<Journal> = Effect.gen(function* () {
         return true
       case "HandlerFailed":
         counters.handlersFailed++
-        return true
-      case "InboundFailed": {
+        return tell("HandlerFailed")
+      case "InboundFailed":
         counters.inboundFailed++
-        const now = clock.monotonicTimeNanosUnsafe() / 1_000_000_000n
-        if (now !== second) {
-          second = now
-          told = 0
-        }
-        told++
-        return told <= failuresASecond
-      }
+        return tell("InboundFailed")
       default:
         return true
     }
@@ -58,7 +62,9 @@ export const make: Effect.Effect<Journal> = Effect.gen(function* () {
   return {
     emit: (event) => {
       meter.swarm(event)
-      if (note(event)) PubSub.publishUnsafe(events, event)
+      const isTold = note(event)
+      if (isTold) PubSub.publishUnsafe(events, event)
+      return isTold
     },
     events: Stream.fromPubSub(events),
     count: (what) => {

@@ -2,34 +2,19 @@
 import { Effect } from "effect"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
-import type { PeerAddress, PeerStore, PeerStoreError } from "../../services/PeerStore.ts"
+import { type PeerAddress, type PeerStore, tolerant } from "../../services/PeerStore.ts"
 
 export interface KnownAddresses {
   /** None while the store fails. */
   readonly of: (peer: PeerId) => Effect.Effect<ReadonlyArray<PeerAddress>>
-  /** A connection was made by this address. */
+  /** A connection was made by this address. Known as soon as it is begun; done when it is stored. */
   readonly proven: (peer: PeerId, address: Multiaddr) => Effect.Effect<void>
 }
 
 export const make = (store: Pick<PeerStore["Service"], "get" | "addAddresses">): KnownAddresses => {
-  let failing = false
-  const works = Effect.sync(() => {
-    failing = false
-  })
-  const without = (error: PeerStoreError) =>
-    Effect.suspend(() => {
-      if (failing) return Effect.logDebug("the peer store still fails", error)
-      failing = true
-      return Effect.logWarning("the swarm goes on without the peer store", error)
-    })
+  const use = tolerant("the swarm")
   return {
-    of: (peer) =>
-      store.get(peer).pipe(
-        Effect.tap(works),
-        Effect.catch((error) => Effect.as(without(error), undefined)),
-        Effect.map((info) => info?.addresses ?? [])
-      ),
-    proven: (peer, address) =>
-      store.addAddresses(peer, [address], "proven").pipe(Effect.andThen(works), Effect.catch(without))
+    of: (peer) => Effect.map(use.read(store.get(peer)), (info) => info?.addresses ?? []),
+    proven: (peer, address) => use.write(store.addAddresses(peer, [address], "proven"))
   }
 }

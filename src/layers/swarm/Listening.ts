@@ -53,6 +53,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   ) =>
     Effect.flatMap(prepare, open).pipe(
       Effect.tapError((reason) => Effect.sync(() => emit({ _tag: "InboundFailed", remoteAddress, reason }))),
+      Effect.tapDefect((defect) =>
+        Effect.logError(`the upgrade of a connection from ${remoteAddress.toString()} died`, defect)
+      ),
       Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))),
       Effect.ignoreCause
     )

@@ -1,5 +1,5 @@
 /** The registry of protocol handlers; one for a node. */
-import { Effect, Layer, PubSub, Scope, Stream } from "effect"
+import { Effect, Layer, PubSub, Stream } from "effect"
 import {
   type Handler,
   type HandlerOptions,
@@ -22,20 +22,21 @@ const make = Effect.gen(function* () {
     options?: HandlerOptions
   ) {
     const context = yield* Effect.context<R>()
-    const scope = yield* Effect.scope
-    if (handlers.has(protocol)) return yield* new ProtocolTaken({ protocol })
-    handlers.set(protocol, {
-      protocol,
-      maxStreamsPerConnection: options?.maxStreamsPerConnection ?? defaultMaxStreams,
-      service: options?.service,
-      run: (stream) => Effect.provideContext(handler(stream), context)
+    const changed = () => PubSub.publishUnsafe(changes, undefined)
+    const register = Effect.suspend(() => {
+      if (handlers.has(protocol)) return Effect.fail(new ProtocolTaken({ protocol }))
+      handlers.set(protocol, {
+        protocol,
+        maxStreamsPerConnection: options?.maxStreamsPerConnection ?? defaultMaxStreams,
+        service: options?.service,
+        run: (stream) => Effect.provideContext(handler(stream), context)
+      })
+      return Effect.sync(changed)
     })
-    PubSub.publishUnsafe(changes, undefined)
-    yield* Scope.addFinalizer(
-      scope,
+    yield* Effect.acquireRelease(register, () =>
       Effect.sync(() => {
         handlers.delete(protocol)
-        PubSub.publishUnsafe(changes, undefined)
+        changed()
       })
     )
   })

@@ -92,6 +92,7 @@ type Message =
 
 /** A dial under way and those who wait for it. */
 interface Dialing {
+  readonly peer: PeerId.PeerId | undefined
   /** Grows with what later askers know. */
   readonly addresses: Array<Dial.Known>
   readonly waiting: Array<Reply<Connection, DialError>>
@@ -154,6 +155,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         connectionsScope = yield* Scope.fork(runScope, "parallel")
 
         const opened = Effect.fnUntraced(function* (prepared: Connections.Prepared) {
+          // It ended while it waited for its turn: given up, or of the run before. Nobody waits for the answer.
+          if (prepared.scope.state._tag === "Closed") return undefined
           const id = nextId++
           const { isOpen } = prepared.upgraded.muxed
           const standing: Standing = { successor: undefined }
@@ -182,7 +185,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
           Effect.gen(function* () {
             const remote = prepared.upgraded.secured.remotePeer
             if (PeerId.equals(remote, identity.peerId)) return yield* dialError(remote.toString(), new DialSelf({}))
-            yield* known.proven(remote, prepared.raw.remoteAddress)
+            // Known at once; the disk is not waited for.
+            yield* Effect.forkIn(known.proven(remote, prepared.raw.remoteAddress), scope, { startImmediately: true })
             const asking = self.ask<Connection>(
               (reply) => ({ _tag: "Opened", prepared: { ...prepared, scope }, reply }),
               patience
@@ -193,14 +197,10 @@ const make = Effect.fnUntraced(function* (options?: Options) {
           })
 
         /** Runs outside the actor and reports back to it. What it opened is gone unless it succeeds. */
-        const dial = (
-          key: string,
-          dialing: Dialing,
-          peer: PeerId.PeerId | undefined,
-          span: Tracer.AnySpan | undefined
-        ) =>
+        const dial = (key: string, dialing: Dialing, span: Tracer.AnySpan | undefined) =>
           Effect.uninterruptibleMask((restore) =>
             Effect.gen(function* () {
+              const { peer } = dialing
               const scope = yield* Scope.fork(connectionsScope)
               return yield* restore(watch.dial(peer, span, dialAddresses(peer, dialing.addresses, scope))).pipe(
                 Effect.flatMap((result) =>
@@ -218,7 +218,11 @@ const make = Effect.fnUntraced(function* (options?: Options) {
                 Effect.onExit((exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)))
               )
             })
-          ).pipe(Effect.onExit((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit }))))
+          ).pipe(
+            Effect.exit,
+            // Not a finalizer: while the run ends, its mailbox may be full, and nobody empties it before all dials have ended.
+            Effect.flatMap((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit })))
+          )
 
         const receive = (message: Message): Effect.Effect<void, never, Actors | Scope.Scope> => {
           switch (message._tag) {
@@ -231,14 +235,16 @@ const make = Effect.fnUntraced(function* (options?: Options) {
                 under.addresses.push(...message.addresses)
                 return Effect.void
               }
-              const dialing: Dialing = { addresses: [...message.addresses], waiting: [message.reply], fiber: undefined }
+              const dialing: Dialing = {
+                peer: message.peer,
+                addresses: [...message.addresses],
+                waiting: [message.reply],
+                fiber: undefined
+              }
               dials.set(message.key, dialing)
-              return Effect.map(
-                Effect.forkIn(Effect.exit(dial(message.key, dialing, message.peer, message.span)), runScope),
-                (fiber) => {
-                  dialing.fiber = fiber
-                }
-              )
+              return Effect.map(Effect.forkIn(dial(message.key, dialing, message.span), runScope), (fiber) => {
+                dialing.fiber = fiber
+              })
             }
             case "DialLeft": {
               const dialing = dials.get(message.key)
@@ -254,16 +260,20 @@ const make = Effect.fnUntraced(function* (options?: Options) {
               const dialing = dials.get(message.key)
               if (dialing === undefined || dialing !== message.dial) return Effect.void
               dials.delete(message.key)
-              if (Exit.isFailure(message.exit)) {
+              let { exit } = message
+              if (Exit.isFailure(exit)) {
                 journal.count("dialsFailed")
-                const error = Exit.findErrorOption(message.exit)
+                const error = Exit.findErrorOption(exit)
                 if (error._tag === "Some") emit({ _tag: "DialFailed", error: error.value })
+                // The peer may have come to us meanwhile.
+                const open = dialing.peer === undefined ? undefined : table.usable(dialing.peer)
+                if (open !== undefined) exit = Exit.succeed(open)
               }
-              return Effect.forEach(dialing.waiting, (reply) => Deferred.done(reply, message.exit), { discard: true })
+              return Effect.forEach(dialing.waiting, (reply) => Deferred.done(reply, exit), { discard: true })
             }
             case "Opened":
               return Effect.flatMap(opened(message.prepared), (connection) =>
-                Effect.asVoid(Deferred.succeed(message.reply, connection))
+                connection === undefined ? Effect.void : Effect.asVoid(Deferred.succeed(message.reply, connection))
               )
             case "Superseded":
               return Effect.sync(() => {
@@ -297,6 +307,10 @@ const make = Effect.fnUntraced(function* (options?: Options) {
     return to
   }
 
+  /** A store that does not answer knows nothing. */
+  const knownOf = (peer: PeerId.PeerId) =>
+    Effect.timeoutOrElse(known.of(peer), { duration: dialTimeout, orElse: () => Effect.succeed([]) })
+
   const dial = (to: DialTarget): Effect.Effect<Connection, DialError> =>
     Effect.gen(function* () {
       const { peer, addresses: given } = target(to)
@@ -314,7 +328,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       }
       const addresses: Array<Dial.Known> = [
         ...given.map((address) => ({ address, given: true, proven: false })),
-        ...(peer === undefined ? [] : yield* known.of(peer)).map(({ address, confidence }) => ({
+        ...(peer === undefined ? [] : yield* knownOf(peer)).map(({ address, confidence }) => ({
           address,
           given: false,
           proven: confidence === "proven"

@@ -6,12 +6,17 @@ import type { Entry } from "./Table.ts"
 interface Task {
   readonly run: (connection: Connection) => Effect.Effect<void>
   readonly fibers: Set<Fiber.Fiber<void>>
+  /** A connection that opens while the task is registered is met twice. */
+  readonly seen: WeakSet<Entry>
 }
 
 export class Tasks {
   private readonly tasks = new Set<Task>()
 
-  private start(task: Task, { connection, scope }: Entry) {
+  private start(task: Task, entry: Entry): Effect.Effect<void> {
+    if (task.seen.has(entry)) return Effect.void
+    task.seen.add(entry)
+    const { connection, scope } = entry
     return Effect.map(Effect.forkIn(Effect.ignoreCause(task.run(connection), { log: "Warn" }), scope), (fiber) => {
       task.fibers.add(fiber)
       fiber.addObserver(() => task.fibers.delete(fiber))
@@ -30,7 +35,16 @@ export class Tasks {
   ): Effect.Effect<void, never, R | Scope.Scope> {
     const { tasks } = this
     return Effect.flatMap(Effect.context<R>(), (context) => {
-      const task: Task = { run: (connection) => Effect.provideContext(run(connection), context), fibers: new Set() }
+      const task: Task = {
+        run: (connection) =>
+          Effect.provideContext(
+            // What it throws is a defect of its fiber, and not of who starts it.
+            Effect.suspend(() => run(connection)),
+            context
+          ),
+        fibers: new Set(),
+        seen: new WeakSet()
+      }
       return Effect.acquireRelease(
         Effect.sync(() => tasks.add(task)),
         () =>

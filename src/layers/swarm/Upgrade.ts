@@ -14,7 +14,12 @@ import { Duration, Effect, type Scope } from "effect"
 import type { ByteStream } from "../../services/ByteStream.ts"
 import type { Candidate } from "../../services/ConnectionGater.ts"
 import type { ConnectionSecurity, Role, SecuredConnection, SecurityError } from "../../services/ConnectionSecurity.ts"
-import { NegotiationError, NegotiationInterrupted, NoCommonProtocol } from "../../services/Protocols.ts"
+import {
+  MalformedNegotiation,
+  NegotiationError,
+  NegotiationInterrupted,
+  NoCommonProtocol
+} from "../../services/Protocols.ts"
 import type { ConnectionReservation } from "../../services/ResourceManager.ts"
 import type { MuxedConnection, StreamMuxer } from "../../services/StreamMuxer.ts"
 import { type AttemptReason, DeadlineExceeded, NegotiationFailed, SecurityFailed } from "../../services/Swarm.ts"
@@ -39,6 +44,8 @@ export interface UpgradeOptions {
    * all, which costs a round trip if there are several.
    */
   readonly offer?: "preferred" | "others" | undefined
+  /** Told when a security that was proposed alone was not agreed on: whether the remote had begun to answer. */
+  readonly answered?: ((begun: boolean) => void) | undefined
   /** What the connection counts for. It is told the peer, and given back by whoever made it. */
   readonly reservation: ConnectionReservation
 }
@@ -76,11 +83,13 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
     const reason =
       stream.reason._tag === "ProtocolNotSupported"
         ? new NoCommonProtocol({})
-        : new NegotiationInterrupted({ cause: stream })
+        : stream.reason._tag === "ProtocolViolation"
+          ? new MalformedNegotiation({ detail: stream.reason.detail })
+          : new NegotiationInterrupted({ cause: stream })
     return new NegotiationFailed({ cause: new NegotiationError({ proposed: [protocol], reason }) })
   }
 
-  return (raw, { role, expectedPeer, deadline, offer, reservation }) =>
+  return (raw, { role, expectedPeer, answered, deadline, offer, reservation }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
       return Effect.gen(function* () {
@@ -90,7 +99,11 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
         const secured = yield* Effect.mapError(
           protocol.secure(agreed.stream, { role, expectedPeer, muxers: muxerIds }),
-          (cause) => (agreed.agreed() ? new SecurityFailed({ cause }) : notAgreed(agreed.protocol, cause))
+          (cause) => {
+            if (agreed.answer() === "agreed") return new SecurityFailed({ cause })
+            answered?.(agreed.answer() === "begun")
+            return notAgreed(agreed.protocol, cause)
+          }
         )
         const candidate: Candidate = {
           direction: role === "dialer" ? "outbound" : "inbound",

@@ -178,4 +178,106 @@ describe("Actors", () => {
       assert.isFalse(ref.tellUnsafe({ _tag: "Stop" }))
     }).pipe(Effect.scoped, Effect.provide(quiet))
   )
+
+  it.effect("one that is started in a scope that has closed is gone at once", () =>
+    Effect.gen(function* () {
+      const actors = yield* Actors
+      const scope = yield* Scope.make()
+      yield* Scope.close(scope, Exit.void)
+      const ref = yield* Scope.provide(counter("stop"), scope)
+      assert.deepStrictEqual(yield* actors.tree, [])
+      yield* ref.awaitStopped
+      assert.isFalse(ref.tellUnsafe({ _tag: "Stop" }))
+      const error = yield* Effect.flip(ref.ask((reply: Reply<number>) => ({ _tag: "Get", reply }), "1 hour"))
+      assert.strictEqual(error._tag === "ActorError" && error.reason._tag, "ActorStopped")
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
+
+  it.effect("an escalating child restarts its parent, whatever the parent is busy with, at start too", () =>
+    Effect.gen(function* () {
+      const actors = yield* Actors
+      const made: Array<string> = []
+      const parent = yield* actors.spawn<"wait", never, Scope.Scope>({
+        name: "parent",
+        restart: { times: 3, within: "1 minute" },
+        make: () =>
+          Effect.gen(function* () {
+            made.push("parent")
+            const first = made.length === 1
+            const child = yield* actors.spawn<"break", string, never>({
+              name: "child",
+              restart: "escalate",
+              // The first fails before its parent's start is over.
+              make: () => (first ? Effect.fail("unborn") : Effect.succeed({ receive: () => Effect.fail("broken") }))
+            })
+            return { receive: () => Effect.andThen(Effect.ignore(child.tell("break")), Effect.never) }
+          })
+      })
+      for (const runs of [2, 3, 4]) {
+        const open = yield* Effect.forkChild(Effect.flip(parent.ask(() => "wait", "1 hour")), {
+          startImmediately: true
+        })
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Fiber.join(open)).reason._tag, "ActorRestarted")
+        if (runs < 4) assert.strictEqual((yield* actors.tree)[0]?.restarts, runs)
+        yield* TestClock.adjust("1 second")
+        assert.lengthOf(made, Math.min(runs + 1, 4))
+      }
+      yield* parent.awaitStopped
+      assert.deepStrictEqual(yield* actors.tree, [])
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
+
+  it.effect("one that is stopped does not start again, though a child escalates meanwhile", () =>
+    Effect.gen(function* () {
+      const actors = yield* Actors
+      const gate = yield* Deferred.make<void>()
+      let made = 0
+      const parent = yield* actors.spawn<"wait", never, Scope.Scope>({
+        name: "parent",
+        restart: { times: 3, within: "1 minute" },
+        make: () =>
+          Effect.gen(function* () {
+            made++
+            const child = yield* actors.spawn<"break", string, never>({
+              name: "child",
+              restart: "escalate",
+              make: () => Effect.succeed({ receive: () => Effect.fail("broken") })
+            })
+            const receive = () => Effect.andThen(Effect.ignore(child.tell("break")), Deferred.await(gate))
+            return { receive: () => Effect.uninterruptible(receive()) }
+          })
+      })
+      yield* parent.tell("wait")
+      yield* Effect.yieldNow
+      const stopping = yield* Effect.forkChild(parent.stop, { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(stopping)
+      assert.strictEqual(made, 1)
+      assert.deepStrictEqual(yield* actors.tree, [])
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
+
+  it.effect("questions that wait for room in the mailbox end at their deadline, or with the actor", () =>
+    Effect.gen(function* () {
+      const actors = yield* Actors
+      const ref = yield* actors.spawn<number, never, never>({
+        name: "stuck",
+        mailbox: 1,
+        restart: "stop",
+        make: () => Effect.succeed({ receive: () => Effect.never })
+      })
+      yield* ref.tell(0)
+      yield* Effect.yieldNow
+      const ask = (timeout: "1 second" | "1 hour") =>
+        Effect.forkChild(Effect.flip(ref.ask(() => 1, timeout)), { startImmediately: true })
+      const asked = [yield* ask("1 hour"), yield* ask("1 hour"), yield* ask("1 hour")]
+      const impatient = yield* ask("1 second")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(impatient)).reason._tag, "AskTimeout")
+      yield* ref.stop
+      for (const fiber of asked) assert.strictEqual((yield* Fiber.join(fiber)).reason._tag, "ActorStopped")
+    }).pipe(Effect.scoped, Effect.provide(quiet))
+  )
 })

@@ -85,6 +85,41 @@ describe("a swarm whose actor fails", () => {
   )
 })
 
+describe("a connection", () => {
+  it.effect("that can take no streams any more, for a defect, is closed", () =>
+    run(
+      Effect.gen(function* () {
+        const { a, atB, b } = yield* two(
+          {},
+          { below: withMuxer((connection) => ({ ...connection, acceptStream: Effect.die("a bug of the muxer's") })) }
+        )
+        const { awaitClosed } = yield* a.swarm.dial(atB)
+        const closed = yield* Effect.forkChild(awaitClosed, { startImmediately: true })
+        yield* turns()
+        yield* TestClock.adjust("2 seconds")
+        assert.isDefined(closed.pollUnsafe())
+        assert.strictEqual((yield* inUse(b, "system"))["connections"], 0)
+      })
+    )
+  )
+})
+
+describe("a handler", () => {
+  it.effect("that fails, with whatever it fails, has not been refused its stream", () =>
+    run(
+      Effect.gen(function* () {
+        const { a, atB, b } = yield* two()
+        yield* b.protocols.handle("/fails/1", () => Effect.fail("no"))
+        const stream = yield* a.swarm.openStream(atB, "/fails/1")
+        yield* Effect.exit(Effect.andThen(stream.write(Buffer.from("x")), Effect.andThen(stream.read, stream.read)))
+        yield* turns()
+        const { handlersFailed, streamsRefused } = yield* b.swarm.counters
+        assert.deepStrictEqual([handlersFailed, streamsRefused], [1, 0])
+      })
+    )
+  )
+})
+
 describe("a listener", () => {
   it.effect("whose accept fails goes on after a moment", () =>
     run(

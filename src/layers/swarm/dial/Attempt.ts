@@ -5,8 +5,15 @@
 import { Clock, Duration, Effect, Exit, type Result, Scope } from "effect"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
+import { NegotiationError } from "../../../services/Protocols.ts"
 import type { ConnectionReservation, LimitExceeded } from "../../../services/ResourceManager.ts"
-import { type AttemptReason, DeadlineExceeded, NoTransport, TransportFailed } from "../../../services/Swarm.ts"
+import {
+  type AttemptReason,
+  DeadlineExceeded,
+  NegotiationFailed,
+  NoTransport,
+  TransportFailed
+} from "../../../services/Swarm.ts"
 import type { TransportProtocol } from "../../../services/Transport.ts"
 import type { Prepared } from "../Connection.ts"
 import type { Gate } from "../Gate.ts"
@@ -27,14 +34,20 @@ const mayHaveMet = (reason: AttemptReason): boolean =>
   (reason._tag === "SecurityFailed" &&
     (reason.cause.reason._tag === "BadHandshake" || reason.cause.reason._tag === "HandshakeInterrupted"))
 
-/**
- * The remote does not speak the one security that was proposed to it, or went
- * away without a word: its refusal may be lost when it resets at the bytes that
- * follow the proposal.
- */
-const isUnspoken = (reason: AttemptReason): boolean =>
-  reason._tag === "NegotiationFailed" &&
-  (reason.cause.reason._tag === "NoCommonProtocol" || reason.cause.reason._tag === "NegotiationInterrupted")
+/** The proposals of several securities that were all refused, as one. */
+const neither = (first: AttemptReason, second: AttemptReason): AttemptReason =>
+  first._tag === "NegotiationFailed" && second._tag === "NegotiationFailed" && isNo(second)
+    ? new NegotiationFailed({
+        cause: new NegotiationError({
+          proposed: [...first.cause.proposed, ...second.cause.proposed],
+          reason: second.cause.reason
+        })
+      })
+    : second
+
+/** The remote does not speak what was proposed. */
+const isNo = (reason: AttemptReason): boolean =>
+  reason._tag === "NegotiationFailed" && reason.cause.reason._tag === "NoCommonProtocol"
 
 type Offer = "preferred" | "others"
 
@@ -68,6 +81,8 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
     const until = (yield* nowMs) + deadlineMs
     const left = Effect.map(nowMs, (now) => Math.max(0, until - now))
     let shared = false
+    /** The remote began to answer the one security that was proposed to it. */
+    let begun = false
 
     const connect = Effect.fnUntraced(function* (scope: Scope.Closeable, sharePort: boolean, offer: Offer) {
       const protocol = transportOf(address)
@@ -86,6 +101,9 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
         expectedPeer,
         reservation,
         offer,
+        answered: (some) => {
+          begun = some
+        },
         deadline: Duration.millis(yield* left)
       }).pipe(
         Effect.mapError((reason) =>
@@ -116,15 +134,26 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
     yield* Effect.timeoutOrElse(gate.dialAddress(expectedPeer, address), deadline(deadlineMs))
     // When two nodes dial each other at once from the ports that they listen on, TCP makes a single connection of
     // it, on which both are dialers: no handshake can succeed. Then another port is left from.
+    /**
+     * Whether the remote lacks the security that was proposed. It has said so, or
+     * has begun to and its refusal was lost behind a reset. One that went away
+     * without a word has other reasons, and is left alone.
+     */
+    const lacks = (reason: AttemptReason): boolean =>
+      hasAlternatives &&
+      (isNo(reason) ||
+        (begun && reason._tag === "NegotiationFailed" && reason.cause.reason._tag === "NegotiationInterrupted"))
     const connected = (offer: Offer) =>
-      Effect.catch(once(true, offer), (reason) =>
-        shared && mayHaveMet(reason) && !(hasAlternatives && isUnspoken(reason))
-          ? once(false, offer)
-          : Effect.fail(reason)
+      once(true, offer).pipe(
+        Effect.catch((reason) =>
+          shared && mayHaveMet(reason) && !lacks(reason) ? once(false, offer) : Effect.fail(reason)
+        )
       )
     // The preferred security is proposed with the first bytes of its handshake, without waiting for an answer: nearly
     // every remote speaks it. One that does not is dialled once more, and offered the others.
-    return yield* Effect.catch(connected("preferred"), (reason) =>
-      hasAlternatives && isUnspoken(reason) ? connected("others") : Effect.fail(reason)
+    return yield* connected("preferred").pipe(
+      Effect.catch((reason) =>
+        lacks(reason) ? Effect.mapError(connected("others"), (other) => neither(reason, other)) : Effect.fail(reason)
+      )
     )
   })

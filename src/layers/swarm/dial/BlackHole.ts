@@ -16,7 +16,7 @@ export interface Options {
   readonly minSuccesses: number
 }
 
-export const defaults: Options = { window: 100, minSuccesses: 5 }
+const defaults: Options = { window: 100, minSuccesses: 5 }
 
 type State = "probing" | "allowed" | "blocked"
 

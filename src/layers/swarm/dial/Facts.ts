@@ -1,14 +1,11 @@
 /** Facts: what an address alone tells of how good it is to dial. Pure. */
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 
-/** How near the address is. Addresses of this machine that are no IP addresses count as loopback, names as public. */
-export type Reach = "loopback" | "private" | "public"
-
 /** What is spoken above the network, from the one that connects in the fewest round trips to the one that takes most. */
-export type Kind = "quic" | "webtransport" | "tcp" | "websocket" | "other"
+type Kind = "quic" | "webtransport" | "tcp" | "websocket" | "other"
 
 export interface Facts {
-  readonly reach: Reach
+  readonly reach: Multiaddr.Reach
   readonly kind: Kind
   /** Of a literal address, or of a name that has one family only. */
   readonly family: 4 | 6 | undefined
@@ -31,17 +28,10 @@ const kindOf = (names: ReadonlySet<string>): Kind =>
 const familyOf = (names: ReadonlySet<string>): 4 | 6 | undefined =>
   names.has("ip6") || names.has("dns6") ? 6 : names.has("ip4") || names.has("dns4") ? 4 : undefined
 
-const reachOf = (address: Multiaddr.Multiaddr, names: ReadonlySet<string>): Reach =>
-  names.has("memory") || names.has("unix") || Multiaddr.isLoopback(address) || Multiaddr.isUnspecified(address)
-    ? "loopback"
-    : Multiaddr.isPrivate(address)
-      ? "private"
-      : "public"
-
 export const of = (address: Multiaddr.Multiaddr): Facts => {
   const names = new Set<string>(address.components.map(({ name }) => name))
   return {
-    reach: reachOf(address, names),
+    reach: Multiaddr.reach(address),
     kind: kindOf(names),
     family: familyOf(names),
     udp: names.has("udp"),
@@ -49,7 +39,7 @@ export const of = (address: Multiaddr.Multiaddr): Facts => {
   }
 }
 
-const reaches: ReadonlyArray<Reach> = ["loopback", "private", "public"]
+const reaches: ReadonlyArray<Multiaddr.Reach> = ["loopback", "private", "public"]
 const kinds: ReadonlyArray<Kind> = ["quic", "webtransport", "tcp", "websocket", "other"]
 
 /** The class of an address; lower ones are dialled first. */

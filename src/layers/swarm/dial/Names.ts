@@ -15,6 +15,16 @@ import { NetworkFailure, TransportError } from "../../../services/Transport.ts"
 
 /** How deep `/dnsaddr` records may lead to further ones. */
 const maxDepth = 4
+/** Lookups of one dial: who keeps a zone of links could else have any number made. */
+export const maxLookups = 100
+
+/** How many lookups a dial has left. */
+export interface Lookups {
+  left: number
+}
+
+/** For the names of one dial. */
+export const lookups = (): Lookups => ({ left: maxLookups })
 
 const speaksTheName = new Set<string>(["tls", "sni", "ws", "wss", "http", "https", "webtransport"])
 
@@ -27,7 +37,10 @@ export const of = (address: Multiaddr.Multiaddr): Multiaddr.DnsName | undefined 
 
 const unresolved = (detail: string) => Effect.fail(new UnresolvedName({ detail }))
 
-/** `maxAddresses`: that a name may lead to; further ones are left out. There is no deadline: the caller sets one. */
+/**
+ * `maxAddresses`: that a name may lead to; further ones are left out. There is no deadline: the caller sets one, and
+ * says how many lookups are left.
+ */
 export const make = (net: Net["Service"], maxAddresses: number) => {
   const hosts = (address: Multiaddr.Multiaddr, { kind, name }: Multiaddr.DnsName) =>
     net.lookup(name, kind === "dns4" ? 4 : kind === "dns6" ? 6 : "any").pipe(
@@ -44,7 +57,12 @@ export const make = (net: Net["Service"], maxAddresses: number) => {
       })
     )
 
-  const links = Effect.fnUntraced(function* (name: string, peer: PeerId.PeerId | undefined, depth: number) {
+  const links = Effect.fnUntraced(function* (
+    name: string,
+    peer: PeerId.PeerId | undefined,
+    lookups: Lookups,
+    depth: number
+  ) {
     const texts = yield* Effect.mapError(
       net.lookupTxt(`_dnsaddr.${name}`),
       (error) => new UnresolvedName({ detail: error.message })
@@ -63,7 +81,7 @@ export const make = (net: Net["Service"], maxAddresses: number) => {
     if (found.length === 0) {
       return yield* unresolved(`no dnsaddr record of ${name} leads to ${peer?.toString() ?? "a peer"}`)
     }
-    const resolved = yield* Effect.forEach(found, (link) => Effect.result(resolve(link, peer, depth + 1)), {
+    const resolved = yield* Effect.forEach(found, (link) => Effect.result(resolve(link, peer, lookups, depth + 1)), {
       concurrency: 8
     })
     const addresses = resolved.flatMap((result) => (Result.isSuccess(result) ? result.success : []))
@@ -77,13 +95,17 @@ export const make = (net: Net["Service"], maxAddresses: number) => {
   const resolve = (
     address: Multiaddr.Multiaddr,
     peer: PeerId.PeerId | undefined,
+    lookups: Lookups,
     depth = 0
-  ): Effect.Effect<ReadonlyArray<Multiaddr.Multiaddr>, TransportFailed | UnresolvedName> => {
-    const name = of(address)
-    if (name === undefined) return Effect.succeed([address])
-    if (name.kind !== "dnsaddr") return hosts(address, name)
-    if (depth === maxDepth) return unresolved(`dnsaddr links nested more than ${maxDepth} deep`)
-    return links(name.name, peer, depth)
-  }
+  ): Effect.Effect<ReadonlyArray<Multiaddr.Multiaddr>, TransportFailed | UnresolvedName> =>
+    Effect.suspend(() => {
+      const name = of(address)
+      if (name === undefined) return Effect.succeed([address])
+      if (name.kind === "dnsaddr" && depth === maxDepth)
+        return unresolved(`dnsaddr links nested more than ${maxDepth} deep`)
+      if (lookups.left <= 0) return unresolved(`the names of this dial take more than ${maxLookups} lookups`)
+      lookups.left--
+      return name.kind === "dnsaddr" ? links(name.name, peer, lookups, depth) : hosts(address, name)
+    })
   return resolve
 }

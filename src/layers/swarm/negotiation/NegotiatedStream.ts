@@ -22,6 +22,9 @@ import {
 } from "../../../services/Protocols.ts"
 import { Dialer, type Failure, Listener } from "./Multistream.ts"
 
+/** What the remote has said so far: nothing, something, or that it speaks the protocol (which goes without saying, unless that was proposed alone). */
+export type Answer = "none" | "begun" | "agreed"
+
 /** Its owner sees the bytes of the protocol alone. */
 class NegotiatedStream implements ByteStream {
   readonly ownedReads: boolean
@@ -32,8 +35,7 @@ class NegotiatedStream implements ByteStream {
   /** Bytes that came with the negotiation; they are read before what follows. */
   private rest: Uint8Array | undefined
   private error: StreamError | undefined
-  /** The remote has said that it speaks the protocol. */
-  agreed: boolean
+  answer: Answer
 
   constructor(
     inner: ByteStream,
@@ -48,7 +50,7 @@ class NegotiatedStream implements ByteStream {
     this.rest = options.rest !== undefined && options.rest.length > 0 ? options.rest : undefined
     this.pending = options.pending
     this.proposed = options.proposed
-    this.agreed = options.pending === undefined
+    this.answer = options.pending === undefined ? "agreed" : "none"
   }
 
   tryRead(): Uint8Array | null | undefined {
@@ -64,11 +66,12 @@ class NegotiatedStream implements ByteStream {
         return this.fail(
           new StreamError({ reason: new UnexpectedEnd({ detail: `before an answer to ${this.proposed.join(", ")}` }) })
         )
+      this.answer = "begun"
       const step = this.pending.receive(bytes)
       if (step._tag === "Failed") return this.fail(toStreamError(step.failure, this.proposed))
       if (step._tag === "Selected") {
         this.pending = undefined
-        this.agreed = true
+        this.answer = "agreed"
         if (step.rest.length > 0) return step.rest
       }
     }
@@ -123,14 +126,13 @@ const toStreamError = (failure: Failure, proposed: ReadonlyArray<string>): Strea
 export interface Negotiated {
   readonly protocol: string
   readonly stream: ByteStream
-  /** True once the remote has said that it speaks it; from the start, unless it was proposed alone. */
-  readonly agreed: () => boolean
+  readonly answer: () => Answer
 }
 
 const negotiated = (protocol: string, stream: NegotiatedStream): Negotiated => ({
   protocol,
   stream,
-  agreed: () => stream.agreed
+  answer: () => stream.answer
 })
 
 const negotiationError = (proposed: ReadonlyArray<string>) => (reason: NegotiationErrorReason) =>
@@ -168,6 +170,21 @@ const put = (stream: ByteStream, bytes: Uint8Array): Effect.Effect<void, Negotia
     })
   })
 
+/** How long a dialer that was refused is given to read why. */
+const lingerMs = 1000
+
+/** Says no more, and drops what still comes, until the dialer has gone. */
+const linger = (stream: ByteStream): Effect.Effect<void> => {
+  const drop: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+    let bytes = stream.tryRead()
+    // A turn for others after a few batches.
+    for (let batch = 0; bytes !== undefined && bytes !== null && batch < 16; batch++) bytes = stream.tryRead()
+    if (bytes === null) return Effect.void
+    return Effect.andThen(bytes === undefined ? stream.readable : Effect.yieldNow, drop)
+  })
+  return Effect.andThen(stream.closeWrite, drop).pipe(Effect.timeoutOption(lingerMs), Effect.ignore)
+}
+
 /** Runs either end to its verdict. Bytes of a batch that was lent are copied before it is left. */
 const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | Listener, proposed: ReadonlyArray<string>) {
   for (;;) {
@@ -179,6 +196,9 @@ const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | List
     const step = core.receive(yield* receive(stream))
     if (step._tag === "More") continue
     if (step._tag === "Failed") {
+      // A dialer that did not wait for the answer to its proposal is to read it, and not a reset alone.
+      const answer = core.takeOutput()
+      if (answer.length > 0 && stream.tryWrite(answer) === answer.length) yield* linger(stream)
       stream.reset("no protocol was agreed")
       return yield* Effect.fail(fromFailure(step.failure))
     }
