@@ -9,7 +9,7 @@ import * as Bytes from "../../src/data/Bytes.ts"
 import type { Prng } from "../../src/layers/simulation/Prng.ts"
 
 /** A piece of an input: its head (tag, type, flags) and what the head's length covers. */
-export interface Piece {
+interface Piece {
   readonly head: Uint8Array
   readonly body: Uint8Array
 }
@@ -203,7 +203,7 @@ const pick = <A>(random: Prng, items: ReadonlyArray<A>): A | undefined => items[
 const maxInput = 256 * 1024
 
 /** Changes bytes without knowing what they are. */
-export const mutateBytes = (random: Prng, input: Uint8Array): Uint8Array => {
+const mutateBytes = (random: Prng, input: Uint8Array): Uint8Array => {
   const at = random.below(input.length + 1)
   const length = Math.min(input.length - at, 1 + random.below(8))
   switch (random.below(8)) {

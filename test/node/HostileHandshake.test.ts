@@ -2,11 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import * as net from "node:net"
 import * as Varint from "../../src/data/Varint.ts"
+import * as ByteStream from "../../src/services/ByteStream.ts"
 import { usedBytes } from "../support/memory.ts"
 import {
   awaitGone,
   endpointOf,
   eventually,
+  handshake,
   nextEvent,
   noise,
   noiseFrame,
@@ -34,6 +36,14 @@ const send = (address: Parameters<typeof rawConnect>[0], bytes: Uint8Array, fin 
       else socket.write(bytes)
       yield* awaitGone(socket)
     })
+  )
+
+/** Something more came from the node. */
+const readOn = (stream: ByteStream.ByteStream) =>
+  ByteStream.read(stream).pipe(
+    Effect.map((batch) => batch !== null),
+    Effect.orElseSucceed(() => false),
+    Effect.timeout("5 seconds")
   )
 
 describe("hostile peers before and in the handshake", () => {
@@ -156,6 +166,39 @@ describe("hostile peers before and in the handshake", () => {
         yield* stillServes(honest, node)
       })
     )
+  )
+
+  it.live(
+    "who proves who it is and then agrees on no muxer is let go at the deadline, or refused for what it says",
+    () =>
+      runNodes(
+        Effect.gen(function* () {
+          const { node, honest } = yield* two
+          const then = (say: Uint8Array) =>
+            Effect.scoped(
+              Effect.gen(function* () {
+                const { secured } = yield* handshake(3, node.address, [])
+                secured.tryWrite(say)
+                secured.flush()
+                // Until the node has let go.
+                while (yield* readOn(secured)) continue
+              })
+            )
+          for (const [what, say, why] of [
+            ["nothing", new Uint8Array(0), "DeadlineExceeded multiplexing"],
+            ["half a proposal", Buffer.from("\x13/multistream/1.0.0\n\x0f/yam"), "DeadlineExceeded multiplexing"],
+            [
+              "proposals of others only",
+              Buffer.from("\x13/multistream/1.0.0\n\x04/no\n"),
+              "DeadlineExceeded multiplexing"
+            ],
+            ["random bytes", noise(500, 3), "NegotiationFailed MalformedNegotiation"]
+          ] as const) {
+            assert.strictEqual(yield* refusalOf(node, then(say)), why, what)
+          }
+          yield* stillServes(honest, node)
+        })
+      )
   )
 
   it.live("who connects and says nothing is let go at the deadline, and does not keep others out", () =>

@@ -59,10 +59,6 @@ export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
   )
   if (info === undefined) return undefined
   if (info.type !== "File") return yield* fail("it is not a file", "Name the file of a key")
-  if (checkMode !== false && (info.mode & 0o077) !== 0) {
-    const mode = (info.mode & 0o777).toString(8).padStart(4, "0")
-    return yield* fail(`others than its owner may use it (mode ${mode})`, `Mend it with: chmod 600 '${path}'`)
-  }
   if (Number(info.size) > maxSize) {
     return yield* fail(`it is not a key: it has ${info.size} bytes, a key has at most ${maxSize}`, leftAlone)
   }
@@ -70,6 +66,11 @@ export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
   if (bytes.length === 0) return yield* fail("it is empty", leftAlone)
   const key = Keys.decodePrivateKey(bytes)
   if (Result.isFailure(key)) return yield* fail(`it is damaged or not a key (${key.failure.detail})`, leftAlone)
+  // After it is known to be a key: other files have reasons for their modes.
+  if (checkMode !== false && (info.mode & 0o077) !== 0) {
+    const mode = (info.mode & 0o777).toString(8).padStart(4, "0")
+    return yield* fail(`others than its owner may use it (mode ${mode})`, `Mend it with: chmod 600 '${path}'`)
+  }
   return key.success
 })
 

@@ -39,6 +39,8 @@ const showZeros = (instruments: Instruments): void => {
   }
 }
 
+export { NodeMetrics } from "../../services/NodeMetrics.ts"
+
 /** Counts what the node above it does. */
 export const layerMeter: Layer.Layer<Shared> = Layer.effectContext(
   Effect.gen(function* () {
@@ -100,7 +102,7 @@ const readUsage = (instruments: Instruments, usage: ReadonlyArray<Usage>): void 
   for (const row of usage) {
     const { kind, name } = Scopes.parse(row.scope)
     most(use, [kind, row.resource], row.current)
-    most(peak, [kind, row.resource], row.peak)
+    if (!Scopes.isEnded(row.scope)) most(peak, [kind, row.resource], row.peak)
     const key = `${kind}\n${row.resource}`
     refused.set(key, [[kind, row.resource], row.refused + (refused.get(key)?.[1] ?? 0)])
     const direction = Scopes.directionOfStreams(row.resource)

@@ -14,9 +14,12 @@ export interface Scope {
   readonly name: string
 }
 
+/** True for what is told of all scopes of a kind that have ended, such as `peer (ended)`. */
+export const isEnded = (text: string): boolean => text.endsWith(" (ended)")
+
 /** Reads the name of a scope as usage and refusals have it, such as `protocol /ipfs/ping/1.0.0 of peer 12D3…`. */
 export const parse = (text: string): Scope => {
-  const ended = text.endsWith(" (ended)")
+  const ended = isEnded(text)
   const scope = ended ? text.slice(0, -" (ended)".length) : text
   const space = scope.indexOf(" ")
   if (space < 0) return { kind: scope, name: "" }

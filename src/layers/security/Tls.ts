@@ -164,8 +164,8 @@ const unfinished = "the TLS handshake did not complete"
 
 /**
  * Makes the protocol, for {@link layer} or `ConnectionSecurity.layerPrefer`. The
- * key and certificate are made once, and the identity signs them once; they are
- * valid by the node's Clock from an hour ago.
+ * key and certificate are made once, with the first connection, and the identity
+ * signs them once; they are valid by the node's Clock from an hour before the start.
  *
  * ```
  * const Security = ConnectionSecurity.layerPrefer([Noise.make, Tls.make])
@@ -175,7 +175,16 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto> = E
   const identity = yield* Identity
   const crypto = yield* Crypto
   const now = yield* Clock.currentTimeMillis
-  return { id, secure: secureWith(Credentials.make(identity, crypto, now), crypto) }
+  // With the first connection that needs them: beside Noise, for most nodes none does.
+  let secure: SecurityProtocol["secure"] | undefined
+  return {
+    id,
+    secure: (raw, options) =>
+      Effect.suspend(() => {
+        secure ??= secureWith(Credentials.make(identity, crypto, now), crypto)
+        return secure(raw, options)
+      })
+  }
 })
 
 /** TLS as the only security. */

@@ -149,7 +149,7 @@ const remark = (row: Usage): string => {
 }
 
 const line = (row: Usage): ReadonlyArray<Cell> => [
-  row.scope.endsWith(" (ended)") ? `${Scopes.parse(row.scope).kind}, those that ended` : short(row.scope),
+  Scopes.isEnded(row.scope) ? `${Scopes.parse(row.scope).kind}, those that ended` : short(row.scope),
   row.resource,
   amount(row.resource, row.current),
   amount(row.resource, row.limit),

@@ -40,7 +40,7 @@ const limits = Effect.gen(function* () {
   return json({ peer: peerId.toString(), limits: resources.limits, usage: yield* resources.usage })
 })
 
-/** Healthy: it listens wherever it was told to, and the swarm's actor is there to answer. */
+/** Healthy: it listens, if it was told to, and the swarm's actor is there to answer. */
 const health = (settings: Settings) =>
   Effect.gen(function* () {
     const actors = yield* Actors
@@ -51,8 +51,8 @@ const health = (settings: Settings) =>
     const problem =
       actor === undefined
         ? "the swarm has stopped"
-        : actor.state === "restarting"
-          ? "the swarm failed and is starting again"
+        : actor.state === "restarting" || actor.state === "starting"
+          ? "the swarm is starting, or failed and is starting again"
           : listening.length === 0 && settings.listen.length > 0
             ? "it does not listen yet, or no longer"
             : undefined

@@ -22,8 +22,8 @@ export class Output extends Context.Service<
 /** The exit code of a stop by SIGINT or SIGTERM: 130, unless a command says that such a stop is its proper end. */
 export class StopCode extends Context.Service<StopCode, Ref.Ref<number>>()("effect-libp2p/cli/StopCode") {}
 
-/** Text from a remote, without what could move the cursor or colour the screen. */
-export const plain = (text: string): string => text.replaceAll(/\p{Cc}/gu, "?")
+/** Text from a remote, without what could move the cursor, colour the screen, or turn the order of what follows. */
+export const plain = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?")
 
 export const writeError = (text: string): void => {
   process.stderr.write(`${text}\n`)

@@ -260,11 +260,26 @@ const dig = (from: unknown, path: ReadonlyArray<PropertyKey>) => {
   return { value, within }
 }
 
+/** Variables that look as if they were a setting: a misspelt one would be passed over in silence. */
+const checkNames = (env: Readonly<Record<string, string | undefined>>) => {
+  const known = new Set([...names, "config", "simWorker"].map(variable))
+  const wrong = Object.keys(env).find((name) => name.startsWith(variable("")) && !known.has(name))
+  return wrong === undefined
+    ? Effect.void
+    : Effect.fail(
+        new SettingsError({
+          where: `the variable ${wrong}`,
+          detail: `there is no such setting; there are ${[...names, "config"].map(variable).join(", ")}`
+        })
+      )
+}
+
 /** Puts together what applies to this run. */
 export const resolve = Effect.fnUntraced(function* (
   flags: Flags,
   env: Readonly<Record<string, string | undefined>> = process.env
 ) {
+  yield* checkNames(env)
   const configPath = flags.config ?? env[variable("config")]
   const path = Path.resolve(configPath ?? Places.configFile())
   const file = yield* readFile(path, configPath !== undefined)

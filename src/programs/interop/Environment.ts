@@ -9,7 +9,7 @@
 import { Duration, Effect, Schema } from "effect"
 
 /** A variable is missing or has a value that this program cannot do. */
-export class EnvironmentError extends Schema.TaggedError<EnvironmentError>()("EnvironmentError", {
+class EnvironmentError extends Schema.TaggedError<EnvironmentError>()("EnvironmentError", {
   variable: Schema.String,
   detail: Schema.String
 }) {

@@ -268,7 +268,6 @@ export class SecureStream implements ByteStream {
   )
 
   private wake(outcome: Effect.Effect<void, StreamError>): void {
-    this.draining = false
     const waiting = this.waiting
     this.waiting = []
     for (const resume of waiting) resume(outcome)

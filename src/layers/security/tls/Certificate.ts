@@ -10,7 +10,7 @@ import * as Bytes from "../../../data/Bytes.ts"
 import * as Der from "../../../data/Der.ts"
 
 /** The largest certificate read, in bytes: one with an RSA identity of 8192 bits takes 3 KiB. */
-export const maxSize = 16 * 1024
+const maxSize = 16 * 1024
 
 export interface Extension {
   /** The object identifier, as the body of its element. */

@@ -13,7 +13,7 @@ import * as Certificate from "./Certificate.ts"
 import * as SelfSignature from "./SelfSignature.ts"
 
 /** The libp2p Public Key Extension, `1.3.6.1.4.1.53594.1.1`. */
-export const extensionId = Der.encodeOid("1.3.6.1.4.1.53594.1.1").subarray(2)
+const extensionId = Der.encodeOid("1.3.6.1.4.1.53594.1.1").subarray(2)
 
 const prefix = Bytes.fromUtf8("libp2p-tls-handshake:")
 

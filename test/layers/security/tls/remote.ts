@@ -27,7 +27,7 @@ export const node = (n: number) =>
     return { protocol, peerId, publicKey }
   }).pipe(Effect.provide(Layer.provideMerge(seed(n), Crypto.layer)), Effect.orDie)
 
-export const identityOf = (n: number) =>
+const identityOf = (n: number) =>
   Effect.runSync(Effect.orDie(FromSeed.make(new Uint8Array(32).fill(n)).pipe(Effect.provide(Crypto.layer))))
 
 export const mallory = identityOf(66)
