@@ -4,23 +4,28 @@
  * by the check that is meant for it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Scope } from "effect"
+import { Effect, Layer, Result, Scope } from "effect"
 import * as Multiaddr from "../../src/data/Multiaddr.ts"
 import { draw } from "../../src/layers/simulation/Faults.ts"
 import * as Libp2p from "../../src/layers/Libp2p.ts"
+import * as ConnectionManagerLayer from "../../src/layers/connections/ConnectionManager.ts"
 import * as Yamux from "../../src/layers/muxer/Yamux.ts"
 import * as Noise from "../../src/layers/security/Noise.ts"
 import { Prng } from "../../src/layers/simulation/Prng.ts"
 import { start } from "../../src/layers/simulation/Simulate.ts"
 import * as Tcp from "../../src/layers/transport/Tcp.ts"
 import * as Agent from "../../src/programs/sim/Agent.ts"
-import { program, type Scenario } from "../../src/programs/sim/Scenario.ts"
+import { find } from "../../src/programs/sim/Run.ts"
+import { layerFor, program, type Scenario } from "../../src/programs/sim/Scenario.ts"
+import * as Tight from "../../src/programs/sim/Tight.ts"
 import { Actors } from "../../src/services/Actors.ts"
+import { ConnectionManager } from "../../src/services/ConnectionManager.ts"
 import { ConnectionSecurity } from "../../src/services/ConnectionSecurity.ts"
 import { Crypto } from "../../src/services/Crypto.ts"
 import { protocol as identifyProtocol } from "../../src/services/Identify.ts"
 import { Net, type Socket } from "../../src/services/Net.ts"
 import { Protocols } from "../../src/services/Protocols.ts"
+import { type ConnectionReservation, ResourceManager } from "../../src/services/ResourceManager.ts"
 import { type MuxedConnection, type MuxedStream, StreamMuxer } from "../../src/services/StreamMuxer.ts"
 
 const scenario: Scenario = {
@@ -312,8 +317,7 @@ const mutations: ReadonlyArray<Mutation> = [
     parts: () =>
       onNet((net) => ({
         ...net,
-        connect: (options) =>
-          Effect.map(Scope.provide(net.connect(options), Scope.makeUnsafe()), unclosed)
+        connect: (options) => Effect.map(Scope.provide(net.connect(options), Scope.makeUnsafe()), unclosed)
       })),
     found: /\d+ connections are open, and \d+ sockets/,
     scenario: churning
@@ -324,6 +328,112 @@ const mutations: ReadonlyArray<Mutation> = [
     found: /identify leaves protocols out/
   }
 ]
+
+// ---- Faults of the limits, found in a storm of hostile peers.
+
+const stormProblemOf = (change: (parts: Agent.Parts) => Agent.Parts, only?: ReadonlyArray<string>) => {
+  const storm = find("swarm-storm")
+  if (storm === undefined) return "there is no such scenario"
+  const tight: Scenario = {
+    ...storm,
+    parts: (node) => change(Tight.parts(node)),
+    paceMs: 1000,
+    hostile: { everyMs: 1000, lastsMs: 8000, visitEveryMs: 8000, only },
+    bounds: { peers: Tight.maxPeers, everyMs: 1000 }
+  }
+  const running = start(
+    { seed: 1, nodes: 4, layer: layerFor(tight), link: tight.link, until: "1 hour" },
+    program(tight, 20_000, [], 2)
+  )
+  for (let next = running.next(); ; next = running.next()) if (next.done === true) return next.value.problem
+}
+
+const onResources = (change: (resources: ResourceManager["Service"]) => ResourceManager["Service"]) => ({
+  resources: Layer.effect(ResourceManager, Effect.map(ResourceManager, change)).pipe(Layer.provide(Tight.resources))
+})
+
+const onReservations = (change: (reservation: ConnectionReservation) => ConnectionReservation) =>
+  onResources((resources) => ({
+    ...resources,
+    acceptConnection: (remote) => Result.map(resources.acceptConnection(remote), change),
+    dialConnection: () => Result.map(resources.dialConnection(), change)
+  }))
+
+/** So few that there is always somebody to close. */
+const few = ConnectionManagerLayer.layer({ lowWater: 2, highWater: 3, grace: "1 second" })
+
+const stormMutations: ReadonlyArray<
+  readonly [name: string, change: () => Partial<Agent.Parts>, found: RegExp, attacks?: ReadonlyArray<string>]
+> = [
+  [
+    "a limit of inbound connections is not enforced",
+    () =>
+      onResources((resources) => ({
+        ...resources,
+        acceptConnection: (remote) =>
+          Result.orElse(resources.acceptConnection(remote), () => resources.dialConnection())
+      })),
+    /\d+ sockets from \S+ are open, and the limit is/,
+    ["connections from one address"]
+  ],
+  [
+    "a limit of streams is not enforced",
+    () =>
+      onReservations((reservation) => ({
+        ...reservation,
+        openStream: () => Result.succeed({ setProtocol: () => undefined, release: () => {} })
+      })),
+    /\d+ streams are open on one connection/,
+    ["streams without end"]
+  ],
+  [
+    "a connection's reservation is not released",
+    () => {
+      const now = every(10)
+      return onReservations((reservation) => (now() ? { ...reservation, release: () => {} } : reservation))
+    },
+    /are in use, and \d+ connections are open/
+  ],
+  [
+    "a stream's reservation is not released",
+    () => {
+      const now = every(100)
+      return onReservations((reservation) => ({
+        ...reservation,
+        openStream: (direction) =>
+          Result.map(reservation.openStream(direction), (stream) => (now() ? { ...stream, release: () => {} } : stream))
+      }))
+    },
+    /streams of .* are in use, and \d+ connections are open/
+  ],
+  [
+    "a protected peer is trimmed",
+    () => ({
+      manager: Layer.effect(
+        ConnectionManager,
+        Effect.map(ConnectionManager, (manager) => ({ ...manager, protect: () => Effect.void }))
+      ).pipe(Layer.provide(few))
+    }),
+    /the connection of a protected peer was closed/,
+    ["connections of many peers"]
+  ],
+  ["the peer store has no bound", () => ({ beside: Agent.beside }), /\d+ peers are known, and the limit is/, ["lies"]]
+]
+
+describe("planted faults of the limits are found", () => {
+  it("without one, nothing is found", () => {
+    assert.isUndefined(stormProblemOf((parts) => parts))
+  })
+
+  it("without one, nothing is found where many are closed to make room", () => {
+    assert.isUndefined(stormProblemOf((parts) => ({ ...parts, manager: few })))
+  })
+
+  it.each(stormMutations.map((mutation) => [mutation[0], mutation] as const))("%s", (_, [, change, found, attacks]) => {
+    const changed = change()
+    assert.match(stormProblemOf((parts) => ({ ...parts, ...changed }), attacks) ?? "nothing was found", found)
+  })
+})
 
 describe("planted faults are found", () => {
   it.each([

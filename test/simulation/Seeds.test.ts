@@ -1,7 +1,9 @@
 /** Faults that simulations have found, each as the smallest run that shows it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import * as Multiaddr from "../../src/data/Multiaddr.ts"
+import * as Libp2p from "../../src/layers/Libp2p.ts"
+import * as MemoryPeerStore from "../../src/layers/peerstore/MemoryPeerStore.ts"
 import type { WholeNode } from "../../src/layers/simulation/Nodes.ts"
 import type { SimNode } from "../../src/layers/simulation/SimNode.ts"
 import { simulate } from "../../src/layers/simulation/Simulate.ts"
@@ -22,6 +24,13 @@ const pair = (nodes: ReadonlyArray<Node> & { readonly 0: Node }): readonly [Node
   nodes[0],
   nodes[1] ?? nodes[0]
 ]
+
+/** A burst of four connections from one address, and room for four in all. */
+const limited = Libp2p.layer({
+  listen: ["/ip4/0.0.0.0/tcp/4001"],
+  limits: { address: { ratePerSecond: 1, burst: 4 } },
+  connectionManager: { lowWater: 3, highWater: 4, grace: "1 second" }
+}).pipe(Layer.provide(Libp2p.layerTcp), Layer.provideMerge(MemoryPeerStore.layer()))
 
 describe("faults that simulations found", () => {
   // Peers remembered 127.0.0.1 of each other, and so dialled themselves.
@@ -65,6 +74,44 @@ describe("faults that simulations found", () => {
         yield* faults.addressChange(b, ["10.9.9.9"])
         yield* ping(b, a)
         yield* ping(a, b)
+      })
+    )
+  )
+
+  // The bucket of an address fills with the time that has passed, which was that of the wall clock.
+  it(
+    "an address may connect again at its rate, also after the clock was set back",
+    simulate({ seed: 1, nodes: 2, layer: () => limited }, ({ faults, nodes }) =>
+      Effect.gen(function* () {
+        const [a, b] = pair(nodes)
+        const again = Effect.andThen(
+          a.run(Effect.flatMap(Swarm, (swarm) => swarm.disconnect(b.peerId))),
+          Effect.exit(dial(a, b))
+        )
+        while ((yield* again)._tag === "Success") {
+          // Until the bucket is empty.
+        }
+        yield* faults.clockJump(b, -3_600_000)
+        yield* Effect.sleep("5 seconds")
+        assert.strictEqual((yield* again)._tag, "Success")
+      })
+    )
+  )
+
+  // The next trim was waited for until the wall clock had come to where it was at the last.
+  it(
+    "connections over the high watermark are closed, also after the clock was set back",
+    simulate({ seed: 1, nodes: 12, layer: () => limited }, ({ faults, nodes }) =>
+      Effect.gen(function* () {
+        const [a, ...others] = nodes
+        const come = (some: ReadonlyArray<Node>) => Effect.forEach(some, (node) => dial(node, a), { discard: true })
+        yield* come(others.slice(0, 5))
+        yield* Effect.sleep("1 minute")
+        yield* faults.clockJump(a, -3_600_000)
+        yield* come(others.slice(5))
+        yield* Effect.sleep("10 seconds")
+        const open = yield* a.run(Effect.flatMap(Swarm, (swarm) => swarm.connections()))
+        assert.isAtMost(open.length, 4)
       })
     )
   )

@@ -382,14 +382,16 @@ export const live = (
   return Effect.forever(act)
 }
 
+const isOwn = ({ address }: { readonly address: string }): boolean => !address.startsWith("/ip4/172.")
+
 /** The innermost tag of a failure: the same in every run, unlike its message. */
 export const kindOf = (error: unknown): string => {
   let kind = "unknown"
   for (let inner = error; typeof inner === "object" && inner !== null && "_tag" in inner;) {
     kind = String(inner._tag)
     const next: unknown = "reason" in inner ? inner.reason : "cause" in inner ? inner.cause : undefined
-    // Of a dial that failed everywhere, the first address says most.
-    const first = inner instanceof DialError ? inner.attempts[0]?.reason : undefined
+    // Of a dial that failed everywhere, the first address says most; those of attackers came from a dial that was shared.
+    const first = inner instanceof DialError ? (inner.attempts.find(isOwn) ?? inner.attempts[0])?.reason : undefined
     inner = first ?? next
   }
   return kind

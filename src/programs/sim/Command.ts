@@ -29,9 +29,7 @@ export const run = Effect.fnUntraced(function* (flags: Flags) {
   const scenario = find(flags.scenario)
   if (scenario === undefined) {
     return yield* usage(
-      `--scenario: there is no scenario ${flags.scenario}; there are\n${scenarios
-        .map(({ about, name }) => `  ${name.padEnd(10)}${about}`)
-        .join("\n")}`
+      `--scenario: there is no scenario ${flags.scenario}; there are ${scenarios.map(({ name }) => name).join(", ")}`
     )
   }
   if (flags.nodes !== undefined && (flags.nodes < 2 || flags.nodes > maxNodes)) {

@@ -13,8 +13,7 @@ import { Schema } from "effect"
 import { type ScheduledFault, shrink } from "../../layers/simulation/Faults.ts"
 import { type SimulationReport, start } from "../../layers/simulation/Simulate.ts"
 import { formatEvent, type TraceEvent } from "../../layers/simulation/Trace.ts"
-import { layer } from "./Agent.ts"
-import { program, type Scenario, scheduleOf, scenarios } from "./Scenario.ts"
+import { hostileOf, layerFor, program, type Scenario, scheduleOf, scenarios } from "./Scenario.ts"
 
 export interface Options {
   readonly scenario: string
@@ -48,6 +47,8 @@ export interface Result {
   readonly eventsPerSecond: number
   readonly rssMiB: number
   readonly faults: number
+  /** How often each `sometimes` was reached. */
+  readonly reached: Readonly<Record<string, number>>
   readonly problem?: string | undefined
 }
 
@@ -92,9 +93,18 @@ const runOnce = async (
   progress: ((virtualMs: number, events: number, faults: number) => void) | undefined,
   sink?: (event: TraceEvent) => void
 ): Promise<SimulationReport> => {
+  const hostile = hostileOf(scenario, seed, nodes)
   const running = start(
-    { seed, nodes, layer, link: scenario.link, shuffle, until: durationMs + 30 * 60_000, trace: { sink } },
-    program(scenario, durationMs, schedule)
+    {
+      seed,
+      nodes: nodes - hostile,
+      layer: layerFor(scenario),
+      link: scenario.link,
+      shuffle,
+      until: durationMs + 30 * 60_000,
+      trace: { sink }
+    },
+    program(scenario, durationMs, schedule, hostile, progress === undefined ? undefined : say)
   )
   for (let next = running.next(); ; next = running.next()) {
     if (next.done === true) return next.value
@@ -144,7 +154,7 @@ const writeTrace = async (
 export const runSeed = async (options: Options, scenario: Scenario, seed: number): Promise<Result> => {
   const nodes = options.nodes ?? scenario.nodes
   const durationMs = options.durationMs ?? scenario.minutes * 60_000
-  const whole = scheduleOf(scenario, seed, nodes, durationMs)
+  const whole = scheduleOf(scenario, seed, nodes - hostileOf(scenario, seed, nodes), durationMs)
   const schedule = options.faults === undefined ? whole : whole.filter((_, index) => options.faults?.includes(index))
   const go = (
     faults: ReadonlyArray<ScheduledFault>,
@@ -175,6 +185,7 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
     eventsPerSecond: Math.round(report.events / (wallMs / 1000)),
     rssMiB: Math.round(process.memoryUsage.rss() / 1024 / 1024),
     faults: schedule.length,
+    reached: Object.fromEntries(report.reached),
     ...(problem === undefined ? {} : { problem })
   }
   if (problem !== undefined || options.trace) {
@@ -230,6 +241,7 @@ const ResultLine = Schema.fromJsonString(
     hash: Schema.String,
     events: Schema.Finite,
     wallMs: Schema.Finite,
+    reached: Schema.Record(Schema.String, Schema.Finite),
     problem: Schema.optionalKey(Schema.String)
   })
 )
@@ -238,6 +250,8 @@ const ResultLine = Schema.fromJsonString(
 export const runSeeds = async (options: Options, scenario: Scenario, from: number, to: number): Promise<boolean> => {
   const began = performance.now()
   const failed: Array<{ readonly seed: number; readonly problem: string }> = []
+  /** In how many runs each thing was reached. */
+  const reached = new Map((scenario.expects ?? []).map((name) => [name, 0]))
   let done = 0
   let events = 0
   let next = from
@@ -279,6 +293,8 @@ export const runSeeds = async (options: Options, scenario: Scenario, from: numbe
         done++
         expected = seed + 1
         events += result.value.events
+        for (const [name, times] of Object.entries(result.value.reached))
+          if (times > 0) reached.set(name, (reached.get(name) ?? 0) + 1)
         if (!ok) failed.push({ seed, problem: problem ?? "failed" })
         if (options.json) process.stdout.write(`${line}\n`)
         else if (process.stderr.isTTY)
@@ -307,6 +323,7 @@ export const runSeeds = async (options: Options, scenario: Scenario, from: numbe
   for (const { problem, seed } of failed.toSorted((a, b) => a.seed - b.seed)) {
     say(`FAILED  seed ${seed}: ${problem.split("\n")[0]}\n        ${repeatLine(options, scenario, nodes, seed)}`)
   }
+  const missed = [...reached].flatMap(([name, runs]) => (runs === 0 ? [name] : []))
   if (options.json) {
     print({
       event: "results",
@@ -316,9 +333,14 @@ export const runSeeds = async (options: Options, scenario: Scenario, from: numbe
       seeds: total,
       failed: failed.map(({ seed }) => seed),
       events,
-      wallMs
+      wallMs,
+      reached: Object.fromEntries(reached),
+      missed
     })
   } else {
+    const counts = [...reached].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([name, runs]) => `  ${runs} ${name}`)
+    process.stdout.write(`reached, in so many runs:\n${counts.join("\n")}\n`)
+    if (missed.length > 0) say(`never reached: ${missed.join(", ")}`)
     process.stdout.write(
       `${scenario.name}: ${total - failed.length} of ${total} seeds ok, ${events} events in ${(wallMs / 1000).toFixed(1)} s\n`
     )

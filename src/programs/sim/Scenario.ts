@@ -6,10 +6,14 @@ import { Effect, Fiber } from "effect"
 import { draw, everything, type ScheduledFault, type Weights } from "../../layers/simulation/Faults.ts"
 import type { LinkOptions } from "../../layers/simulation/net/SimNetwork.ts"
 import { Prng } from "../../layers/simulation/Prng.ts"
-import type { SimNode } from "../../layers/simulation/SimNode.ts"
+import type { NodeInfo, SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"
-import { type AgentNode, type Busy, type Habits, live, reachAll } from "./Agent.ts"
+import { type AgentNode, type Busy, type Habits, layer, layerOf, live, type Parts, reachAll } from "./Agent.ts"
+import * as Bounds from "./Bounds.ts"
 import * as Checks from "./Checks.ts"
+import * as Churn from "./Churn.ts"
+import { type Hostility, rage, shareOf } from "./Hostile.ts"
+import * as Tight from "./Tight.ts"
 
 export interface Scenario {
   readonly name: string
@@ -27,6 +31,16 @@ export interface Scenario {
   /** Mean time between two faults of the whole network. */
   readonly faultEveryMs: number
   readonly faultLastsMs: number
+  /** What its nodes are made of. Default: a whole node with default limits. */
+  readonly parts?: ((node: NodeInfo) => Parts) | undefined
+  /** Some of its nodes are hostile. */
+  readonly hostile?: Hostility | undefined
+  /** Others come and go for good. */
+  readonly visits?: Churn.Visits | undefined
+  /** Limits and tables are watched too. */
+  readonly bounds?: Bounds.Bounds | undefined
+  /** What many seeds together should have met. */
+  readonly expects?: ReadonlyArray<string> | undefined
 }
 
 const calm: LinkOptions = { latencyMs: { min: 5, mean: 30, max: 200 } }
@@ -105,6 +119,64 @@ export const scenarios: ReadonlyArray<Scenario> = [
     faults: everything,
     faultEveryMs: 4000,
     faultLastsMs: 20_000
+  },
+  {
+    name: "swarm-storm",
+    about: "hostile nodes among honest ones, faults, and limits near their bounds",
+    nodes: 6,
+    minutes: 0.5,
+    habits: {
+      ping: 4,
+      echo: 3,
+      upload: 1,
+      burst: 1,
+      stuck: 0.5,
+      broken: 0.5,
+      abandon: 1,
+      together: 1,
+      identify: 1,
+      disconnect: 1,
+      crowd: 2,
+      tag: 1,
+      protect: 1
+    },
+    paceMs: 3000,
+    neighbours: 4,
+    link: rough,
+    faults: everything,
+    faultEveryMs: 4000,
+    faultLastsMs: 12_000,
+    parts: Tight.parts,
+    hostile: { everyMs: 2000, lastsMs: 12_000, visitEveryMs: 8000 },
+    bounds: { peers: Tight.maxPeers, everyMs: 2000 },
+    expects: Tight.expects
+  },
+  {
+    name: "churn",
+    about: "a few nodes that stay, while others come and go for good",
+    nodes: 4,
+    minutes: 24 * 60,
+    habits: { ping: 4, echo: 2, burst: 1, identify: 1, abandon: 1, together: 1, disconnect: 1, tag: 1, protect: 0.1 },
+    paceMs: 60_000,
+    link: calm,
+    faults: { reset: 2, isolate: 1, clog: 1, pause: 1, clockJump: 1, clockDrift: 1 },
+    faultEveryMs: 20 * 60_000,
+    faultLastsMs: 30_000,
+    parts: Tight.roomy,
+    visits: {
+      everyMs: 60_000,
+      lastsMs: 5 * 60_000,
+      habits: { ping: 2, echo: 2, burst: 1, upload: 0.5, abandon: 1, together: 1, listen: 0.5, identify: 1, tag: 1 },
+      paceMs: 15_000
+    },
+    bounds: { peers: Tight.maxPeers, everyMs: 30_000 },
+    expects: [
+      "a visitor moves",
+      "a visitor starts again",
+      "a visitor crashes and comes back",
+      "a visitor goes without a word",
+      "a visitor leaves"
+    ]
   }
 ]
 
@@ -130,9 +202,32 @@ export const scheduleOf = (
     lastsMs: scenario.faultLastsMs
   })
 
+/** How many of so many nodes are hostile. */
+export const hostileOf = (scenario: Scenario, seed: number | string, nodes: number): number =>
+  scenario.hostile === undefined || nodes < 3
+    ? 0
+    : shareOf(new Prng(`hostile of ${scenario.name}, seed ${seed}`), nodes)
+
+/** The layer of its honest nodes. */
+export const layerFor = (scenario: Scenario): typeof layer =>
+  scenario.parts === undefined ? layer : layerOf(scenario.parts)
+
 /** Runs the scenario's agents under a schedule, checks as they go, and lets the network converge at the end. */
-export const program =
-  (scenario: Scenario, durationMs: number, schedule: ReadonlyArray<ScheduledFault>) =>
+export const program = (
+  scenario: Scenario,
+  durationMs: number,
+  schedule: ReadonlyArray<ScheduledFault>,
+  hostile = 0,
+  report?: (line: string) => void
+) => {
+  const { bounds, visits } = scenario
+  return visits === undefined || bounds === undefined
+    ? meeting(scenario, durationMs, schedule, hostile)
+    : Churn.program({ ...scenario, layer: layerFor(scenario), visits, bounds, report }, durationMs, schedule)
+}
+
+const meeting =
+  (scenario: Scenario, durationMs: number, schedule: ReadonlyArray<ScheduledFault>, hostile: number) =>
   (simulation: Simulation<AgentNode>) =>
     Effect.gen(function* () {
       const { always, eventually, faults, nodes, sometimes } = simulation
@@ -141,7 +236,9 @@ export const program =
         problem ??= what
       }
       const busy = new Set<Busy>()
-      yield* Effect.forkChild(Checks.watch(simulation, busy, wrong))
+      yield* Effect.forkChild(Checks.watch(() => simulation.nodes, busy, wrong))
+      const { bounds } = scenario
+      if (bounds !== undefined) yield* Effect.forkChild(Bounds.watch(simulation, bounds, wrong))
       yield* always("the tables agree", () => problem ?? true, 1000)
 
       const leastRttMs = 2 * leastLatencyMs(scenario.link) * slowestClock
@@ -160,12 +257,17 @@ export const program =
           )
         )
       )
+      const attacks =
+        scenario.hostile === undefined || hostile === 0
+          ? undefined
+          : yield* Effect.forkChild(rage(simulation, hostile, scenario.hostile, busy))
       const trouble = yield* Effect.forkChild(faults.run(schedule))
       yield* Effect.sleep(durationMs)
       // A node that is paused in the middle of its start would not hear that the start is given up.
       for (const node of nodes) node.place.scheduler.resume()
       yield* Fiber.interrupt(trouble)
       yield* Fiber.interruptAll(agents)
+      if (attacks !== undefined) yield* Fiber.interrupt(attacks)
 
       yield* eventually(
         "every node reaches its neighbours again",
@@ -179,6 +281,7 @@ export const program =
       yield* Effect.sleep(Checks.restMs)
       yield* Checks.rested(simulation, wrong)
       yield* sometimes("all rest")
+      if (bounds !== undefined) yield* Bounds.givenBack(simulation, wrong)
       yield* Effect.sleep(1000)
     })
 

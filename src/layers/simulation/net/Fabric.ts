@@ -118,6 +118,16 @@ export class Fabric {
     return path
   }
 
+  /** Lets go of a host that is gone for good. */
+  forget(host: SimHost): void {
+    this.hosts.delete(host)
+    this.isolated.delete(host)
+    this.deaf.delete(host)
+    for (const other of this.hosts) other.paths.delete(host)
+    const left = this.paths.filter(({ from, to }) => from !== host && to !== host)
+    this.paths.splice(0, this.paths.length, ...left)
+  }
+
   isBlocked(from: SimHost, to: SimHost): boolean {
     return from !== to && (this.isolated.has(from) || this.isolated.has(to) || this.blocks(from, to))
   }

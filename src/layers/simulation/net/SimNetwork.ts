@@ -62,6 +62,16 @@ export class SimNetwork {
     return host
   }
 
+  /** Takes a host off the network for good, as a crash does, and forgets its links. What is sent to it finds nobody. */
+  removeHost(host: SimHost): void {
+    host.crash()
+    host.setAddresses([])
+    this.fabric.forget(host)
+    this.links.delete(host)
+    for (const links of this.links.values()) links.delete(host)
+    this.slowHosts.delete(host)
+  }
+
   /** Puts a NAT on the network; hosts are added `behind` it. */
   addNat(options: NatOptions): NatBox {
     const nat = new NatBox(options, this.fabric.random.fork(`nat ${options.name}`))
