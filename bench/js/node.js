@@ -12,12 +12,14 @@ const unlimited = { maxInboundStreams: Infinity, maxOutboundStreams: Infinity }
 /** How streams are opened: without waiting for the protocol, where js-libp2p can. */
 export const OPEN = { ...unlimited, negotiateFully: false }
 
-/** TCP, Noise, Yamux and nothing else, without the limits that would be measured instead. */
-export async function createNode(listen) {
+/** TCP, Noise or TLS, Yamux and nothing else, without the limits that would be measured instead. */
+export async function createNode(listen, security) {
+  // loaded when it is chosen only, so that a minimal node does not pay for it
+  const encrypter = security === "tls" ? (await import("@libp2p/tls")).tls : noise
   const node = await createLibp2p({
     addresses: { listen },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [encrypter()],
     streamMuxers: [yamux({ ...unlimited, maxEarlyStreams: Infinity })],
     connectionManager: {
       maxConnections: Infinity,
@@ -74,6 +76,9 @@ function serveSink(stream) {
   onEnd(stream, () => {
     const answer = Buffer.alloc(8)
     answer.writeBigUInt64BE(BigInt(received))
+    if (stream.writeStatus !== "writable") {
+      return // the connection broke
+    }
     stream.send(answer)
     stream.close().catch((err) => stream.abort(err))
   })

@@ -4,23 +4,29 @@
  * bench/README.md.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { Deferred, Effect, Exit, Schema, type Scope } from "effect"
 
+/** What the nodes of a benchmark secure their connections with. */
+export type Security = "noise" | "tls"
+
 /** How to get and start the peer of a stack. */
 export interface Stack {
   readonly name: string
-  /** Program and arguments; `listen` or `dial` is added. */
+  /** Program and arguments; `listen` or `dial` is added, and `--security` unless `args` says otherwise. */
   readonly command: readonly [string, ...ReadonlyArray<string>]
+  /** In place of `--security`. */
+  readonly args?: ReadonlyArray<string>
   readonly cwd: string
-  /** What must run before the first start, and the path that shows that it has. */
+  /** What must run when `makes` is missing, or older than anything in `from`. */
   readonly install?:
     | {
         readonly makes: string
+        readonly from: ReadonlyArray<string>
         readonly command: readonly [string, ...ReadonlyArray<string>]
       }
     | undefined
@@ -28,12 +34,24 @@ export interface Stack {
 
 /** What a peer is asked to do; README.md says which options a command has. */
 export interface Command {
-  readonly run: "upload" | "download" | "connections" | "streams" | "ping" | "hold" | "memory"
+  readonly run:
+    | "upload"
+    | "download"
+    | "slow-reader"
+    | "first-byte"
+    | "connections"
+    | "streams"
+    | "ping"
+    | "hold"
+    | "hold-streams"
+    | "memory"
   readonly address?: string
   readonly seconds?: number
   readonly size?: number
   readonly concurrency?: number
   readonly count?: number
+  readonly connections?: number
+  readonly streams?: number
 }
 
 export interface Peer {
@@ -55,25 +73,86 @@ export class PeerError extends Schema.TaggedError<PeerError>()("PeerError", {
   }
 }
 
-const extension = import.meta.url.endsWith(".ts") ? "ts" : "js"
-const jsFolder = fileURLToPath(new URL("../../../bench/js/", import.meta.url))
+const root = fileURLToPath(new URL("../../../", import.meta.url))
+const jsFolder = join(root, "bench/js")
+const goFolder = join(root, "test/interop/go")
+const rustFolder = join(root, "test/interop/rust")
 const node = [process.execPath, "--expose-gc"] as const
+const built = join(root, "bench/dist/programs/bench")
 
-/** This library, run from the sources that the benchmarks themselves are run from. */
+/** Where the repository is. */
+export const repository = root
+
+/** This library as its users run it: built JavaScript, with the compiler's options of the package. */
 export const ours: Stack = {
   name: "effect",
-  command: [...node, fileURLToPath(new URL(`./peer/main.${extension}`, import.meta.url))],
-  cwd: process.cwd()
+  command: [...node, join(built, "peer/main.js")],
+  cwd: root,
+  install: {
+    makes: join(built, "peer/main.js"),
+    from: ["src", "tsconfig.json", "tsconfig.build.json", "bench/tsconfig.json"].map((path) => join(root, path)),
+    command: [
+      process.execPath,
+      join(root, "node_modules/typescript/bin/tsc"),
+      "-p",
+      "bench/tsconfig.json",
+      // Types are the business of `npm run check`.
+      "--noCheck"
+    ]
+  }
 }
 
+/** js-libp2p, go-libp2p and rust-libp2p. */
 export const others: ReadonlyArray<Stack> = [
   {
     name: "js",
     command: [...node, join(jsFolder, "peer.js")],
     cwd: jsFolder,
-    install: { makes: join(jsFolder, "node_modules/libp2p"), command: ["npm", "ci", "--no-audit", "--no-fund"] }
+    install: {
+      makes: join(jsFolder, "node_modules/.package-lock.json"),
+      from: [join(jsFolder, "package-lock.json")],
+      command: ["npm", "ci", "--no-audit", "--no-fund"]
+    }
+  },
+  {
+    name: "go",
+    command: [join(goFolder, "peer"), "bench"],
+    cwd: goFolder,
+    install: {
+      makes: join(goFolder, "peer"),
+      from: readdirSync(goFolder)
+        .filter((name) => /\.(go|mod|sum)$/.test(name))
+        .map((name) => join(goFolder, name)),
+      command: ["go", "build", "-o", "peer", "."]
+    }
+  },
+  {
+    name: "rust",
+    command: [join(rustFolder, "target/release/peer"), "bench"],
+    cwd: rustFolder,
+    install: {
+      makes: join(rustFolder, "target/release/peer"),
+      from: ["src", "Cargo.toml", "Cargo.lock"].map((path) => join(rustFolder, path)),
+      command: ["cargo", "build", "--release"]
+    }
   }
 ]
+
+const limit = (name: string, value: string): Stack => ({
+  name,
+  command: [...node, join(built, "LimitPeer.js")],
+  args: ["--limit", value],
+  cwd: root
+})
+
+/** What can be had at the most, and the portable layer of this library. */
+export const limits = {
+  tcp: limit("raw TCP", "tcp"),
+  tls: limit("node:tls", "tls"),
+  chacha20: limit("node:tls ChaCha20", "tls-chacha20"),
+  cryptography: limit("bare cryptography", "crypto"),
+  portable: { name: "portable crypto", command: ours.command, args: ["--crypto", "portable"], cwd: root }
+} satisfies Readonly<Record<string, Stack>>
 
 const Ready = Schema.Struct({ event: Schema.Literal("ready"), address: Schema.optional(Schema.String) })
 const Answer = Schema.Struct({
@@ -88,20 +167,29 @@ const start = (stack: Stack, args: ReadonlyArray<string>, command = stack.comman
   return spawn(program, [...rest, ...args], { cwd: stack.cwd, stdio: ["pipe", "pipe", "inherit"] })
 }
 
-/** Gets what the stack needs, if it is missing. */
+/** When the newest file there was changed; 0 if there is none. */
+const changedAt = (path: string): number => {
+  if (!existsSync(path)) return 0
+  const stat = statSync(path)
+  if (!stat.isDirectory()) return stat.mtimeMs
+  return Math.max(0, ...readdirSync(path).map((name) => changedAt(join(path, name))))
+}
+
+/** Gets or builds what the stack needs, if it is missing or old. */
 export const install = (stack: Stack): Effect.Effect<void, PeerError> =>
   Effect.suspend(() => {
     const needed = stack.install
-    if (needed === undefined || existsSync(needed.makes)) return Effect.void
-    process.stderr.write(`installing the ${stack.name} peer: ${needed.command.join(" ")} in ${stack.cwd}\n`)
+    if (needed === undefined || changedAt(needed.makes) >= Math.max(...needed.from.map(changedAt))) return Effect.void
+    const command = needed.command.join(" ")
+    process.stderr.write(`getting the ${stack.name} peer ready: ${command} in ${stack.cwd}\n`)
     return Effect.callback<void, PeerError>((resume) => {
       const fail = (detail: string) => resume(Effect.fail(new PeerError({ stack: stack.name, detail })))
       const child = start(stack, [], needed.command)
       child.stdout.pipe(process.stderr, { end: false })
-      child.on("error", (error) => fail(`cannot be installed: ${error.message}`))
-      child.on("exit", (code) =>
-        code === 0 ? resume(Effect.void) : fail(`cannot be installed: ${needed.command.join(" ")} ended with ${code}`)
+      child.on("error", () =>
+        fail(`${needed.command[0]} is not installed, and ${needed.makes} has to be built with it`)
       )
+      child.on("exit", (code) => (code === 0 ? resume(Effect.void) : fail(`"${command}" ended with ${code}`)))
       return Effect.sync(() => void child.kill("SIGKILL"))
     })
   })
@@ -119,12 +207,16 @@ const stop = (child: ChildProcess): Effect.Effect<void> =>
   })
 
 /** Starts a peer, which stops with the scope. */
-export const run = (stack: Stack, role: "listen" | "dial"): Effect.Effect<Peer, PeerError, Scope.Scope> =>
+export const run = (
+  stack: Stack,
+  role: "listen" | "dial",
+  security: Security = "noise"
+): Effect.Effect<Peer, PeerError, Scope.Scope> =>
   Effect.gen(function* () {
     const error = (detail: string) => new PeerError({ stack: stack.name, detail })
     const started = performance.now()
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() => start(stack, [role])),
+      Effect.sync(() => start(stack, [role, ...(stack.args ?? ["--security", security])])),
       stop
     )
     const ready = Deferred.makeUnsafe<Pick<Peer, "address" | "readyMs">, PeerError>()

@@ -31,6 +31,7 @@ import (
 const usage = `usage:
   peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
   peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
+  peer bench listen|dial [--security S]
   peer supports
   peer --version-info`
 
@@ -62,6 +63,8 @@ func main() {
 		listen(parse(os.Args[2:]))
 	case "dial":
 		dial(parse(os.Args[2:]))
+	case "bench":
+		bench(os.Args[2:])
 	case "supports":
 		printJSON(supports)
 	case "--version-info":

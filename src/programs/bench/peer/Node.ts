@@ -1,6 +1,7 @@
 /**
- * The node that is measured: TCP, Noise, Yamux and three protocols to measure
- * with. No identify, since the peers that it is compared with have none either.
+ * The node that is measured: TCP, Noise or TLS, Yamux and three protocols to
+ * measure with. No identify, since the peer that it is first compared with has
+ * none either.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -11,9 +12,9 @@ import * as Generated from "../../../layers/identity/Generated.ts"
 import * as Yamux from "../../../layers/muxer/Yamux.ts"
 import * as NodeNet from "../../../layers/net/NodeNet.ts"
 import * as MemoryPeerStore from "../../../layers/peerstore/MemoryPeerStore.ts"
+import * as ResourceManager from "../../../layers/resources/ResourceManager.ts"
 import * as Noise from "../../../layers/security/Noise.ts"
 import * as ProtocolRegistry from "../../../layers/swarm/Protocols.ts"
-import * as ResourceManager from "../../../layers/resources/ResourceManager.ts"
 import * as SwarmLayer from "../../../layers/swarm/Swarm.ts"
 import * as Tcp from "../../../layers/transport/Tcp.ts"
 import type { ByteStream } from "../../../services/ByteStream.ts"
@@ -63,8 +64,8 @@ export const fill = Effect.fnUntraced(function* (stream: ByteStream, chunk: Uint
   return sent
 })
 
-/** Counts what arrives until the end, or until `enough`. */
-export const drain = Effect.fnUntraced(function* (stream: ByteStream, enough: () => boolean) {
+/** Counts what arrives until the end, or until `enough`, which is told the bytes of each batch. */
+export const drain = Effect.fnUntraced(function* (stream: ByteStream, enough: (bytes: number) => boolean) {
   let received = 0
   for (;;) {
     const batch = stream.tryRead()
@@ -74,7 +75,7 @@ export const drain = Effect.fnUntraced(function* (stream: ByteStream, enough: ()
       return received
     } else {
       received += batch.length
-      if (enough()) return received
+      if (enough(batch.length)) return received
     }
   }
 })
@@ -106,24 +107,54 @@ const Handlers = Layer.mergeAll(
   Protocols.layerHandler(sourceProtocol, source, unlimited)
 )
 
-const Stack = Layer.mergeAll(
-  Actors.layer,
-  ProtocolRegistry.layer,
-  MemoryPeerStore.layer(),
-  ResourceManager.layer(),
-  Tcp.layer,
-  Noise.layer,
-  Yamux.layer()
-).pipe(
-  Layer.provideMerge(Generated.layer),
-  Layer.provideMerge(Layer.mergeAll(NodeNet.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto))
-)
+/** What a node is made of, beside what all of them have. */
+export interface Choice {
+  readonly security: "noise" | "tls"
+  /** `portable` computes in JavaScript and WebAssembly only. */
+  readonly crypto: "node" | "portable"
+}
 
-const Node = Handlers.pipe(Layer.provideMerge(SwarmLayer.layer()), Layer.provide(Stack))
+const many = 1_000_000
+const oneWay = { connections: many, connectionsInbound: many, connectionsOutbound: many }
+const streams = { streams: many, streamsInbound: many, streamsOutbound: many }
+const scope = { ...oneWay, ...streams, memory: 2 ** 40 }
+
+/** The limits of a node are not what is measured. Those of places do not apply to loopback. */
+const limits: ResourceManager.LimitChanges = {
+  system: scope,
+  transient: scope,
+  peer: scope,
+  connection: { ...streams, memory: 2 ** 40 },
+  protocol: streams,
+  protocolOfPeer: streams,
+  service: streams,
+  serviceOfPeer: streams
+}
+
+/** Loaded when they are chosen only, so that a minimal node does not pay for them. */
+const load = Effect.fnUntraced(function* ({ crypto, security }: Choice) {
+  const Security = security === "tls" ? yield* Effect.promise(() => import("../../../layers/security/Tls.ts")) : Noise
+  const Crypto =
+    crypto === "portable" ? yield* Effect.promise(() => import("../../../layers/crypto/NobleCrypto.ts")) : NodeCrypto
+  const Stack = Layer.mergeAll(
+    Actors.layer,
+    ProtocolRegistry.layer,
+    MemoryPeerStore.layer(),
+    ResourceManager.layer({ limits }),
+    Tcp.layer,
+    Security.layer,
+    Yamux.layer()
+  ).pipe(
+    Layer.provideMerge(Generated.layer),
+    Layer.provideMerge(Layer.mergeAll(NodeNet.layer, Crypto.layer, SecureRandom.layerWebCrypto))
+  )
+  return Handlers.pipe(Layer.provideMerge(SwarmLayer.layer()), Layer.provide(Stack))
+})
 
 /** Starts a node, with a key of its own, in the scope. */
-export const start = Effect.gen(function* () {
-  const context = yield* Layer.buildWithMemoMap(Node, Layer.makeMemoMapUnsafe(), yield* Effect.scope)
+export const start = Effect.fnUntraced(function* (choice: Choice) {
+  const node = yield* load(choice)
+  const context = yield* Layer.buildWithMemoMap(node, Layer.makeMemoMapUnsafe(), yield* Effect.scope)
   return Context.get(context, Swarm)
 })
 

@@ -1,6 +1,7 @@
 //! The rust-libp2p side of the interoperability suite.
 //! The command line is described in ../README.md.
 
+mod bench;
 mod dial;
 mod serve;
 mod streams;
@@ -26,6 +27,7 @@ use tokio::{
 const USAGE: &str = "usage:
   peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
   peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
+  peer bench listen|dial [--security S]
   peer supports
   peer --version-info";
 
@@ -91,6 +93,10 @@ async fn main() {
             let passed = dial::dial(swarm, control, options).await;
             exit(if passed { 0 } else { 1 });
         }
+        Some("bench") => match args.get(1).map(String::as_str) {
+            Some(role @ ("listen" | "dial")) => bench::bench(role, options(&args[2..])).await,
+            _ => fatal(USAGE),
+        },
         Some("supports") => println!("{}", json!(HashMap::from(SUPPORTS))),
         Some("--version-info") => {
             println!("{}", json!({"stack": "rust-libp2p", "version": version()}));

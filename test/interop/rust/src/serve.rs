@@ -44,7 +44,7 @@ async fn perf(mut stream: Stream) -> io::Result<()> {
     stream.close().await
 }
 
-async fn echo(mut stream: Stream) -> io::Result<()> {
+pub async fn echo(mut stream: Stream) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     loop {
         let n = stream.read(&mut block).await?;
