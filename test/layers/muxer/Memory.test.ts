@@ -158,6 +158,27 @@ for (const [name, protocol] of muxers) {
     )
   })
 
+  describe(`${name}: memory that is refused, and a remote that takes nothing`, () => {
+    it.effect("ends the connection without a turn too many", () =>
+      Effect.gen(function* () {
+        const { make } = yield* protocol
+        const [left] = yield* Pipe.pair({ capacity: 1000 })
+        const { memory, record } = account(50_000)
+        const dialer = yield* make(left, { role: "dialer", memory })
+        const stream = yield* dialer.openStream
+        yield* Effect.forkChild(Effect.exit(ByteStream.write(stream, new Uint8Array(1_000_000))))
+        yield* calm
+        const { calls } = record
+        // Its goodbye waits for the remote; nothing else does anything meanwhile.
+        for (let i = 0; i < 20; i++) yield* calm
+        assert.isBelow(record.calls - calls, 3)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* dialer.awaitClosed)._tag, "LimitExceeded")
+        assert.strictEqual(record.bytes, 0)
+      })
+    )
+  })
+
   describe(`${name}: a remote that takes nothing of what is sent`, () => {
     it.effect("is given up, and who waits is told", () =>
       Effect.gen(function* () {

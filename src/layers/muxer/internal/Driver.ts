@@ -171,6 +171,8 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
   }
 
   private accountFor(): void {
+    // What a session that has ended still holds is given back with the connection, within its grace.
+    if (this.session.ended !== undefined) return
     const refusal = this.account.set()
     if (refusal === undefined) return
     this.wakeStreams()
