@@ -67,12 +67,18 @@ describe("10,000 streams at once", () => {
           const { limits } = node.resources
           assert.isAtMost(connection?.streamCount() ?? 0, limits.connection.streamsInbound + 1)
           assert.isAtMost((yield* inUse(node, "system"))["inbound streams"] ?? 0, limits.connection.streamsInbound)
-          const refused = (yield* node.resources.usage).filter(
-            (row) => row.refused > 0 && row.resource === "inbound streams"
+          const refusals = Effect.map(node.resources.usage, (rows) =>
+            rows.filter((row) => row.refused > 0 && row.resource === "inbound streams")
           )
-          assert.isNotEmpty(refused)
+          const ofProtocol = /protocol \/sleeps of peer 12D3/
+          // The fifty that it takes may be running before the first of the others is refused.
+          let refused = yield* refusals
+          for (let tries = 0; tries < 500 && !refused.some(({ scope }) => ofProtocol.test(scope)); tries++) {
+            yield* Effect.sleep(10)
+            refused = yield* refusals
+          }
           for (const row of refused) assert.isAtMost(row.peak, row.limit)
-          assert.match(refused.map(({ scope }) => scope).join("; "), /protocol \/sleeps of peer 12D3/)
+          assert.match(refused.map(({ scope }) => scope).join("; "), ofProtocol)
           const growth = (yield* usedBytes) - before
           assert.isBelow(growth, 10_000_000, `${growth} bytes are held`)
           yield* stillServes(honest, node)
