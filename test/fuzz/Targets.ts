@@ -5,7 +5,7 @@
  * throws when a property does not hold: nothing else may throw.
  */
 import assert from "node:assert/strict"
-import { Effect, Result } from "effect"
+import { Effect, Layer, Result } from "effect"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import * as LengthPrefix from "../../src/data/LengthPrefix.ts"
@@ -49,8 +49,7 @@ const crypto = NodeCrypto.make()
 const run = <A>(effect: Effect.Effect<A, never, Identity>): A =>
   Effect.runSync(
     effect.pipe(
-      Effect.provide(FromSeed.layer(new Uint8Array(32).fill(7))),
-      Effect.provide(NodeCrypto.layer),
+      Effect.provide(FromSeed.layer(new Uint8Array(32).fill(7)).pipe(Layer.provide(NodeCrypto.layer))),
       Effect.orDie
     )
   )

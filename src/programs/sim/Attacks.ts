@@ -116,7 +116,7 @@ const stall: Attack = (situation) =>
     const raw = yield* connect(situation.host, situation.target)
     const stream = yield* (situation.random.pick(stages) ?? Effect.succeed)(raw, situation)
     // One byte now and then, so that it is not silent.
-    if (situation.random.chance(0.5)) yield* every(3000, write(stream, Uint8Array.of(0)))
+    if (situation.random.chance(0.5)) return yield* every(3000, write(stream, Uint8Array.of(0)))
     yield* drain(stream)
   })
 
@@ -207,7 +207,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
             yield* write(secured, open(id, echo, 0x0fff_ffff))
             for (let i = 0; i < 4; i++) yield* write(secured, frame(typeData, 0, id, chunk.length, chunk))
           }
-          yield* Effect.never
+          return yield* Effect.never
         }),
       false
     ),
@@ -291,5 +291,5 @@ export const receive = (
       yield* met(`reception: ${name}`)
       yield* Effect.forkScoped(Effect.ignoreCause(Effect.scoped(reception(raw, { attacker, persona, random }))))
     })
-    yield* Effect.forever(one)
+    return yield* Effect.forever(one)
   })

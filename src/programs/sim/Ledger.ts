@@ -61,7 +61,7 @@ export const kindOfLimit = ({ resource, scope }: Pick<LimitExceeded, "resource" 
     )} ${resource}`
 
 /** Why a connection could not be made, as a kind. */
-export const kindOfRefusal = (reason: AttemptReason): string => {
+const kindOfRefusal = (reason: AttemptReason): string => {
   switch (reason._tag) {
     case "LimitExceeded":
       return `limit of ${kindOfLimit(reason)}`

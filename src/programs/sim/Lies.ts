@@ -31,7 +31,7 @@ const say = (stream: ByteStream, message: Identify.Identify) =>
   write(stream, LengthPrefix.encode(Identify.encode(message)))
 
 /** Each is an answer to identify, or a push. */
-export const lies: Readonly<Record<string, Lie>> = {
+const lies: Readonly<Record<string, Lie>> = {
   "a true message": (stream, persona) => say(stream, honest(persona)),
   "10 MiB announced": (stream, _, __, random) =>
     Effect.andThen(write(stream, Varint.encode(10 * 1024 * 1024)), write(stream, random.bytes(40_000))),
@@ -68,7 +68,7 @@ export const lies: Readonly<Record<string, Lie>> = {
   }
 }
 
-export const names = Object.keys(lies)
+const names = Object.keys(lies)
 
 /** One of them, drawn. */
 export const draw = (random: Prng): readonly [name: string, lie: Lie] => {

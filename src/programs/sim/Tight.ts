@@ -18,7 +18,7 @@ export const maxPeers = 4
 
 const KiB = 1024
 
-export const limits: ResourceManager.LimitChanges = {
+const limits: ResourceManager.LimitChanges = {
   system: { connections: 28, connectionsInbound: 22, streams: 160, streamsInbound: 120, memory: 2048 * KiB },
   transient: { connections: 12, connectionsInbound: 10, streams: 60, streamsInbound: 50 },
   peer: { connections: 5, connectionsInbound: 4, streams: 64, streamsInbound: 48, memory: 1024 * KiB },
@@ -36,7 +36,7 @@ const mplex = Mplex.make(muxing)
 
 /** The parts that a planted fault may stand for. */
 export const resources = ResourceManager.layer({ limits })
-export const manager = ConnectionManager.layer({ lowWater: 14, highWater: 18, grace: "5 seconds" })
+const manager = ConnectionManager.layer({ lowWater: 14, highWater: 18, grace: "5 seconds" })
 
 /** Every third prefers Mplex. */
 export const parts = (node: NodeInfo): Parts => ({

@@ -23,7 +23,7 @@ import {
 import { Dialer, type Failure, Listener } from "./Multistream.ts"
 
 /** What the remote has said so far: nothing, something, or that it speaks the protocol (which goes without saying, unless that was proposed alone). */
-export type Answer = "none" | "begun" | "agreed"
+type Answer = "none" | "begun" | "agreed"
 
 /** Its owner sees the bytes of the protocol alone. */
 class NegotiatedStream implements ByteStream {
