@@ -149,7 +149,9 @@ function* startWith<R>(
     link: options.link ?? { latencyMs: 20 },
     ...(options.names === undefined ? {} : { names: options.names })
   })
-  const [first, ...others] = Array.from({ length: options.nodes }, (_, index) => makeNode(world, network, index, layer))
+  const [first, ...others] = Array.from({ length: options.nodes }, (_, index) =>
+    makeNode({ world, network }, { index, name: `n${index}`, address: addressOf(index) }, layer)
+  )
   if (first === undefined) throw new RangeError("a simulation has at least one node")
   const nodes: Simulation<R>["nodes"] = [first, ...others]
   const faults = new Faults(world, network, nodes)
@@ -235,16 +237,15 @@ const leftBehind = (world: World): string | undefined => {
   return `${world.timeline.pending} timers are left ${teardownMs / 60_000} minutes after every node was stopped`
 }
 
-const makeNode = <R>(
-  world: World,
-  network: SimNetwork,
-  index: number,
+/** A node of a world: its host, its disk and its identity follow from its name. */
+export const makeNode = <R>(
+  { network, world }: { readonly network: SimNetwork; readonly world: World },
+  { address, index, name }: { readonly index: number; readonly name: string; readonly address: string },
   layer: (node: NodeInfo) => Layer.Layer<R, unknown, NodeServices>
 ): SimNode<R> => {
-  const name = `n${index}`
   const place = world.place(name)
   const identity: NodeIdentity = environment(world.random.fork(`identity of ${name}`).bytes(32))
-  const hosts = [addressOf(index)]
+  const hosts = [address]
   const info: NodeInfo = { index, name, peerId: identity.peerId, hosts }
   return new SimNode({
     world,

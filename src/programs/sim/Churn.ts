@@ -7,11 +7,9 @@ import { Effect, Fiber } from "effect"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { ScheduledFault } from "../../layers/simulation/Faults.ts"
-import { environment } from "../../layers/simulation/Nodes.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"
-import { SimDisk } from "../../layers/simulation/SimDisk.ts"
-import { SimNode } from "../../layers/simulation/SimNode.ts"
-import type { Simulation } from "../../layers/simulation/Simulate.ts"
+import type { SimNode } from "../../layers/simulation/SimNode.ts"
+import { makeNode, type Simulation } from "../../layers/simulation/Simulate.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
 import { ResourceManager } from "../../services/ResourceManager.ts"
 import { Swarm } from "../../services/Swarm.ts"
@@ -54,26 +52,12 @@ const heapBytes = (): number => {
 const exponential = (random: Prng, mean: number): number => -Math.log(1 - random.nextDoubleUnsafe()) * mean
 
 /** A node that was not there before. */
-const arrive = (simulation: Simulation<AgentNode>, number: number, { layer }: Options): SimNode<AgentNode> => {
-  const { network, world } = simulation
-  const name = `v${number}`
-  const place = world.place(name)
-  const identity = environment(world.random.fork(`identity of ${name}`).bytes(32))
-  const hosts = [`10.${100 + ((number >> 8) & 127)}.${number & 255}.1`]
-  const info = { index: 1000 + number, name, peerId: identity.peerId, hosts }
-  return new SimNode({
-    world,
-    info,
-    place,
-    host: network.addHost({ name, addresses: hosts, schedule: place.scheduler.schedule }),
-    disk: new SimDisk({
-      random: world.random.fork(`disk of ${name}`),
-      note: (kind, detail) => world.note(name, kind, detail)
-    }),
-    layer: layer(info),
-    environment: identity.layer
-  })
-}
+const arrive = (simulation: Simulation<AgentNode>, number: number, { layer }: Options): SimNode<AgentNode> =>
+  makeNode(
+    simulation,
+    { index: 1000 + number, name: `v${number}`, address: `10.${100 + ((number >> 8) & 127)}.${number & 255}.1` },
+    layer
+  )
 
 /** One visitor from its coming to its going. */
 const visit = (

@@ -23,6 +23,7 @@ import {
   UnexpectedEnd,
   WriteClosed
 } from "../../../services/ByteStream.ts"
+import { Batches } from "../../internal/Batches.ts"
 import { FrameReader, headerSize, writeLength } from "./Frames.ts"
 import { type CipherState, empty, maxPlaintext, tagSize } from "./SymmetricState.ts"
 
@@ -59,8 +60,7 @@ export class SecureStream implements ByteStream {
   private error: StreamError | undefined
 
   private readonly frames = new FrameReader()
-  private opened: Array<Uint8Array> = []
-  private firstOpened = 0
+  private readonly opened = new Batches()
   private readEnded = false
 
   private parts: Array<Uint8Array> = []
@@ -93,15 +93,8 @@ export class SecureStream implements ByteStream {
 
   readonly tryRead = (): Uint8Array | null | undefined => {
     for (;;) {
-      const opened = this.opened[this.firstOpened]
-      if (opened !== undefined) {
-        this.firstOpened += 1
-        if (this.firstOpened === this.opened.length) {
-          this.opened = []
-          this.firstOpened = 0
-        }
-        return opened
-      }
+      const opened = this.opened.take()
+      if (opened !== undefined) return opened
       if (this.error !== undefined) return undefined
       if (this.readEnded) return null
       if (!this.pull()) return undefined
@@ -109,7 +102,7 @@ export class SecureStream implements ByteStream {
   }
 
   readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
-    if (this.opened.length > 0) return Effect.void
+    if (!this.opened.isEmpty) return Effect.void
     if (this.error !== undefined) return Effect.fail(this.error)
     if (this.readEnded) return Effect.void
     return Effect.matchEffect(this.raw.readable, {
@@ -284,8 +277,7 @@ export class SecureStream implements ByteStream {
 
   readonly reset = (because: string): void => {
     if (this.error === undefined) {
-      this.opened = []
-      this.firstOpened = 0
+      this.opened.clear()
       this.error = new StreamError({ reason: new ResetLocally({ because }) })
     }
     this.drop()

@@ -26,6 +26,7 @@ import {
   UnexpectedEnd,
   WriteClosed
 } from "../../../services/ByteStream.ts"
+import { Batches } from "../../internal/Batches.ts"
 import { describe, type TlsFault } from "./Alerts.ts"
 import { Bridge, type Fork } from "./Bridge.ts"
 
@@ -53,8 +54,7 @@ export class TlsStream implements ByteStream {
   private error: StreamError | undefined
   private found: TlsFault | undefined
 
-  private opened: Array<Uint8Array> = []
-  private firstOpened = 0
+  private readonly opened = new Batches()
   private rawEnded = false
   private readEnded = false
   /** TLS was fed since its last tick. */
@@ -109,15 +109,8 @@ export class TlsStream implements ByteStream {
 
   readonly tryRead = (): Uint8Array | null | undefined => {
     for (;;) {
-      const opened = this.opened[this.firstOpened]
-      if (opened !== undefined) {
-        this.firstOpened += 1
-        if (this.firstOpened === this.opened.length) {
-          this.opened = []
-          this.firstOpened = 0
-        }
-        return opened
-      }
+      const opened = this.opened.take()
+      if (opened !== undefined) return opened
       if (this.error !== undefined) return undefined
       if (this.readEnded) return null
       if (!this.pull()) return undefined
@@ -125,7 +118,7 @@ export class TlsStream implements ByteStream {
   }
 
   readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
-    if (this.opened.length > 0) return Effect.void
+    if (!this.opened.isEmpty) return Effect.void
     if (this.error !== undefined) return Effect.fail(this.error)
     if (this.readEnded) return Effect.void
     return Effect.flatMap(this.advance, () => this.readable)
@@ -273,8 +266,7 @@ export class TlsStream implements ByteStream {
   // Ending
 
   readonly reset = (because: string): void => {
-    this.opened = []
-    this.firstOpened = 0
+    this.opened.clear()
     this.end(new StreamError({ reason: new ResetLocally({ because }) }))
     this.raw.reset(because)
   }
