@@ -168,7 +168,10 @@ export const announcer = Effect.fnUntraced(function* (options: {
     })
   })
 
-  yield* Effect.forkScoped(Effect.forever(follow))
+  // A defect is told of, and costs one announcement.
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.catchDefect(follow, (defect) => Effect.logError("identify push fails", defect)))
+  )
   yield* Effect.forkScoped(
     Stream.runForEach(protocols.changes, () => Effect.sync(look)),
     { startImmediately: true }

@@ -21,7 +21,7 @@
  * memory is set, once.
  */
 import { Clock, Deferred, Effect, Fiber, Scheduler, type Scope } from "effect"
-import type { ByteStream } from "../../../services/ByteStream.ts"
+import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
 import type { MemoryAccount } from "../../../services/ResourceManager.ts"
 import {
   KeepAliveTimeout,
@@ -229,15 +229,25 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
 
   // --- Fibers --------------------------------------------------------------
 
+  /** What fails, by the connection or by a defect of ours, ends the session: who waits on it is told. */
+  private endingSession(work: Effect.Effect<void, StreamError>): Effect.Effect<void> {
+    const end = (detail: string) =>
+      Effect.sync(() => {
+        this.sendFailed = true
+        this.inTurn = false
+        this.session.end({ _tag: "Closed", detail })
+      })
+    return work.pipe(
+      Effect.catch(({ message }) => end(message)),
+      Effect.catchDefect((defect) =>
+        Effect.andThen(Effect.logError(`${this.session.protocol} fails`, defect), end("the muxer failed; see the log"))
+      )
+    )
+  }
+
   /** Feeds the core until nothing more comes; after the session's end it only drops what comes. */
   get reader(): Effect.Effect<void> {
-    return Driver.read(this).pipe(
-      Effect.catch((error) =>
-        Effect.sync(() => {
-          this.sendFailed = true
-          this.session.end({ _tag: "Closed", detail: error.message })
-        })
-      ),
+    return this.endingSession(Driver.read(this)).pipe(
       Effect.andThen(
         Effect.sync(() => {
           this.remoteEnded = true
@@ -278,11 +288,10 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
 
   /** Goes on sending when the connection takes more again, until it has taken all. */
   private get sender(): Effect.Effect<void> {
-    return Driver.resend(this).pipe(
-      Effect.catch((error) =>
+    return this.endingSession(Driver.resend(this)).pipe(
+      Effect.andThen(
         Effect.sync(() => {
-          this.sendFailed = true
-          this.session.end({ _tag: "Closed", detail: error.message })
+          if (!this.sendFailed) return
           this.settle()
           this.senders.wake()
         })
