@@ -12,7 +12,7 @@
  * wait for it; the next one is tried anew. The writer ends with the scope,
  * after a last group.
  */
-import { Deferred, Effect, Latch, type PlatformError, type Scope } from "effect"
+import { Deferred, Duration, Effect, Latch, type PlatformError, type Scope } from "effect"
 import type { PeerStoreError } from "../../../services/PeerStore.ts"
 import type { Storage } from "../core/Store.ts"
 import type { Change, Table } from "../core/Table.ts"
@@ -27,6 +27,9 @@ export interface WriterOptions {
   /** Waits until what was committed is safe. */
   readonly sync: Effect.Effect<void, PlatformError.PlatformError>
 }
+
+/** For the disk to take a group. */
+const syncDeadline = Duration.seconds(30)
 
 type Group = Deferred.Deferred<void, PeerStoreError>
 
@@ -59,8 +62,14 @@ export const make = ({ commit, path, sync, table }: WriterOptions): Effect.Effec
       if (group === undefined) return Effect.void
       if (failure !== undefined) return Deferred.fail(group, failure)
       syncing = group
-      return sync.pipe(
-        Effect.mapError((error) => failed(path, `what was written may not be on the disk: ${describe(error)}`)),
+      return Effect.interruptible(sync).pipe(
+        Effect.mapError(describe),
+        // Without it a disk that hangs would hold up all who wait, and the end of the node.
+        Effect.timeoutOrElse({
+          duration: syncDeadline,
+          orElse: () => Effect.fail(`it did not answer within ${Duration.toSeconds(syncDeadline)} s`)
+        }),
+        Effect.mapError((why) => failed(path, `what was written may not be on the disk: ${why}`)),
         Effect.onExit(() =>
           Effect.sync(() => {
             syncing = undefined

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, type PlatformError, Result, Scope } from "effect"
+import { TestClock } from "effect/testing"
 import * as Limits from "../../../../src/layers/peerstore/core/Limits.ts"
 import { type Change, Table } from "../../../../src/layers/peerstore/core/Table.ts"
 import * as Writer from "../../../../src/layers/peerstore/sqlite/Writer.ts"
@@ -74,6 +75,21 @@ describe("the writer", () => {
       yield* Deferred.done(gates[1] ?? assert.fail(), Exit.void)
       for (const fiber of [...others, asking, late]) yield* Fiber.join(fiber)
       assert.lengthOf(gates, 2)
+    })
+  )
+
+  it.effect("waits for a disk that hangs no longer than its deadline, nor does its end", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { write } = yield* Scope.provide(rig(Effect.never), scope)
+      const writing = yield* Effect.forkChild(Effect.flip(write(0)), { startImmediately: true })
+      yield* settle()
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* TestClock.adjust("29 seconds")
+      assert.isUndefined(writing.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      assert.include((yield* Fiber.join(writing)).message, "did not answer within 30 s")
+      yield* Fiber.join(closing)
     })
   )
 
