@@ -13,9 +13,10 @@ export class NoCommonProtocol extends Schema.TaggedClass<NoCommonProtocol>()("No
 export class MalformedNegotiation extends Schema.TaggedClass<MalformedNegotiation>()("MalformedNegotiation", {
   detail: Schema.String
 }) {}
-/** The stream or connection failed in the middle of the negotiation. */
+/** The stream or connection failed in the middle of the negotiation. `begun`: the remote had said something by then. */
 export class NegotiationInterrupted extends Schema.TaggedClass<NegotiationInterrupted>()("NegotiationInterrupted", {
-  cause: StreamError
+  cause: StreamError,
+  begun: Schema.Boolean
 }) {}
 
 export const NegotiationErrorReason = Schema.Union([NoCommonProtocol, MalformedNegotiation, NegotiationInterrupted])

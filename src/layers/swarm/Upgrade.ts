@@ -26,7 +26,7 @@ import { type AttemptReason, DeadlineExceeded, NegotiationFailed, SecurityFailed
 import type { RawConnection } from "../../services/Transport.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { Gate } from "./Gate.ts"
-import { answer, propose } from "./negotiation/NegotiatedStream.ts"
+import { answer, type Negotiated, propose } from "./negotiation/NegotiatedStream.ts"
 
 export interface Upgraded {
   readonly secured: SecuredConnection
@@ -44,8 +44,6 @@ export interface UpgradeOptions {
    * all, which costs a round trip if there are several.
    */
   readonly offer?: "preferred" | "others" | undefined
-  /** Told when a security that was proposed alone was not agreed on: whether the remote had begun to answer. */
-  readonly answered?: ((begun: boolean) => void) | undefined
   /** What the connection counts for. It is told the peer, and given back by whoever made it. */
   readonly reservation: ConnectionReservation
 }
@@ -77,7 +75,7 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
     )
 
   /** Proposed alone, it was refused, or never answered: the handshake that was begun says less than that. */
-  const notAgreed = (protocol: string, cause: SecurityError): NegotiationFailed | SecurityFailed => {
+  const notAgreed = ({ answer, protocol }: Negotiated, cause: SecurityError): NegotiationFailed | SecurityFailed => {
     if (cause.reason._tag !== "HandshakeInterrupted") return new SecurityFailed({ cause })
     const stream = cause.reason.cause
     const reason =
@@ -85,11 +83,11 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
         ? new NoCommonProtocol({})
         : stream.reason._tag === "ProtocolViolation"
           ? new MalformedNegotiation({ detail: stream.reason.detail })
-          : new NegotiationInterrupted({ cause: stream })
+          : new NegotiationInterrupted({ cause: stream, begun: answer() === "begun" })
     return new NegotiationFailed({ cause: new NegotiationError({ proposed: [protocol], reason }) })
   }
 
-  return (raw, { role, expectedPeer, answered, deadline, offer, reservation }) =>
+  return (raw, { role, expectedPeer, deadline, offer, reservation }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
       return Effect.gen(function* () {
@@ -99,11 +97,7 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
         const secured = yield* Effect.mapError(
           protocol.secure(agreed.stream, { role, expectedPeer, muxers: muxerIds }),
-          (cause) => {
-            if (agreed.answer() === "agreed") return new SecurityFailed({ cause })
-            answered?.(agreed.answer() === "begun")
-            return notAgreed(agreed.protocol, cause)
-          }
+          (cause) => (agreed.answer() === "agreed" ? new SecurityFailed({ cause }) : notAgreed(agreed, cause))
         )
         const candidate: Candidate = {
           direction: role === "dialer" ? "outbound" : "inbound",

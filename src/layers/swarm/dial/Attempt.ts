@@ -49,6 +49,17 @@ const neither = (first: AttemptReason, second: AttemptReason): AttemptReason =>
 const isNo = (reason: AttemptReason): boolean =>
   reason._tag === "NegotiationFailed" && reason.cause.reason._tag === "NoCommonProtocol"
 
+/**
+ * Whether the remote lacks the security that was proposed alone. It has said so,
+ * or has begun to and its refusal was lost behind a reset. One that went away
+ * without a word has other reasons, and is left alone.
+ */
+const lacks = (reason: AttemptReason): boolean =>
+  isNo(reason) ||
+  (reason._tag === "NegotiationFailed" &&
+    reason.cause.reason._tag === "NegotiationInterrupted" &&
+    reason.cause.reason.begun)
+
 type Offer = "preferred" | "others"
 
 export interface Options {
@@ -81,8 +92,6 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
     const until = (yield* nowMs) + deadlineMs
     const left = Effect.map(nowMs, (now) => Math.max(0, until - now))
     let shared = false
-    /** The remote began to answer the one security that was proposed to it. */
-    let begun = false
 
     const connect = Effect.fnUntraced(function* (scope: Scope.Closeable, sharePort: boolean, offer: Offer) {
       const protocol = transportOf(address)
@@ -101,9 +110,6 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
         expectedPeer,
         reservation,
         offer,
-        answered: (some) => {
-          begun = some
-        },
         deadline: Duration.millis(yield* left)
       }).pipe(
         Effect.mapError((reason) =>
@@ -134,26 +140,19 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
     yield* Effect.timeoutOrElse(gate.dialAddress(expectedPeer, address), deadline(deadlineMs))
     // When two nodes dial each other at once from the ports that they listen on, TCP makes a single connection of
     // it, on which both are dialers: no handshake can succeed. Then another port is left from.
-    /**
-     * Whether the remote lacks the security that was proposed. It has said so, or
-     * has begun to and its refusal was lost behind a reset. One that went away
-     * without a word has other reasons, and is left alone.
-     */
-    const lacks = (reason: AttemptReason): boolean =>
-      hasAlternatives &&
-      (isNo(reason) ||
-        (begun && reason._tag === "NegotiationFailed" && reason.cause.reason._tag === "NegotiationInterrupted"))
     const connected = (offer: Offer) =>
       once(true, offer).pipe(
         Effect.catch((reason) =>
-          shared && mayHaveMet(reason) && !lacks(reason) ? once(false, offer) : Effect.fail(reason)
+          shared && mayHaveMet(reason) && !(hasAlternatives && lacks(reason)) ? once(false, offer) : Effect.fail(reason)
         )
       )
     // The preferred security is proposed with the first bytes of its handshake, without waiting for an answer: nearly
     // every remote speaks it. One that does not is dialled once more, and offered the others.
     return yield* connected("preferred").pipe(
       Effect.catch((reason) =>
-        lacks(reason) ? Effect.mapError(connected("others"), (other) => neither(reason, other)) : Effect.fail(reason)
+        hasAlternatives && lacks(reason)
+          ? Effect.mapError(connected("others"), (other) => neither(reason, other))
+          : Effect.fail(reason)
       )
     )
   })

@@ -141,32 +141,33 @@ const negotiationError = (proposed: ReadonlyArray<string>) => (reason: Negotiati
 const fromFailure = (failure: Failure): NegotiationErrorReason =>
   failure._tag === "NotSupported" ? new NoCommonProtocol({}) : new MalformedNegotiation({ detail: failure.detail })
 
-/** Takes a batch from the stream, or says how that failed. */
-const receive = (stream: ByteStream): Effect.Effect<Uint8Array, NegotiationInterrupted> =>
+/** Takes a batch from the stream, or says how that failed; `begun` when it is not the first. */
+const receive = (stream: ByteStream, begun: boolean): Effect.Effect<Uint8Array, NegotiationInterrupted> =>
   Effect.suspend((): Effect.Effect<Uint8Array, NegotiationInterrupted> => {
     const bytes = stream.tryRead()
     if (bytes === undefined) {
       return Effect.matchEffect(stream.readable, {
-        onFailure: (cause) => Effect.fail(new NegotiationInterrupted({ cause })),
-        onSuccess: () => receive(stream)
+        onFailure: (cause) => Effect.fail(new NegotiationInterrupted({ cause, begun })),
+        onSuccess: () => receive(stream, begun)
       })
     }
     if (bytes !== null) return Effect.succeed(bytes)
     return Effect.fail(
       new NegotiationInterrupted({
-        cause: new StreamError({ reason: new UnexpectedEnd({ detail: "in the middle of the negotiation" }) })
+        cause: new StreamError({ reason: new UnexpectedEnd({ detail: "in the middle of the negotiation" }) }),
+        begun
       })
     )
   })
 
 /** Hands over all of `bytes`, to be sent when the turn ends or, if that is sooner, with what the owner flushes. */
-const put = (stream: ByteStream, bytes: Uint8Array): Effect.Effect<void, NegotiationInterrupted> =>
+const put = (stream: ByteStream, bytes: Uint8Array, begun: boolean): Effect.Effect<void, NegotiationInterrupted> =>
   Effect.suspend(() => {
     const taken = bytes.length === 0 ? 0 : stream.tryWrite(bytes)
     if (taken === bytes.length) return Effect.void
     return Effect.matchEffect(stream.writable, {
-      onFailure: (cause) => Effect.fail(new NegotiationInterrupted({ cause })),
-      onSuccess: () => put(stream, bytes.subarray(taken))
+      onFailure: (cause) => Effect.fail(new NegotiationInterrupted({ cause, begun })),
+      onSuccess: () => put(stream, bytes.subarray(taken), begun)
     })
   })
 
@@ -187,13 +188,13 @@ const linger = (stream: ByteStream): Effect.Effect<void> => {
 
 /** Runs either end to its verdict. Bytes of a batch that was lent are copied before it is left. */
 const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | Listener, proposed: ReadonlyArray<string>) {
-  for (;;) {
+  for (let begun = false; ; begun = true) {
     const output = core.takeOutput()
     if (output.length > 0) {
-      yield* put(stream, output)
+      yield* put(stream, output, begun)
       stream.flush()
     }
-    const step = core.receive(yield* receive(stream))
+    const step = core.receive(yield* receive(stream, begun))
     if (step._tag === "More") continue
     if (step._tag === "Failed") {
       // A dialer that did not wait for the answer to its proposal is to read it, and not a reset alone.
@@ -203,7 +204,7 @@ const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | List
       return yield* Effect.fail(fromFailure(step.failure))
     }
     const rest = stream.ownedReads ? step.rest : step.rest.slice()
-    yield* put(stream, core.takeOutput())
+    yield* put(stream, core.takeOutput(), true)
     return negotiated(step.protocol, new NegotiatedStream(stream, { rest, proposed }))
   }
 })
@@ -222,7 +223,10 @@ export const propose = (
     const [only, ...others] = protocols
     if (only !== undefined && others.length === 0) {
       const proposed = negotiated(only, new NegotiatedStream(stream, { pending: dialer, proposed: protocols }))
-      return put(stream, dialer.takeOutput()).pipe(Effect.as(proposed), Effect.mapError(negotiationError(protocols)))
+      return put(stream, dialer.takeOutput(), false).pipe(
+        Effect.as(proposed),
+        Effect.mapError(negotiationError(protocols))
+      )
     }
     return Effect.mapError(run(stream, dialer, protocols), negotiationError(protocols))
   })
