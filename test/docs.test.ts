@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { scenarios } from "../src/programs/sim/Scenario.ts"
 
 const root = join(import.meta.dirname, "..")
 const sources = ["src/data", "src/services", "src/layers/resources"].flatMap((folder) =>
@@ -37,6 +38,17 @@ describe("docs/errors.md", () => {
     assert.deepStrictEqual(
       [...named].filter((name) => /^[A-Z]/.test(name) && !defined.has(name) && !rest.includes(name)),
       []
+    )
+  })
+})
+
+describe("sim --help", () => {
+  it("names every scenario", () => {
+    const help = readFileSync(join(root, "src/programs/cli/SimCommands.ts"), "utf8")
+    const named = /withDescription\("(chat[^"]*)"\)/.exec(help)?.[1]?.split(/, | or /)
+    assert.deepStrictEqual(
+      named,
+      scenarios.map(({ name }) => name)
     )
   })
 })

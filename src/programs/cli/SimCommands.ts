@@ -59,7 +59,7 @@ export const sim = Command.make(
   "sim",
   {
     scenario: Flag.String("scenario").pipe(
-      Flag.withDescription("chat, upgrade, restart, slow or storm"),
+      Flag.withDescription("chat, upgrade, restart, slow, storm, swarm-storm or churn"),
       Flag.withDefault("chat")
     ),
     nodes: Flag.Int("nodes").pipe(
