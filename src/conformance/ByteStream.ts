@@ -3,7 +3,9 @@
  * joined back to back: what is written to one is read from the other.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import { type ByteStream, read, type StreamError, write } from "../services/ByteStream.ts"
 
 export interface ByteStreamOptions {

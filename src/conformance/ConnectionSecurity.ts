@@ -1,6 +1,10 @@
 /** What every security must do, whatever it puts on the wire. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Random } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
 import * as Bytes from "../data/Bytes.ts"
 import * as Keys from "../data/Keys.ts"
 import * as PeerId from "../data/PeerId.ts"

@@ -1,7 +1,9 @@
 /** What every layer of Crypto must do. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Layer, Result } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Bytes from "../data/Bytes.ts"
 import * as Keys from "../data/Keys.ts"
 import { Crypto, CryptoError } from "../services/Crypto.ts"

@@ -1,6 +1,10 @@
 /** What every layer of Net promises, as tests; also that its sockets are byte streams. */
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { read, write } from "../services/ByteStream.ts"
 import { type Endpoint, Net, type NetError, type Socket, type SocketListener } from "../services/Net.ts"
 import {

@@ -1,6 +1,7 @@
 /** What every PeerStore promises, as tests in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Bytes from "../data/Bytes.ts"
 import * as Keys from "../data/Keys.ts"

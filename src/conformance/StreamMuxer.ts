@@ -9,7 +9,10 @@
  * ```
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Pipe from "../layers/internal/Pipe.ts"
 import * as ByteStream from "../services/ByteStream.ts"

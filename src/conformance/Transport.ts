@@ -1,6 +1,10 @@
 /** What every transport promises, as tests; also that its connections are byte streams. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Result, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Multiaddr from "../data/Multiaddr.ts"
 import { write } from "../services/ByteStream.ts"
 import type { TransportError, TransportProtocol } from "../services/Transport.ts"

@@ -3,7 +3,8 @@
  * An IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) is the IPv4
  * address, here as everywhere.
  */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Ip from "./IpAddress.ts"
 
 /** The text is not a network. */

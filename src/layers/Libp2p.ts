@@ -2,8 +2,9 @@
  * Whole nodes, composed of the public layers and nothing else. Where a preset
  * does not fit, copy its few lines and change the one that matters.
  */
-import { Effect, Layer } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Multiaddr from "../data/Multiaddr.ts"
 import type { PrivateKey } from "../data/Keys.ts"
 import * as ConnectionSecurity from "../services/ConnectionSecurity.ts"

@@ -12,7 +12,12 @@
  * fails is restarted with fresh state, stops, or takes its parent down, as its
  * policy says; either way it is logged with its cause.
  */
-import { Context, type Deferred, type Duration, type Effect, Schema, type Scope } from "effect"
+import * as Context from "effect/Context"
+import type * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 
 /** The actor has ended; nobody will answer. */
 export class ActorStopped extends Schema.TaggedClass<ActorStopped>()("ActorStopped", {}) {}

@@ -2,7 +2,9 @@
  * BlockList: peers and networks that this node has no connections with, changed
  * while it runs. Its layer is also the node's ConnectionGater.
  */
-import { Context, type Effect, type Scope } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import type { SubnetError } from "../data/Subnet.ts"

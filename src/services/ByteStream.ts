@@ -14,7 +14,8 @@
  * Single producer, single consumer: at most one fiber waits on `readable` and
  * at most one on `writable`.
  */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 
 /** The remote end reset the stream or the socket. Data not yet read is dropped. */
 export class ResetByPeer extends Schema.TaggedClass<ResetByPeer>()("ResetByPeer", {}) {}

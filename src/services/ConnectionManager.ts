@@ -4,7 +4,9 @@
  * What a connection is worth is the sum of its peer's tags (see PeerStore);
  * young and protected connections are spared.
  */
-import { Context, type Effect, type Scope } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { PeerId } from "../data/PeerId.ts"
 
 export interface Status {

@@ -4,7 +4,10 @@
  *
  * Specification: connections/README.md (upgrading), connections/inlined-muxer-negotiation.md.
  */
-import { Context, Effect, Layer, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import type { PublicKey } from "../data/Keys.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import { type ByteStream, StreamError } from "./ByteStream.ts"

@@ -3,8 +3,11 @@
  * without chance of their own (entropy is passed in). Layers: Node (OpenSSL),
  * noble (portable).
  */
-import { Context, type Effect, type Result, Schema } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import type { KeyType, PrivateKey, PublicKey } from "../data/Keys.ts"
 
 /** A key, signature or cipher input is unusable. `detail` says what about it. */

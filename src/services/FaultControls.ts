@@ -3,7 +3,9 @@
  * The layers of layers/faults ask it; a test or an administrator's endpoint sets
  * it. {@link Faults} is a schema, so that it can be read from a request.
  */
-import { Context, type Effect, Schema } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 
 const probability = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const milliseconds = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 3_600_000 }))

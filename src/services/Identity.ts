@@ -1,7 +1,8 @@
 /**
  * Identity: who this node is. Layers: from a seed, from a key, from a file.
  */
-import { Context, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Schema from "effect/Schema"
 import type { PrivateKey, PublicKey } from "../data/Keys.ts"
 import type { PeerId } from "../data/PeerId.ts"
 

@@ -1,5 +1,5 @@
 /** Machine: how large the machine is, for limits that scale with it. */
-import { Context } from "effect"
+import * as Context from "effect/Context"
 
 export interface Machine {
   /** Memory that this process may use, in bytes. */

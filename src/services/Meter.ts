@@ -7,7 +7,7 @@
  * Without a layer for it nothing is counted, and the calls cost nothing.
  * `NodeMetrics.layerMeter` is the one that counts for Prometheus and OTLP.
  */
-import { Context } from "effect"
+import * as Context from "effect/Context"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { Role } from "./ConnectionSecurity.ts"
 import type { AttemptReason, DialErrorReason, SwarmEvent } from "./Swarm.ts"

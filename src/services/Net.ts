@@ -3,7 +3,10 @@
  * socket, joins a multicast group, lists interfaces or asks DNS goes through
  * it, so that a test or a simulation can own it. Layers: Node, memory.
  */
-import { Context, type Effect, Schema, type Scope } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { ByteStream } from "./ByteStream.ts"
 
 /** An IP endpoint. `host` is a literal address, never a name; an IPv6 zone is written `fe80::1%eth0`. */

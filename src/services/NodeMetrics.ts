@@ -2,7 +2,8 @@
  * NodeMetrics: what a node does, in numbers, for Prometheus and OTLP. See
  * docs/observability.md for what there is.
  */
-import { Context, type Effect } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
 
 export class NodeMetrics extends Context.Service<
   NodeMetrics,

@@ -4,7 +4,10 @@
  *
  * Specifications: RFC 0002 (signed envelopes), RFC 0003 (peer records).
  */
-import { Context, type Duration, Effect, Schema } from "effect"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { PublicKey } from "../data/Keys.ts"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"

@@ -3,7 +3,9 @@
  *
  * Specification: perf/perf.md.
  */
-import { Context, type Effect, Schema } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { StreamError } from "./ByteStream.ts"
 import { type DialError, type DialTarget, type OpenStreamError } from "./Swarm.ts"
 

@@ -3,7 +3,10 @@
  *
  * Specification: ping/ping.md.
  */
-import { Context, type Duration, Schema, type Stream } from "effect"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
 import { StreamError } from "./ByteStream.ts"
 import { type DialError, type DialTarget, type OpenStreamError } from "./Swarm.ts"
 

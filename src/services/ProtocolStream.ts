@@ -2,7 +2,12 @@
  * A stream of a protocol, as its users see it: bytes as a `Stream` and a
  * `Sink`, or messages, on top of the pulled byte stream beneath.
  */
-import { Cause, Effect, Schema, SchemaTransformation, Sink, Stream } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
 import * as Bytes from "../data/Bytes.ts"
 import * as LengthPrefix from "../data/LengthPrefix.ts"
 import type { Multiaddr } from "../data/Multiaddr.ts"

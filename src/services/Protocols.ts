@@ -3,7 +3,12 @@
  * handles their streams. Handlers are registered in a scope; leaving the scope
  * unregisters them.
  */
-import { Context, Effect, Layer, Schema, type Scope, type Stream } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import { StreamError } from "./ByteStream.ts"
 import type { ProtocolStream } from "./ProtocolStream.ts"
 

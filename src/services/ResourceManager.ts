@@ -16,7 +16,10 @@
  * It is plain code: a reservation costs a few additions and no Effect. What was
  * reserved is given back by `release`, which may be called twice.
  */
-import { Context, type Effect, type Result, Schema } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
 

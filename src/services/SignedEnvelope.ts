@@ -5,7 +5,9 @@
  *
  * Specification: RFC 0002 (signed envelopes); RFC 0003 (peer records).
  */
-import { Effect, Result, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Bytes from "../data/Bytes.ts"
 import type { PublicKey } from "../data/Keys.ts"
 import * as Envelope from "../data/messages/Envelope.ts"

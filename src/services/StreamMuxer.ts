@@ -2,7 +2,11 @@
  * StreamMuxer: many streams on one secured connection. Layers: Yamux, Mplex. Several
  * are combined in order of preference.
  */
-import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { ByteStream } from "./ByteStream.ts"
 import type { Role } from "./ConnectionSecurity.ts"
 import { describeLimit, LimitExceeded, type MemoryAccount } from "./ResourceManager.ts"

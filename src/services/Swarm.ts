@@ -4,7 +4,11 @@
  *
  * Specification: connections/README.md; addressing/README.md.
  */
-import { Context, type Effect, Schema, type Scope, type Stream } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import { ActorError } from "./Actors.ts"

@@ -3,7 +3,8 @@
  * span for its own tracer too, and each costs microseconds and a kilobyte; a
  * swarm that dials and serves streams by the thousand should not pay that.
  */
-import { Effect, Tracer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Tracer from "effect/Tracer"
 
 /**
  * Runs `effect` in a span. `attributes` is called only if there is a tracer.

@@ -2,7 +2,11 @@
  * Transport: raw connections to and from multiaddrs. Layers: TCP, memory.
  * Several are combined; each says which addresses are its own.
  */
-import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { ByteStream } from "./ByteStream.ts"
 import { NetError } from "./Net.ts"

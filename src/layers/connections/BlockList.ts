@@ -10,7 +10,10 @@
  * BlockList.layer(…)             gives BlockList and ConnectionGater
  * ```
  */
-import { Effect, Layer, Schema, Context } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Context from "effect/Context"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import * as Subnet from "../../data/Subnet.ts"

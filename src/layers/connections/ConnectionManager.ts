@@ -13,7 +13,17 @@
  * The leases are plain state that the service's functions change at once; the
  * actor only reads them.
  */
-import { Cause, Clock, Deferred, Duration, Effect, Fiber, FiberMap, Layer, Random, Schema, type Scope } from "effect"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberMap from "effect/FiberMap"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { PeerId } from "../../data/PeerId.ts"
 import { type ActorRef, Actors, type Behaviour, type Reply } from "../../services/Actors.ts"
 import { ConnectionManager } from "../../services/ConnectionManager.ts"

@@ -1,6 +1,7 @@
 /** What the layers of Crypto have in common, so that they accept the same keys and make the same ones. */
-import { Effect, Result } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import { type KeyType, PrivateKey } from "../../data/Keys.ts"
 import { CryptoError } from "../../services/Crypto.ts"
 import * as Der from "./Der.ts"

@@ -6,7 +6,9 @@
  * OpenSSL draws their nonces itself; use Ed25519 keys, or the noble layer, where
  * a run must repeat to the byte.
  */
-import { Effect, Layer, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as NodeCrypto from "node:crypto"
 import * as Bytes from "../../data/Bytes.ts"
 import { type KeyType, PrivateKey, type PublicKey } from "../../data/Keys.ts"

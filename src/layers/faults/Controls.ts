@@ -1,5 +1,6 @@
 /** The table of faults. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { FaultControls, type FaultCounts, type FaultLink, type Faults } from "../../services/FaultControls.ts"
 
 const all = "*"

@@ -7,7 +7,10 @@
  * Delays count from when this process sees the bytes. A datagram is late and
  * limited in rate only on its way out.
  */
-import { Effect, Exit, Layer, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import type { FaultControls } from "../../services/FaultControls.ts"
 import {
   type BindOptions,

@@ -8,7 +8,9 @@
  *   not empty writes them to the inner stream. It belongs to the stream: the
  *   closing of its scope ends it.
  */
-import { Effect, Fiber, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import { type ByteStream, StreamError, WriteClosed } from "../../services/ByteStream.ts"
 import type { FaultLink, Faults } from "../../services/FaultControls.ts"
 import { holds, Line } from "./Line.ts"

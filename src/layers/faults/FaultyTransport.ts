@@ -3,7 +3,10 @@
  * connection is its IP address, or its name, or, where there is neither, its
  * address without the peer: `/memory/7`.
  */
-import { Effect, Exit, Layer, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import type * as Multiaddr from "../../data/Multiaddr.ts"
 import type { FaultControls } from "../../services/FaultControls.ts"
 import { ConnectionRefused, ConnectTimeout, NetError, type NetErrorReason } from "../../services/Net.ts"

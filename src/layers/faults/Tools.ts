@@ -1,5 +1,9 @@
 /** What the decorators share: time, chance, wake-ups, and what the faults mean in numbers. */
-import { Clock, type Context, Effect, Random, Scheduler } from "effect"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
 import { FaultControls, type FaultLink, type Faults } from "../../services/FaultControls.ts"
 
 export interface FaultOptions {

@@ -4,7 +4,8 @@
  *
  * Specifications: identify/README.md; RFC 0003 (peer records).
  */
-import { Clock, Effect } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 import * as Bytes from "../../data/Bytes.ts"
 import * as Keys from "../../data/Keys.ts"
 import * as IdentifyMessage from "../../data/messages/Identify.ts"

@@ -1,5 +1,6 @@
 /** Identify messages on streams: read within bounds, asked for, and sent unasked. */
-import { Effect, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Bytes from "../../data/Bytes.ts"
 import * as LengthPrefix from "../../data/LengthPrefix.ts"
 import * as IdentifyMessage from "../../data/messages/Identify.ts"

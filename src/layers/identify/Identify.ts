@@ -13,7 +13,15 @@
  *
  * Specification: identify/README.md.
  */
-import { Deferred, Duration, Effect, Fiber, Layer, PubSub, Queue, Result, Stream } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import type { Identify as Message } from "../../data/messages/Identify.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { name, version } from "../../data/Version.ts"

@@ -1,5 +1,5 @@
 /** What an identify message says, held against the identity that its connection has proven. Pure. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as Keys from "../../data/Keys.ts"
 import * as Envelope from "../../data/messages/Envelope.ts"
 import type { Identify as Message } from "../../data/messages/Identify.ts"

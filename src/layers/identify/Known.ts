@@ -2,7 +2,8 @@
  * What is known of the peer of each open connection. It goes with the
  * connection object: no fiber waits for the end of a connection to forget it.
  */
-import { Deferred, Effect } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import type { Identify as Message } from "../../data/messages/Identify.ts"
 import {
   IdentifyDisconnected,

@@ -1,5 +1,5 @@
 /** Keeps in the PeerStore what a peer told. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { IdentifyInfo } from "../../services/Identify.ts"
 import type { PeerStore, Tolerant } from "../../services/PeerStore.ts"

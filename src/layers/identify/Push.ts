@@ -3,7 +3,11 @@
  *
  * Specification: identify/README.md, "identify/push".
  */
-import { Clock, Effect, Queue, type Scope, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { Identify as Message } from "../../data/messages/Identify.ts"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import { type IdentifyErrorReason, pushProtocol } from "../../services/Identify.ts"

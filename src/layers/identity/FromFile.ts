@@ -2,8 +2,11 @@
  * Identity kept in a file: the same peer at each start. The first start makes
  * an Ed25519 key there.
  */
-import { Effect, type FileSystem, Layer, Path } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Path from "effect/Path"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import { Crypto, type CryptoError } from "../../services/Crypto.ts"
 import { Identity, IdentityError } from "../../services/Identity.ts"
 import * as FromKey from "./FromKey.ts"

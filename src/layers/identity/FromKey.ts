@@ -1,5 +1,6 @@
 /** Identity from a private key that the program already has. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { PrivateKey } from "../../data/Keys.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import { Crypto, type CryptoError } from "../../services/Crypto.ts"

@@ -1,6 +1,7 @@
 /** Identity from 32 bytes: the same seed is the same peer. For tests, simulations, and keys held in a vault. */
-import { Effect, Layer } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import { Crypto, CryptoError } from "../../services/Crypto.ts"
 import { Identity } from "../../services/Identity.ts"
 import * as FromKey from "./FromKey.ts"

@@ -1,6 +1,7 @@
 /** Identity made at the start and forgotten at the end: another peer each time. */
-import { Effect, Layer } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import { Crypto, type CryptoError } from "../../services/Crypto.ts"
 import { Identity } from "../../services/Identity.ts"
 import * as FromKey from "./FromKey.ts"

@@ -6,8 +6,13 @@
  * then takes the name: at any moment, also after a power cut, the name leads
  * to a whole key or to none.
  */
-import { Effect, FileSystem, Path, type PlatformError, Result, type Scope } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Path from "effect/Path"
+import type * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Bytes from "../../data/Bytes.ts"
 import * as Keys from "../../data/Keys.ts"
 import { IdentityError } from "../../services/Identity.ts"

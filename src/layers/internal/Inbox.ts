@@ -1,5 +1,5 @@
 /** What has arrived and waits to be taken: connections for `accept`, datagrams for `receive`. Bounded. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 
 export class Inbox<A> {
   readonly backlog: number

@@ -8,7 +8,8 @@
  * wake-up goes through the scheduler's queue. A relay of inline wake-ups would
  * nest on the JavaScript stack, and a simulator could not order them.
  */
-import { Effect, Scheduler } from "effect"
+import * as Effect from "effect/Effect"
+import * as Scheduler from "effect/Scheduler"
 import {
   type ByteStream,
   ResetByPeer,

@@ -17,7 +17,8 @@
  *
  * Specification: mplex/README.md; protocol id `/mplex/6.7.0`.
  */
-import { Effect, type Layer } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
 import * as Driver from "./internal/Driver.ts"
 import { defaults, type Limits } from "./mplex/Limits.ts"

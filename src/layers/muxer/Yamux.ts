@@ -11,7 +11,8 @@
  *
  * Specification: yamux/README.md; protocol id `/yamux/1.0.0`.
  */
-import { Effect, type Layer } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
 import * as Connection from "./yamux/Connection.ts"
 import { initialWindow } from "./yamux/Frame.ts"

@@ -1,5 +1,6 @@
 /** Datagram sockets of the memory network. A datagram arrives in a later turn than it was sent; it is never lost but to a full queue. */
-import { Effect, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import {
   AddressUnavailable,
   type BindOptions,

@@ -1,5 +1,5 @@
 /** The memory network itself: its hosts and what is open on each of them. */
-import type { Scheduler } from "effect"
+import type * as Scheduler from "effect/Scheduler"
 import {
   AddressInUse,
   AddressUnavailable,

@@ -4,7 +4,10 @@
  * names. No latency and no faults: what is sent arrives. Everything that one
  * host does to another goes through the scheduler, so runs can be repeated.
  */
-import { Effect, Layer, Scheduler, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
 import {
   ConnectionRefused,
   type ConnectOptions,

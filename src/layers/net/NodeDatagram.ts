@@ -1,5 +1,6 @@
 /** Net's datagram sockets on `node:dgram`. */
-import { Effect, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as dgram from "node:dgram"
 import * as net from "node:net"
 import * as os from "node:os"

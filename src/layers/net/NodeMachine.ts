@@ -3,7 +3,8 @@
  * process may use (that of its container, where there is one) and the files
  * that it may open.
  */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import { Machine } from "../../services/Machine.ts"

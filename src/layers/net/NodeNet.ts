@@ -7,7 +7,11 @@
  * accepted yet belongs to its listener. The layer itself holds only the buffer
  * that sockets read into and the list of listeners that ports can be reused from.
  */
-import { Effect, Exit, Layer, Scheduler, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
 import * as dns from "node:dns"
 import * as net from "node:net"
 import * as os from "node:os"

@@ -10,7 +10,8 @@
  * Writing: corked by the first write, uncorked by `flush` or at the end of the
  * turn, so that what one turn writes leaves in one system call.
  */
-import { Effect, type Scheduler } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scheduler from "effect/Scheduler"
 import type { OnReadOpts, Socket as NetSocket } from "node:net"
 import {
   ConnectionLost,

@@ -3,7 +3,8 @@
  * when somebody takes a snapshot of it. An exporter of Effect, Prometheus or
  * OTLP, thus shows them together with the application's own.
  */
-import { type Context, Metric } from "effect"
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
 import type { Definition } from "./Catalogue.ts"
 
 /**

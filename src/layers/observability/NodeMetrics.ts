@@ -12,7 +12,13 @@
  * `Metric.MetricRegistry`, or `Metric.CurrentMetricAttributes` such as
  * `{ node: "a" }`, when several nodes live in one process.
  */
-import { Clock, Context, Effect, Exit, Layer, Option, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import { version } from "../../data/Version.ts"
 import { type ActorInfo, Actors, Observer } from "../../services/Actors.ts"

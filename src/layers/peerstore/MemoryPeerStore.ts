@@ -1,5 +1,6 @@
 /** A PeerStore in memory, within bounds; it ends with the node. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { Crypto } from "../../services/Crypto.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
 import * as Limits from "./core/Limits.ts"

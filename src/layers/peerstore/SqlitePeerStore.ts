@@ -7,7 +7,11 @@
  * the write fails, and what it changed in memory is undone; a read that comes
  * between may have seen it.
  */
-import { Clock, Effect, type FileSystem, Layer, type Scope } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type { Crypto } from "../../services/Crypto.ts"
 import { PeerStore, type PeerStoreError } from "../../services/PeerStore.ts"
 import * as Limits from "./core/Limits.ts"

@@ -4,7 +4,9 @@
  *
  * Specification: perf/perf.md.
  */
-import { Clock, Effect, Layer } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as ByteStream from "../../services/ByteStream.ts"
 import { Perf, PerfError, protocol } from "../../services/Perf.ts"
 import { Protocols, type ProtocolTaken } from "../../services/Protocols.ts"

@@ -3,8 +3,13 @@
  *
  * Specification: ping/ping.md.
  */
-import { Cause, Clock, Duration, Effect, Layer, Stream } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Bytes from "../../data/Bytes.ts"
 import * as ByteStream from "../../services/ByteStream.ts"
 import { Meter } from "../../services/Meter.ts"

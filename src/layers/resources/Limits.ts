@@ -3,7 +3,9 @@
  * that a user gives are read and put in their place. docs/limits.md has the
  * table and the reasons.
  */
-import { Result, Schema, SchemaIssue } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as PeerId from "../../data/PeerId.ts"
 import * as Subnet from "../../data/Subnet.ts"
 import type { Machine } from "../../services/Machine.ts"

@@ -3,7 +3,9 @@
  * node's clock. It has no fiber and no timer; what is over is forgotten when
  * the next connection comes or the usage is asked for.
  */
-import { Clock, Effect, Layer } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { Machine } from "../../services/Machine.ts"
 import { ResourceManager } from "../../services/ResourceManager.ts"
 import { Manager } from "./core/Manager.ts"

@@ -4,8 +4,11 @@
  *
  * https://github.com/libp2p/specs/blob/master/noise/README.md
  */
-import { Effect, type Layer, Result, Scheduler } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import type { PublicKey } from "../../data/Keys.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import { type ByteStream, StreamError, UnexpectedEnd } from "../../services/ByteStream.ts"

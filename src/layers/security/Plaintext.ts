@@ -8,7 +8,9 @@
  *
  * https://github.com/libp2p/specs/blob/master/plaintext/README.md
  */
-import { Effect, type Layer, Result } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Bytes from "../../data/Bytes.ts"
 import * as Keys from "../../data/Keys.ts"
 import * as LengthPrefix from "../../data/LengthPrefix.ts"

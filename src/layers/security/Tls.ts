@@ -15,7 +15,11 @@
  *
  * https://github.com/libp2p/specs/blob/master/tls/tls.md
  */
-import { Clock, Effect, type Layer, Result, Scheduler } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
 import * as tls from "node:tls"
 import type { PublicKey } from "../../data/Keys.ts"
 import * as PeerId from "../../data/PeerId.ts"

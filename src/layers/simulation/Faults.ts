@@ -3,7 +3,7 @@
  * tests that want one; {@link draw} makes a schedule of them from a seed, and
  * {@link shrink} finds the few of a schedule that a failure needs.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Prng } from "./Prng.ts"
 import type { DiskAfterCrash, SimNode } from "./SimNode.ts"
 import type { SimNetwork } from "./net/SimNetwork.ts"

@@ -1,5 +1,7 @@
 /** What the nodes of a simulation are made of, unless it says otherwise. */
-import { Context, Effect, Layer } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { Crypto } from "../../services/Crypto.ts"
 import { Identity } from "../../services/Identity.ts"

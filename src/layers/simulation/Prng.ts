@@ -5,7 +5,7 @@
  *
  * Not for secrets: see the honest limits in docs/simulation.md.
  */
-import type { Random } from "effect"
+import type * as Random from "effect/Random"
 
 /** sfc32, seeded with the text. Fast, 128 bits of state, passes the usual batteries. */
 export class Prng implements Random.Random {

@@ -4,7 +4,7 @@
  * explore interleavings, in an order drawn from the seed, with turns that end
  * anywhere.
  */
-import type { Scheduler } from "effect"
+import type * as Scheduler from "effect/Scheduler"
 import type { Prng } from "./Prng.ts"
 
 type Task = () => void

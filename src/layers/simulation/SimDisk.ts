@@ -19,7 +19,9 @@
  * The disk has one user, who owns everything; the bits of the owner in modes are
  * obeyed. There are no symbolic links and no watching.
  */
-import { Effect, FileSystem, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
 import { makeService } from "./disk/Service.ts"
 import type { Door } from "./disk/Door.ts"
 import { type Code, Volume } from "./disk/Volume.ts"

@@ -2,8 +2,17 @@
  * A node of a simulation: a layer that is built, stopped, crashed and built
  * again at a place of its own, with its own host, disk, clock and identity.
  */
-import { Context, Deferred, Effect, Exit, type Fiber, type FileSystem, Layer, Logger, Schema, Scope } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import { Observer } from "../../services/Actors.ts"

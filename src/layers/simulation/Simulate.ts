@@ -13,8 +13,14 @@
  * A run is synchronous and follows from its seed: the same seed gives the same
  * trace, to the byte. docs/simulation.md teaches it from the beginning.
  */
-import { Cause, Duration, Effect, Exit, type Layer, Schedule, Schema } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import { Faults } from "./Faults.ts"
 import { SimNetwork } from "./net/SimNetwork.ts"
 import type { LinkOptions } from "./net/Link.ts"

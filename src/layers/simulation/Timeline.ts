@@ -2,7 +2,9 @@
  * Virtual time: what happens when. Nothing passes between events; the timeline
  * jumps from one to the next.
  */
-import { type Clock, Duration, Effect } from "effect"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 
 /** An event to come. Cancelling it costs nothing and frees what it held. */
 export interface Timer {

@@ -3,8 +3,14 @@
  * end in one synchronous loop: everything that can run now, then the jump to
  * the next event.
  */
-import { Clock, Context, Effect, type Exit, type Fiber, Random, Scheduler } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import { Prng } from "./Prng.ts"
 import { NodeScheduler, RunQueue } from "./RunQueue.ts"
 import { NodeClock, Timeline } from "./Timeline.ts"

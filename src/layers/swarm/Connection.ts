@@ -15,7 +15,12 @@
  * of the limits that it belongs to, from its first byte until both directions
  * are done or it has failed.
  */
-import { Cause, Effect, Exit, Option, Result, Scope } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { type ActorRef, Actors } from "../../services/Actors.ts"
 import { StreamError } from "../../services/ByteStream.ts"

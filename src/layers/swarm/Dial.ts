@@ -11,7 +11,15 @@
  * The planner decides, and this runs what it decided: an attempt is a fiber and a
  * scope, which end when the attempt fails, loses or is given up.
  */
-import { type Cause, Duration, Effect, Exit, Option, Queue, Random, type Result, Scope } from "effect"
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import type { Net } from "../../services/Net.ts"

@@ -21,7 +21,8 @@
  * stream there any more by then; if the one that dialled does not close it (it
  * may be another implementation), this end does later.
  */
-import { Duration, Effect } from "effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { MuxerError } from "../../services/StreamMuxer.ts"
 import type { Connection } from "../../services/Swarm.ts"

@@ -3,7 +3,7 @@
  * nothing; the caller bounds each question by the deadline of its own stage. A
  * gater that dies refuses, and is logged.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import { type Candidate, type ConnectionGater, Denied, type Stage } from "../../services/ConnectionGater.ts"

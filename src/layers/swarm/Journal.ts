@@ -1,5 +1,8 @@
 /** What happens in a swarm, as events and as counts. */
-import { Clock, Effect, PubSub, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
 import { Meter } from "../../services/Meter.ts"
 import type { SwarmCounters, SwarmEvent } from "../../services/Swarm.ts"
 

@@ -1,5 +1,5 @@
 /** The peer store as the swarm uses it. One that fails fails no dial and no connection: it is told of once, until it works again. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import { type PeerAddress, type PeerStore, tolerant } from "../../services/PeerStore.ts"

@@ -3,7 +3,12 @@
  * their upgrades. A listener that fails is started again; one whose socket is
  * gone ends, and is no longer announced.
  */
-import { type Cause, Duration, Effect, Exit, Result, Scope } from "effect"
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import type * as Multiaddr from "../../data/Multiaddr.ts"
 import { Actors } from "../../services/Actors.ts"
 import type { ResourceManager } from "../../services/ResourceManager.ts"

@@ -1,5 +1,6 @@
 /** Pauses between the runs of an actor that is started again however often it fails. */
-import { Clock, Effect } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 
 const firstMs = 100
 const longestMs = 10_000

@@ -1,5 +1,8 @@
 /** The registry of protocol handlers; one for a node. */
-import { Effect, Layer, PubSub, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
 import {
   type Handler,
   type HandlerOptions,

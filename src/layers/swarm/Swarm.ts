@@ -16,7 +16,15 @@
  * however often it fails, with growing pauses. Its connections end with the run
  * that they belong to; listeners and registered tasks go on.
  */
-import { Clock, Deferred, Duration, Effect, Exit, type Fiber, Layer, Scope, type Tracer } from "effect"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import type * as Tracer from "effect/Tracer"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import { type ActorRef, Actors, type Reply } from "../../services/Actors.ts"

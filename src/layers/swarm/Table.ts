@@ -2,7 +2,7 @@
  * The open connections of a swarm. Anybody reads it at any time; only the
  * swarm's actor changes it.
  */
-import type { Scope } from "effect"
+import type * as Scope from "effect/Scope"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { Connection } from "../../services/Swarm.ts"
 

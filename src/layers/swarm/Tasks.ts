@@ -1,5 +1,7 @@
 /** What runs for each connection, in a fiber that ends with the connection and with the registration. */
-import { Effect, Fiber, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import type { Connection } from "../../services/Swarm.ts"
 import type { Entry } from "./Table.ts"
 

@@ -10,7 +10,9 @@
  * Specification: connections/README.md, "Connection upgrade";
  * connections/inlined-muxer-negotiation.md.
  */
-import { Duration, Effect, type Scope } from "effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { ByteStream } from "../../services/ByteStream.ts"
 import type { Candidate } from "../../services/ConnectionGater.ts"
 import type { ConnectionSecurity, Role, SecuredConnection, SecurityError } from "../../services/ConnectionSecurity.ts"

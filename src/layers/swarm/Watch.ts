@@ -2,7 +2,11 @@
  * What the swarm tells those who watch it: its meter, and spans. Around what it
  * does, not inside it; and nothing at all when nobody watches.
  */
-import { Clock, Effect, Exit, Option, type Tracer } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Tracer from "effect/Tracer"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { ConnectionSecurity, Role } from "../../services/ConnectionSecurity.ts"

@@ -8,7 +8,11 @@
  * const right = node.pipe(Layer.provide(MemoryTransport.layer(hub)))
  * ```
  */
-import { Effect, type Layer, Result, Scheduler, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { AddressInUse, ConnectionRefused, NetError, type NetErrorReason, SocketClosed } from "../../services/Net.ts"
 import {

@@ -6,7 +6,10 @@
  * the same family, so that a NAT maps both alike and the remote observes an
  * address that others can dial. Where the system refuses, another port is used.
  */
-import { Effect, type Layer, Result, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { type Endpoint, Net, type NetError, type Socket } from "../../services/Net.ts"
 import {

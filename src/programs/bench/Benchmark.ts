@@ -2,7 +2,9 @@
  * What a benchmark is, and how one is run: ours and theirs in turns, so that
  * what else the machine does falls on all.
  */
-import { Effect, Schema, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Row } from "./Report.ts"
 import * as Peers from "./Peers.ts"
 import { type PeerError, type Security, type Stack } from "./Peers.ts"

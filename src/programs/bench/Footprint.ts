@@ -1,5 +1,6 @@
 /** What a node costs while it does nothing. */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { type Benchmark, pair } from "./Benchmark.ts"
 import { installed } from "./Installed.ts"
 import * as Peers from "./Peers.ts"

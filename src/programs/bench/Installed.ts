@@ -5,7 +5,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { Benchmark } from "./Benchmark.ts"
 import * as Peers from "./Peers.ts"
 

@@ -9,7 +9,11 @@ import { join } from "node:path"
 import process from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { Deferred, Effect, Exit, Schema, type Scope } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 
 /** What the nodes of a benchmark secure their connections with. */
 export type Security = "noise" | "tls"

@@ -1,6 +1,7 @@
 /** What a run found, as it is written to a file and read again. */
 import { readFileSync } from "node:fs"
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 
 const Measured = Schema.Struct({ median: Schema.Finite, min: Schema.Finite, max: Schema.Finite })
 const byName = <A, I>(value: Schema.Codec<A, I>) => Schema.Record(Schema.String, value)

@@ -4,7 +4,10 @@
  * this library also in the simulator, where nothing but the link takes time.
  */
 import * as net from "node:net"
-import { Effect, Layer, Schema, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as Libp2p from "../../layers/Libp2p.ts"
 import * as MemoryPeerStore from "../../layers/peerstore/MemoryPeerStore.ts"

@@ -1,5 +1,6 @@
 /** How fast bytes go over streams, one way. */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { type Benchmark, pair, rate, type RateFacts } from "./Benchmark.ts"
 import * as Peers from "./Peers.ts"
 

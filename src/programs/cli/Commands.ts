@@ -2,8 +2,14 @@
  * The commands and their flags. What a command does is loaded when it runs, so
  * that `--help` and `key` do not wait for a network stack.
  */
-import { Duration, Effect, Option, Record, Schema } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Record from "effect/Record"
+import * as Schema from "effect/Schema"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import { sim } from "./SimCommands.ts"
 import { described, globalFlags, load, under } from "./Under.ts"
 import { DurationText } from "./Values.ts"

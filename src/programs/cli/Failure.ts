@@ -2,8 +2,11 @@
  * Failures in the words of someone who has to mend them: what is wrong, with
  * which address, file or flag, and what to do about it.
  */
-import { Cause, Effect, Option, Schema } from "effect"
-import type { CliError } from "effect/cli"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as CliError from "effect/cli/CliError"
 import { inspect } from "node:util"
 import { DialError, ListenError } from "../../services/Swarm.ts"
 import { writeError } from "./Output.ts"

@@ -3,7 +3,10 @@
  * paths, reads no bodies, and bounds what a client can hold: connections, the
  * size and time of a request, and the time of a reader that has stalled.
  */
-import { Cause, Effect, Exit, type Scope } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import { UsageError } from "./Failure.ts"
 import { endpointText } from "./Values.ts"

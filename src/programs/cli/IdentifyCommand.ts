@@ -1,5 +1,5 @@
 /** `effect-libp2p identify`: all that a node says of itself. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { Identify } from "../../services/Identify.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { Output, plain, table } from "./Output.ts"

@@ -1,5 +1,8 @@
 /** `effect-libp2p limits`: what a node may hold, and what a running one holds. */
-import { Effect, Layer, Result, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import process from "node:process"
 import { Machine } from "../../services/Machine.ts"
 import { Limits, ResourceManager } from "../../services/ResourceManager.ts"

@@ -1,5 +1,10 @@
 /** `effect-libp2p node`: a node that runs until it is stopped, and says what happens to it. */
-import { Deferred, Effect, FileSystem, Layer, Ref, Stream } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
 import process from "node:process"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { version } from "../../data/Version.ts"

@@ -2,7 +2,13 @@
  * What a command prints. Results go to stdout, as text or as one JSON object a
  * line; everything else goes to stderr.
  */
-import { Cause, Context, Effect, Layer, Logger, type Ref, References } from "effect"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import type * as Ref from "effect/Ref"
+import * as References from "effect/References"
 import process from "node:process"
 
 /** One line of JSON. Its names are promises to scripts: add, do not rename. */

@@ -1,5 +1,7 @@
 /** What is shown of a peer, by `node` and by `identify`. */
-import { Effect, Layer, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Libp2p from "../../layers/Libp2p.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { IdentifyInfo } from "../../services/Identify.ts"

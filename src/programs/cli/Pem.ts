@@ -1,5 +1,5 @@
 /** Private keys as PKCS#8 in PEM, the form that OpenSSL and most other programs read. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as NodeCrypto from "node:crypto"
 import * as Keys from "../../data/Keys.ts"
 

@@ -1,5 +1,8 @@
 /** `effect-libp2p ping`: is a node there, and how far away? */
-import { type Duration, Effect, Ref, Stream } from "effect"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
 import { Ping } from "../../services/Ping.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { Output, StopCode } from "./Output.ts"

@@ -1,5 +1,6 @@
 /** The process in numbers: memory, processor, and how late the event loop is. */
-import { Effect, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { monitorEventLoopDelay, performance } from "node:perf_hooks"
 import process from "node:process"
 import * as Catalogue from "../../layers/observability/Catalogue.ts"

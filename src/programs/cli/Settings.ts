@@ -3,7 +3,11 @@
  * its variable (`EFFECT_LIBP2P_` and its name), the configuration file, the
  * default. An error says which of these holds the bad value.
  */
-import { Effect, FileSystem, Result, Schema, SchemaIssue } from "effect"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as Path from "node:path"
 import process from "node:process"
 import * as Multiaddr from "../../data/Multiaddr.ts"

@@ -1,6 +1,10 @@
 /** The commands of the simulator and their flags. */
-import { Duration, Effect, Option } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import { load, under } from "./Under.ts"
 import { DurationText } from "./Values.ts"
 

@@ -1,6 +1,8 @@
 /** What all commands share: the flags that each has, and the settings that it runs under. */
-import { Effect, Option } from "effect"
-import { Flag, GlobalFlag } from "effect/cli"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
 import { report } from "./Failure.ts"
 import { layer as layerOutput, layerLog } from "./Output.ts"
 import { type Flags, resolve, type Settings, variable } from "./Settings.ts"

@@ -1,5 +1,11 @@
 /** The values that settings have, and how they are written. */
-import { Duration, Effect, Option, Result, Schema, SchemaIssue, SchemaTransformation } from "effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import { isIP } from "node:net"
 import * as PeerId from "../../data/PeerId.ts"
 import * as Subnet from "../../data/Subnet.ts"

@@ -6,7 +6,9 @@
  * https://github.com/libp2p/unified-testing, transport/README.md;
  * https://github.com/libp2p/test-plans, transport-interop/README.md
  */
-import { Duration, Effect, Schema } from "effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 
 /** A variable is missing or has a value that this program cannot do. */
 class EnvironmentError extends Schema.TaggedError<EnvironmentError>()("EnvironmentError", {

@@ -3,7 +3,12 @@
  * do with it, again and again, and holds every outcome against what it may be.
  */
 import { sha256 } from "@noble/hashes/sha2.js"
-import { Cause, Effect, Exit, Layer, Scope, Stream } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Bytes from "../../data/Bytes.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as ActorsLayer from "../../layers/actors/Actors.ts"

@@ -4,8 +4,11 @@
  * the muxer's frames directly, so that they can stop, lie or go on where a
  * whole node would not.
  */
-import { Context, Effect, Layer, type Scope } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import { protocol as yamux } from "../../layers/muxer/yamux/Connection.ts"

@@ -3,8 +3,9 @@
  * or is ended by whoever runs it. What is expected of the honest end is not said
  * here: its limits and tables are watched, whatever comes.
  */
-import { Effect, type Scope } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import { flagRst, flagSyn, typeData, typePing, typeWindowUpdate } from "../../layers/muxer/yamux/Frame.ts"
 import type { SimHost } from "../../layers/simulation/net/SimNetwork.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"

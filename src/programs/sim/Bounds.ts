@@ -3,7 +3,7 @@
  * over: limits that are never passed, tables that follow from the connections,
  * and reservations that are given back.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"

@@ -2,7 +2,7 @@
  * What must hold of all nodes together, looked at every so often while the
  * agents live, and once more after they have rested.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as PeerId from "../../data/PeerId.ts"
 import type { SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"

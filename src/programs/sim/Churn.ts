@@ -3,7 +3,8 @@
  * with a peer id and an address of its own. What the nodes that stay hold must
  * follow from who is there, however many were.
  */
-import { Effect, Fiber } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { ScheduledFault } from "../../layers/simulation/Faults.ts"

@@ -1,5 +1,5 @@
 /** The commands of `effect-libp2p sim`, between the flags and the runs. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import process from "node:process"
 import { Reported, UsageError } from "../cli/Failure.ts"
 import { type Options, find, runSeed, runSeeds, workerVariable } from "./Run.ts"

@@ -1,5 +1,8 @@
 /** The lives of hostile nodes, and of honest ones who have to do with them. */
-import { Cause, Effect, Exit, Option } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"

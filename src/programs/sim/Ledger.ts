@@ -4,7 +4,13 @@
  * identify tells the truth of every connection with a peer of the scenario, and
  * no connection with a protected peer is closed to make room.
  */
-import { Clock, Context, Effect, Exit, Layer, type Scope, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import { Identify } from "../../services/Identify.ts"
 import type { Protocols } from "../../services/Protocols.ts"

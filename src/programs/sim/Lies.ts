@@ -1,5 +1,5 @@
 /** What hostile peers say of themselves when they are asked, and unasked. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as LengthPrefix from "../../data/LengthPrefix.ts"
 import * as Identify from "../../data/messages/Identify.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"

@@ -2,7 +2,8 @@
  * The scenarios: networks of agents under different kinds of trouble. Each is a
  * few numbers; the life of a node is in Agent.ts.
  */
-import { Effect, Fiber } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { draw, everything, type ScheduledFault, type Weights } from "../../layers/simulation/Faults.ts"
 import type { LinkOptions } from "../../layers/simulation/net/SimNetwork.ts"
 import { Prng } from "../../layers/simulation/Prng.ts"

@@ -1,5 +1,5 @@
 /** Nodes whose limits are near what honest neighbours need, so that attackers meet every one of them. */
-import { Layer } from "effect"
+import * as Layer from "effect/Layer"
 import * as ActorsLayer from "../../layers/actors/Actors.ts"
 import * as ConnectionManager from "../../layers/connections/ConnectionManager.ts"
 import * as Mplex from "../../layers/muxer/Mplex.ts"

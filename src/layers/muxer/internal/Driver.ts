@@ -20,7 +20,12 @@
  * the acknowledgements and windows of that batch. Then the connection's account of
  * memory is set, once.
  */
-import { Clock, Deferred, Effect, Fiber, Scheduler, type Scope } from "effect"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+import type * as Scope from "effect/Scope"
 import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
 import type { MemoryAccount } from "../../../services/ResourceManager.ts"
 import {

@@ -3,7 +3,7 @@
  * slot for a waiting reader, one for a waiting writer, and those who wait for
  * its end; all else is in the session.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import {
   ConnectionLost,
   ResetByPeer,

@@ -1,5 +1,5 @@
 /** Fibers that wait for one condition. They check it again themselves: being woken promises nothing. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 
 type Wake = (effect: Effect.Effect<void>) => void
 

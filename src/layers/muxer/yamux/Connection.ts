@@ -1,5 +1,6 @@
 /** A Yamux connection: its session on the driver that all muxers share. */
-import type { Effect, Scope } from "effect"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { ByteStream } from "../../../services/ByteStream.ts"
 import type { MemoryAccount } from "../../../services/ResourceManager.ts"
 import type { MuxedConnection } from "../../../services/StreamMuxer.ts"

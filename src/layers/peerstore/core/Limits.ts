@@ -1,5 +1,5 @@
 /** What a store of peers may hold. Everything that others can make grow has its bound here. */
-import { Duration } from "effect"
+import * as Duration from "effect/Duration"
 
 export interface Options {
   /**

@@ -1,5 +1,8 @@
 /** The service over a table: reads the clock, checks records, and waits until writes are safe. */
-import { Clock, Duration, Effect, Result } from "effect"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { PeerId } from "../../../data/PeerId.ts"
 import { Crypto } from "../../../services/Crypto.ts"
 import { PeerStore, PeerStoreError, type PeerStoreErrorReason, RecordRejected } from "../../../services/PeerStore.ts"

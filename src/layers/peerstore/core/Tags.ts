@@ -1,5 +1,5 @@
 /** Tags of a peer: values that fall to zero as their decay says. */
-import { Duration } from "effect"
+import * as Duration from "effect/Duration"
 import type { Tag } from "../../../services/PeerStore.ts"
 
 /** A tag as it is kept. */

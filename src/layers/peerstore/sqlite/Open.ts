@@ -12,7 +12,12 @@
  * A new file is made under another name and then given its own, so that it
  * exists whole or not at all.
  */
-import { Effect, FileSystem, Option, type PlatformError, Random, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { PeerStoreError, StorageFailed } from "../../../services/PeerStore.ts"
 import type * as Entry from "../core/Entry.ts"

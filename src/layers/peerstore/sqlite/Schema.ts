@@ -1,5 +1,5 @@
 /** The tables of the file, and how peers are rows of them. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import type { SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite"
 import * as Keys from "../../../data/Keys.ts"
 import * as Multiaddr from "../../../data/Multiaddr.ts"

@@ -12,7 +12,12 @@
  * wait for it; the next one is tried anew. The writer ends with the scope,
  * after a last group.
  */
-import { Deferred, Duration, Effect, Latch, type PlatformError, type Scope } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as PlatformError from "effect/PlatformError"
+import type * as Scope from "effect/Scope"
 import type { PeerStoreError } from "../../../services/PeerStore.ts"
 import type { Storage } from "../core/Store.ts"
 import type { Change, Table } from "../core/Table.ts"

@@ -2,7 +2,7 @@
  * Leases: what a connection and a stream hold in the scopes that they are in,
  * and how they move between them. Their functions may be passed on alone.
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import type { PeerId } from "../../../data/PeerId.ts"
 import {
   type ConnectionReservation,

@@ -9,7 +9,7 @@
  * dropped scope has refused is kept in one scope a kind, called `peer (ended)`
  * and so on.
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as Ip from "../../../data/IpAddress.ts"
 import { ipBytes, type Multiaddr } from "../../../data/Multiaddr.ts"
 import * as Subnet from "../../../data/Subnet.ts"

@@ -11,7 +11,7 @@
  * Messages are written and read in turn. The first failure ends it: every later
  * call fails the same way.
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as Bytes from "../../../data/Bytes.ts"
 import type { DhKeyPair } from "../../../services/Crypto.ts"
 import { type CipherState, empty, maxMessage, type NoiseCrypto, SymmetricState, tagSize } from "./SymmetricState.ts"

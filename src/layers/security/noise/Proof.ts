@@ -4,7 +4,7 @@
  *
  * https://github.com/libp2p/specs/blob/master/noise/README.md#static-key-authentication
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as Bytes from "../../../data/Bytes.ts"
 import * as Keys from "../../../data/Keys.ts"
 import * as NoisePayload from "../../../data/messages/NoisePayload.ts"

@@ -13,7 +13,9 @@
  * sealed and one gathered message. That fiber ends with the backlog or the raw
  * stream.
  */
-import { Effect, type Fiber, type Scheduler } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Scheduler from "effect/Scheduler"
 import {
   type ByteStream,
   ProtocolViolation,

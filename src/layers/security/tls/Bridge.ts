@@ -9,7 +9,8 @@
  * Writing: what the raw stream does not take is kept, TLS is told that the write
  * goes on, and one fiber waits for room. It ends with the rest or the raw stream.
  */
-import { Effect, type Fiber } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import { Duplex } from "node:stream"
 import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
 

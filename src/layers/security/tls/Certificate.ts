@@ -5,7 +5,7 @@
  *
  * RFC 5280, section 4.1
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as Bytes from "../../../data/Bytes.ts"
 import * as Der from "../../../data/Der.ts"
 

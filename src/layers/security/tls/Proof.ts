@@ -4,7 +4,7 @@
  *
  * https://github.com/libp2p/specs/blob/master/tls/tls.md#peer-authentication
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as Bytes from "../../../data/Bytes.ts"
 import * as Der from "../../../data/Der.ts"
 import * as Keys from "../../../data/Keys.ts"

@@ -3,7 +3,7 @@
  * by all of their AlgorithmIdentifier, so that no parameter slips by; those on
  * MD5 and SHA-1 are not among them.
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import * as NodeCrypto from "node:crypto"
 import * as Bytes from "../../../data/Bytes.ts"
 import type { Certificate } from "./Certificate.ts"

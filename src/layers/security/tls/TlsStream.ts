@@ -14,7 +14,8 @@
  * brought it, hence {@link TlsStream.advance} waits for that tick before it
  * concludes that nothing came of them.
  */
-import { Effect, type Scheduler } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scheduler from "effect/Scheduler"
 import type { TLSSocket } from "node:tls"
 import {
   type ByteStream,

@@ -1,5 +1,8 @@
 /** What stands between a process and the disk: it fails what must fail, and stops what a power cut stops. */
-import { Clock, Effect, PlatformError, Result } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
 import type { Code } from "./Volume.ts"
 
 export interface Door {

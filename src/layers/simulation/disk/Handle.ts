@@ -1,5 +1,10 @@
 /** An open file of the simulated disk. */
-import { ByteSize, Effect, FileSystem, Option, PlatformError, Result } from "effect"
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
 import { type Door, operation, refuse } from "./Door.ts"
 import type { Node } from "./Nodes.ts"
 import type { Code, Volume } from "./Volume.ts"

@@ -1,5 +1,9 @@
 /** Effect's FileSystem on a simulated volume. */
-import { Effect, FileSystem, type PlatformError, Result, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import type { Prng } from "../Prng.ts"
 import { type Door, operation, refuse } from "./Door.ts"
 import { type Access, Handle, infoOf } from "./Handle.ts"

@@ -4,7 +4,7 @@
  * of bytes that are not. What each crash leaves is in {@link Volume.crash}; the
  * model is told in {@link file://../SimDisk.ts}.
  */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import type { Prng } from "../Prng.ts"
 import { applyChange, type Change, changeSize, DirectoryNode, FileNode, type Node } from "./Nodes.ts"
 

@@ -1,5 +1,5 @@
 /** A host of the simulated network: its addresses, its links, and the stack of its present boot. */
-import { Layer } from "effect"
+import * as Layer from "effect/Layer"
 import { Net } from "../../../services/Net.ts"
 import { familyOf, isLoopback } from "./Address.ts"
 import type { Fabric } from "./Fabric.ts"

@@ -1,5 +1,6 @@
 /** The Net service of one boot of a simulated host. */
-import { Effect, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
 import {
   type ConnectOptions,
   type Endpoint,

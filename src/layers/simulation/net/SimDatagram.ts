@@ -1,5 +1,6 @@
 /** Datagrams of the simulated network: they can be lost, doubled, overtaken, too large, or filtered on the way. */
-import { Effect, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import {
   AddressUnavailable,
   type BindOptions,

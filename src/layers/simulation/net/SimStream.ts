@@ -9,7 +9,7 @@
  * Acknowledgements cost no event: the reader notes when they arrive, and the
  * writer looks them up, or waits for the next one, only when its window is full.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import {
   ConnectionLost,
   ResetByPeer,

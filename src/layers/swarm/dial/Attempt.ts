@@ -2,7 +2,12 @@
  * One attempt: from an address to an upgraded connection, within a deadline. It
  * has a scope of its own; what it opened is gone when it fails or is given up.
  */
-import { Clock, Duration, Effect, Exit, type Result, Scope } from "effect"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
 import { NegotiationError } from "../../../services/Protocols.ts"

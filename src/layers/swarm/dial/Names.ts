@@ -6,7 +6,8 @@
  *
  * Specification: addressing/README.md, "dnsaddr links".
  */
-import { Effect, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import * as PeerId from "../../../data/PeerId.ts"
 import type { Net } from "../../../services/Net.ts"

@@ -5,7 +5,7 @@
  * With a single proposal nobody waits: the proposal goes out with the first
  * bytes that the owner writes, and the answer is checked when the owner reads.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import {
   type ByteStream,
   ProtocolNotSupported,

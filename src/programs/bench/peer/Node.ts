@@ -3,8 +3,11 @@
  * measure with. No identify, since the peer that it is first compared with has
  * none either.
  */
-import { Context, Effect, Layer, Schema } from "effect"
-import { SecureRandom } from "effect/crypto"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import * as Actors from "../../../layers/actors/Actors.ts"
 import * as NodeCrypto from "../../../layers/crypto/NodeCrypto.ts"

@@ -1,6 +1,8 @@
 /** What the peer is asked to do: one function a command of bench/README.md. */
 import process from "node:process"
-import { Effect, Schema, Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { ProtocolStream } from "../../../services/ProtocolStream.ts"
 import type { Connection, Swarm } from "../../../services/Swarm.ts"
