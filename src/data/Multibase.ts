@@ -1,14 +1,28 @@
 /**
  * Multibase: bytes as text, the first character saying how. The bases that
- * peer ids and certificate hashes are met in.
+ * peer ids, CIDs and certificate hashes are met in.
  *
  * https://github.com/multiformats/multibase
  */
+import { base10 } from "multiformats/bases/base10"
 import { base16, base16upper } from "multiformats/bases/base16"
-import { base32, base32upper } from "multiformats/bases/base32"
+import { base2 } from "multiformats/bases/base2"
+import { base256emoji } from "multiformats/bases/base256emoji"
+import {
+  base32,
+  base32hex,
+  base32hexpad,
+  base32hexpadupper,
+  base32hexupper,
+  base32pad,
+  base32padupper,
+  base32upper,
+  base32z
+} from "multiformats/bases/base32"
 import { base36, base36upper } from "multiformats/bases/base36"
-import { base58btc } from "multiformats/bases/base58"
-import { base64, base64url } from "multiformats/bases/base64"
+import { base58btc, base58flickr } from "multiformats/bases/base58"
+import { base64, base64pad, base64url, base64urlpad } from "multiformats/bases/base64"
+import { base8 } from "multiformats/bases/base8"
 
 interface Decoder {
   readonly prefix: string
@@ -16,21 +30,36 @@ interface Decoder {
 }
 
 const codecs: ReadonlyArray<Decoder> = [
+  base2,
+  base8,
+  base10,
   base16,
   base16upper,
   base32,
+  base32hex,
+  base32hexpad,
+  base32hexpadupper,
+  base32hexupper,
+  base32pad,
+  base32padupper,
   base32upper,
+  base32z,
   base36,
   base36upper,
   base58btc,
+  base58flickr,
   base64,
-  base64url
+  base64pad,
+  base64url,
+  base64urlpad,
+  base256emoji
 ]
 const decoders = new Map(codecs.map((codec) => [codec.prefix, codec.decoder]))
 
 /** Reads text with a multibase prefix; `undefined` if the base is unknown or the text is not in it. */
 export const decode = (text: string): Uint8Array | undefined => {
-  const decoder = decoders.get(text.slice(0, 1))
+  // One of the prefixes is an emoji, of two code units.
+  const decoder = decoders.get(String.fromCodePoint(text.codePointAt(0) ?? 0))
   if (decoder === undefined) return undefined
   try {
     return decoder.decode(text)

@@ -7,11 +7,13 @@
 import assert from "node:assert/strict"
 import { Effect, Layer, Result } from "effect"
 import * as Bytes from "../../src/data/Bytes.ts"
+import * as ContentKey from "../../src/data/ContentKey.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import * as LengthPrefix from "../../src/data/LengthPrefix.ts"
 import * as Exchange from "../../src/data/messages/Exchange.ts"
 import * as Envelope from "../../src/data/messages/Envelope.ts"
 import * as IdentifyMessage from "../../src/data/messages/Identify.ts"
+import * as Kad from "../../src/data/messages/Kad.ts"
 import * as NoisePayload from "../../src/data/messages/NoisePayload.ts"
 import * as PeerRecord from "../../src/data/messages/PeerRecord.ts"
 import * as Multiaddr from "../../src/data/Multiaddr.ts"
@@ -113,6 +115,27 @@ const identifyMessage = IdentifyMessage.encode({
   agentVersion: "test/1",
   signedPeerRecord: peerRecord
 })
+
+const kadPeer: Kad.Peer = {
+  id: identity.peerId.bytes,
+  addrs: addresses.map(({ bytes }) => bytes),
+  connection: "CanConnect"
+}
+const kadMessages = [
+  Kad.make("FindNode", { key: identity.peerId.bytes, closerPeers: [kadPeer, { ...kadPeer, addrs: [] }] }),
+  Kad.make("AddProvider", { key: new Uint8Array(34).fill(18), providerPeers: [kadPeer] }),
+  Kad.make("PutValue", {
+    key: utf8("/example/key"),
+    record: { key: utf8("/example/key"), value: utf8("value"), timeReceived: "2026-01-01T00:00:00Z" }
+  }),
+  Kad.make("Ping")
+]
+const cids = [
+  "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG",
+  "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi",
+  "zdj7WWeQ43G6JJvLWQWZpyHuAMq6uYWRjkBXFad11vE2LHhQ7",
+  "F01701220C3C4733EC8AFFD06CF9E9FF50FFC6BCD2EC85A6170004BB709669C31DE94391A"
+]
 
 const staticKey = crypto.dhKeyPair(new Uint8Array(32).fill(1))
 const otherKey = crypto.dhKeyPair(new Uint8Array(32).fill(2))
@@ -296,6 +319,35 @@ export const targets: ReadonlyArray<Target> = [
     PeerRecord.encode,
     (value) => `${value.seq > 2n ** 53n ? "large" : "small"} ${many(value.addresses)}`
   ),
+  message(
+    "kad",
+    kadMessages.map(Kad.encode),
+    (input) => Kad.decode(input),
+    Kad.encode,
+    (value) =>
+      `${value.type} ${some(value.record)}${many(value.closerPeers)}${many(value.providerPeers)} ${
+        value.closerPeers[0]?.connection ?? ""
+      }`
+  ),
+  {
+    name: "content-key",
+    grammar: Mutate.plain,
+    seeds: [
+      ...cids.map(utf8),
+      ...cids.map((cid) => Bytes.concat([Uint8Array.of(1, 0x70), Result.getOrThrow(ContentKey.fromString(cid))]))
+    ],
+    run: (input) => {
+      const key = ContentKey.fromBytes(input)
+      const text = ContentKey.fromString(new TextDecoder("latin1").decode(input))
+      for (const read of [key, text]) {
+        if (Result.isFailure(read)) continue
+        assert.ok(read.success.length <= ContentKey.maxSize)
+        assert.ok(Result.isSuccess(ContentKey.fromMultihash(read.success)))
+        assert.deepEqual(Result.getOrThrow(ContentKey.fromString(ContentKey.toText(read.success))), read.success)
+      }
+      return [key, text].map((one) => (Result.isSuccess(one) ? "ok" : words(one.failure.detail))).join(" ")
+    }
+  },
   {
     name: "signed-record",
     grammar: Mutate.protobuf,
