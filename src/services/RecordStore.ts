@@ -14,6 +14,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import * as Bytes from "../data/Bytes.ts"
 import type { RoutingOptions } from "./PeerRouting.ts"
 import { RoutingErrorReason } from "./PeerRouting.ts"
 
@@ -88,6 +89,14 @@ const describe = (reason: RecordStoreErrorReason): string => {
   }
 }
 
+/** A key for people: as text where it is text that can be printed, else in hexadecimal; cut to 120 characters. */
+export const keyText = (key: Uint8Array): string => {
+  const start = key.subarray(0, 200)
+  const text = start.length === key.length ? Bytes.toUtf8Strict(start) : Bytes.toUtf8(start)
+  const shown = text === undefined || /[\p{C}\p{Zl}\p{Zp}\uFFFD]/u.test(text) ? Bytes.toHex(start) : text
+  return shown.length > 120 ? `${shown.slice(0, 120)}…` : shown
+}
+
 /** The store could not do it. `store` is which one, `key` is the key for people: as text where it is text, else in hex. */
 export class RecordStoreError extends Schema.TaggedError<RecordStoreError>()("RecordStoreError", {
   store: Schema.String,
@@ -149,3 +158,6 @@ export interface Quota {
   /** Of one value, in bytes. Default 64 KiB. */
   readonly valueBytes?: number | undefined
 }
+
+/** A quota with nothing left open. */
+export type QuotaBounds = { readonly [Bound in keyof Quota]-?: number }
