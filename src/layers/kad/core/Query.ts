@@ -1,0 +1,335 @@
+/**
+ * The iterative lookup: who is to be asked next on the way to a target, and
+ * when it is reached. A state machine: who was asked, answered or failed is
+ * told to it, with the time; it knows no network and no clock.
+ *
+ * ```
+ * heard --next--> asked --answered--> answered
+ *                  |  \--failed-----> failed
+ *                  \--patience ends-> late --answered/failed/given up-->
+ * ```
+ *
+ * - It ends when the closest `need` peers that are left have answered. Those
+ *   that failed are out of it; those that are late are overtaken: they hold no
+ *   slot and nobody waits for them, but their answer counts if it comes.
+ * - Only who would be among the `k` closest is asked.
+ * - How long is waited follows from how fast others answered.
+ * - With several paths, no peer is asked on two (S/Kademlia): liars on one path
+ *   lead that one astray only. What the paths find is merged.
+ *
+ * Whatever remotes say, it ends: `maxAsked` bounds the requests, `giveUpMs` each
+ * of them.
+ *
+ * Specification: kad-dht/README.md, "Peer routing".
+ */
+import * as Key from "./Key.ts"
+import { Patience, type PatienceOptions } from "./Patience.ts"
+
+type Contact = Key.Contact
+
+export interface Options {
+  readonly target: Key.Key
+  /** This node, which is never asked. */
+  readonly self: Key.Key
+  /** Peers to begin with. */
+  readonly seeds: ReadonlyArray<Contact>
+  /** How many of the closest peers are looked for. Default 20. */
+  readonly k?: number | undefined
+  /** Requests at once. Default 10. */
+  readonly alpha?: number | undefined
+  /** How many of the closest must have answered. Default `k`; to find one thing, {@link beta} is enough. */
+  readonly need?: number | undefined
+  /** Paths that share no peer. Default 1. */
+  readonly paths?: number | undefined
+  /** Requests in all. Default 500. */
+  readonly maxAsked?: number | undefined
+  /** Peers remembered that were not asked, of each path. Default 500. */
+  readonly maxHeard?: number | undefined
+  readonly patience?: PatienceOptions | undefined
+}
+
+/** How many of the closest must have answered when one thing is looked for. */
+export const beta = 3
+
+/** Why it ended: the closest have answered; nobody is left to ask; it was stopped; too many were asked. */
+export type Reason = "closest" | "starved" | "stopped" | "limit"
+
+export interface Step {
+  /** To be asked now; they count as asked. */
+  readonly ask: ReadonlyArray<Contact>
+  /** When to call `next` again even if nothing happened; `undefined` when it has ended. */
+  readonly wakeAt: number | undefined
+}
+
+export interface Progress {
+  readonly asked: number
+  readonly answered: number
+  readonly failed: number
+  /** Asked, and neither answered, failed nor late. */
+  readonly inFlight: number
+  readonly late: number
+  /** The longest chain of peers that answered, in which each was learnt from the one before. */
+  readonly hops: number
+  /** Peers that answered, the closest first, at most `k`. */
+  readonly closest: ReadonlyArray<Contact>
+}
+
+interface Candidate {
+  readonly contact: Contact
+  readonly key: Key.Key
+  state: "heard" | "asked" | "late" | "answered" | "failed"
+  /** The path that asked it; before that, the one that learnt it first. */
+  path: number
+  readonly hop: number
+  askedAt: number
+  /** Lists that it stands in. */
+  lists: number
+}
+
+/** Sorted by the distance to the target. */
+interface Path {
+  readonly index: number
+  readonly known: Array<Candidate>
+  readonly ids: Set<string>
+  done: "closest" | "starved" | undefined
+}
+
+/**
+ * The proof of a lookup that was made: it ended by itself, and peers answered.
+ * Only a query gives one.
+ */
+export class Finished {
+  readonly target: Key.Key
+  readonly reason: Reason
+  readonly progress: Progress
+
+  private constructor(target: Key.Key, reason: Reason, progress: Progress) {
+    this.target = target
+    this.reason = reason
+    this.progress = progress
+  }
+
+  /** What a query found, once it has ended. */
+  static of(query: Query): Finished | undefined {
+    return query.reason === undefined ? undefined : new Finished(query.target, query.reason, query.progress())
+  }
+
+  /** True when it went on to its end and somebody answered: what may count as a refresh. */
+  get complete(): boolean {
+    return (this.reason === "closest" || this.reason === "starved") && this.progress.answered > 0
+  }
+}
+
+export class Query {
+  readonly target: Key.Key
+  readonly #self: Key.Key
+  readonly #k: number
+  readonly #alpha: number
+  readonly #need: number
+  readonly #maxAsked: number
+  readonly #maxHeard: number
+  readonly #patience: Patience
+  readonly #all = new Map<string, Candidate>()
+  readonly #paths: ReadonlyArray<Path>
+  /** Asked or late, in the order in which they were asked. */
+  readonly #outstanding = new Set<Candidate>()
+  #late = 0
+  #asked = 0
+  #answered = 0
+  #failed = 0
+  #hops = 0
+  #reason: Reason | undefined
+
+  constructor(options: Options) {
+    this.target = options.target
+    this.#self = options.self
+    this.#k = Math.max(1, options.k ?? 20)
+    this.#alpha = Math.max(1, options.alpha ?? 10)
+    this.#need = Math.min(this.#k, Math.max(1, options.need ?? this.#k))
+    this.#maxAsked = options.maxAsked ?? 500
+    this.#maxHeard = Math.max(this.#k, options.maxHeard ?? 500)
+    this.#patience = new Patience(options.patience)
+    const count = Math.max(1, Math.min(options.paths ?? 1, this.#alpha))
+    this.#paths = Array.from({ length: count }, (_, index) => ({
+      index,
+      known: [],
+      ids: new Set<string>(),
+      done: undefined
+    }))
+    // Dealt in turn, the closest first: each path begins about as near.
+    const seeds = Key.closest(this.target, options.seeds, this.#maxHeard)
+    seeds.forEach((seed, i) => {
+      const path = this.#paths[i % count]
+      if (path !== undefined) this.#learn(path, seed, 1)
+    })
+  }
+
+  /** Why it ended; `undefined` while it goes on. */
+  get reason(): Reason | undefined {
+    return this.#reason
+  }
+
+  /** Who to ask at the time `now`. Call it at the start, after each answer or failure, and at `wakeAt`. */
+  next(now: number): Step {
+    if (this.#reason !== undefined) return { ask: [], wakeAt: undefined }
+    this.#expire(now)
+    const ask: Array<Contact> = []
+    for (const path of this.#paths) if (path.done === undefined) this.#advance(path, ask, now)
+    if (this.#paths.every(({ done }) => done !== undefined)) {
+      this.#reason = this.#paths.some(({ done }) => done === "closest") ? "closest" : "starved"
+    } else if (this.#outstanding.size === 0) {
+      this.#reason = "limit"
+    }
+    return { ask, wakeAt: this.#reason === undefined ? this.#wakeAt(now) : undefined }
+  }
+
+  /**
+   * A peer that was asked told of others, the first `k` of which count. Gives
+   * those that were not known. Nothing from who was not asked, has answered, or
+   * was given up.
+   */
+  answered(contact: Contact, closer: ReadonlyArray<Contact>, now: number): ReadonlyArray<Contact> {
+    const candidate = this.#settle(contact, "answered")
+    if (candidate === undefined) return []
+    this.#answered += 1
+    this.#hops = Math.max(this.#hops, candidate.hop)
+    this.#patience.add(now - candidate.askedAt)
+    const path = this.#paths[candidate.path]
+    if (path === undefined) return []
+    const learnt: Array<Contact> = []
+    for (const one of closer.slice(0, this.#k)) if (this.#learn(path, one, candidate.hop + 1)) learnt.push(one)
+    return learnt
+  }
+
+  /** A peer that was asked cannot be reached, or did not answer as it must. */
+  failed(contact: Contact): void {
+    if (this.#settle(contact, "failed") !== undefined) this.#failed += 1
+  }
+
+  /** Ends it: what was looked for is found, or nobody wants it any more. */
+  stop(): void {
+    this.#reason ??= "stopped"
+  }
+
+  progress(): Progress {
+    const answered: Array<Candidate> = []
+    for (const one of this.#all.values()) if (one.state === "answered") answered.push(one)
+    return {
+      asked: this.#asked,
+      answered: this.#answered,
+      failed: this.#failed,
+      inFlight: this.#outstanding.size - this.#late,
+      late: this.#late,
+      hops: this.#hops,
+      closest: Key.closest(this.target, answered, this.#k).map(({ contact }) => contact)
+    }
+  }
+
+  // ---- inside ---------------------------------------------------------------
+
+  /** Takes up who is new to the path. True when it is new to all. */
+  #learn(path: Path, contact: Contact, hop: number): boolean {
+    const { key } = contact
+    if (Key.equals(key, this.#self) || path.ids.has(key.id)) return false
+    let candidate = this.#all.get(key.id)
+    const isNew = candidate === undefined
+    candidate ??= { contact, key, hop, state: "heard", path: path.index, askedAt: 0, lists: 0 }
+    if (isNew) this.#all.set(key.id, candidate)
+    candidate.lists += 1
+    path.ids.add(key.id)
+    path.known.splice(Key.position(this.target, path.known, key), 0, candidate)
+    if (path.known.length > this.#maxHeard + this.#maxAsked) this.#forgetFurthest(path)
+    return isNew && this.#all.has(key.id)
+  }
+
+  #forgetFurthest(path: Path): void {
+    const at = path.known.findLastIndex(({ state }) => state === "heard")
+    const [candidate] = at === -1 ? [] : path.known.splice(at, 1)
+    if (candidate === undefined) return
+    path.ids.delete(candidate.key.id)
+    candidate.lists -= 1
+    if (candidate.lists === 0) this.#all.delete(candidate.key.id)
+  }
+
+  #settle({ key }: Contact, state: "answered" | "failed"): Candidate | undefined {
+    const candidate = this.#all.get(key.id)
+    if (this.#reason !== undefined || candidate === undefined || !this.#outstanding.delete(candidate)) return undefined
+    if (candidate.state === "late") this.#late -= 1
+    candidate.state = state
+    return candidate
+  }
+
+  /** Who is asked for too long is late, and later given up. */
+  #expire(now: number): void {
+    const patience = this.#patience.ms
+    for (const candidate of this.#outstanding) {
+      const waited = now - candidate.askedAt
+      if (waited >= this.#patience.giveUpMs) this.failed(candidate.contact)
+      else if (candidate.state === "asked" && waited >= patience && this.#late < 2 * this.#alpha) {
+        candidate.state = "late"
+        this.#late += 1
+      }
+    }
+  }
+
+  /** When the next request becomes late, or is waited for no longer. */
+  #wakeAt(now: number): number | undefined {
+    const { giveUpMs, lastMs, ms } = this.#patience
+    let at = Number.POSITIVE_INFINITY
+    for (const { askedAt } of this.#outstanding) {
+      for (const wait of [ms, lastMs, giveUpMs]) if (askedAt + wait > now) at = Math.min(at, askedAt + wait)
+    }
+    return at === Number.POSITIVE_INFINITY ? undefined : at
+  }
+
+  /** Finds out whether the path is at its end; asks who is next on it if not. */
+  #advance(path: Path, ask: Array<Contact>, now: number): void {
+    let room = this.#room(path)
+    let ranked = 0
+    let open = 0
+    let late = 0
+    for (const candidate of path.known) {
+      if (candidate.state === "failed") continue
+      // Of a peer on another path the answer is not for this one: it is passed over.
+      if (candidate.state === "late") {
+        if (candidate.path === path.index && now - candidate.askedAt < this.#patience.lastMs) late += 1
+        continue
+      }
+      if (candidate.state === "heard" && room > 0) {
+        this.#ask(path, candidate, now)
+        ask.push(candidate.contact)
+        room -= 1
+      }
+      const waiting = candidate.state === "heard" || (candidate.state === "asked" && candidate.path === path.index)
+      if (waiting && ranked < this.#need) open += 1
+      ranked += 1
+      if (ranked >= this.#k) break
+    }
+    if (open > 0) return
+    if (ranked >= this.#need) path.done = "closest"
+    // With too few left, those that are late are waited for after all, if not for as long as they may take.
+    else if (late === 0) path.done = "starved"
+  }
+
+  /** How many more the path may ask now: its share of the slots, which grows as other paths end. */
+  #room(path: Path): number {
+    const active = this.#paths.filter(({ done }) => done === undefined).length
+    let own = 0
+    let all = 0
+    for (const { path: asker, state } of this.#outstanding) {
+      if (state !== "asked") continue
+      all += 1
+      if (asker === path.index) own += 1
+    }
+    const share = Math.max(1, Math.floor(this.#alpha / active))
+    return Math.max(0, Math.min(share - own, this.#alpha - all, this.#maxAsked - this.#asked))
+  }
+
+  #ask(path: Path, candidate: Candidate, now: number): void {
+    candidate.state = "asked"
+    candidate.path = path.index
+    candidate.askedAt = now
+    this.#asked += 1
+    this.#outstanding.add(candidate)
+  }
+}

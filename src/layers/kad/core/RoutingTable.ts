@@ -1,0 +1,310 @@
+/**
+ * The routing table: peers in buckets by how many leading bits they share with
+ * this node, at most `k` in each. It begins as one bucket; the last one, which
+ * holds all that share as many bits or more, unfolds when it is full.
+ *
+ * Who answers stays: a newcomer to a full bucket waits as a replacement, until
+ * one of those in it has failed a check, or has long been of no use. The table
+ * says who is to be checked, its owner asks them and reports back. Only peers
+ * that have answered, and answer others (servers), are to be added.
+ *
+ * Few peers of one network are taken: see Diversity.
+ *
+ * Specification: kad-dht/README.md, "Kademlia routing table".
+ */
+import { Bucket, Entry, type Facts } from "./Bucket.ts"
+import * as Diversity from "./Diversity.ts"
+import * as Key from "./Key.ts"
+import type { Finished } from "./Query.ts"
+
+type Contact = Key.Contact
+
+export interface Options {
+  /** Peers of a bucket. Default 20. */
+  readonly k?: number | undefined
+  /** Peers that wait for a place in a bucket. Default 10. */
+  readonly maxReplacements?: number | undefined
+  /** Peers that take longer to answer are not added. Default 10,000. */
+  readonly maxLatencyMs?: number | undefined
+  /** Who was not heard of for so long is to be checked. Default 10 minutes. */
+  readonly checkAfterMs?: number | undefined
+  /** Who was of no use for so long gives way to a replacement, even if it answers. Default 1 hour. */
+  readonly uselessAfterMs?: number | undefined
+  /** A check that nobody reported on is forgotten after this. Default 1 minute. */
+  readonly checkTimeoutMs?: number | undefined
+  /** A bucket is to be refreshed so often. Default 10 minutes. */
+  readonly refreshEveryMs?: number | undefined
+  readonly diversity?: Diversity.Limits | undefined
+}
+
+/** What became of a peer that was offered. */
+export type Offered =
+  | "added"
+  /** It is in the table already; what is known of it is now newer. */
+  | "known"
+  /** The bucket is full: it waits for a place. */
+  | "waiting"
+  /** It is this node; too many of its network are here; it is too slow. */
+  | "self"
+  | "diversity"
+  | "latency"
+
+/** Who came into the table and who left it. */
+export interface Change {
+  readonly added: ReadonlyArray<Contact>
+  readonly removed: ReadonlyArray<Contact>
+}
+
+/** What came of a check: an answer that was of use, just an answer, or none. */
+export type Checked = "useful" | "alive" | "dead"
+
+/** A bucket that is due. */
+export interface Due {
+  /** Leading bits that its peers share with this node. */
+  readonly bucket: number
+  /** The last one, which is refreshed by a lookup of this node itself. */
+  readonly last: boolean
+}
+
+/** The table as a picture. Ages are in milliseconds. */
+export interface Snapshot {
+  readonly size: number
+  readonly buckets: ReadonlyArray<{
+    readonly bucket: number
+    readonly last: boolean
+    readonly refreshedMsAgo: number | undefined
+    readonly replacements: number
+    readonly peers: ReadonlyArray<{
+      readonly contact: Contact
+      readonly ageMs: number
+      readonly seenMsAgo: number
+      readonly usefulMsAgo: number | undefined
+      readonly latencyMs: number | undefined
+      readonly checking: boolean
+    }>
+  }>
+}
+
+const none: Change = { added: [], removed: [] }
+
+export class RoutingTable {
+  readonly self: Key.Key
+  readonly k: number
+  readonly #maxReplacements: number
+  readonly #maxLatencyMs: number
+  readonly #checkAfterMs: number
+  readonly #uselessAfterMs: number
+  readonly #checkTimeoutMs: number
+  readonly #refreshEveryMs: number
+  readonly #diversity: Diversity.Limits
+  readonly #first = new Bucket()
+  readonly #buckets: Array<Bucket> = [this.#first]
+  #size = 0
+
+  constructor(self: Key.Key, options: Options = {}) {
+    this.self = self
+    this.k = Math.max(1, options.k ?? 20)
+    this.#maxReplacements = options.maxReplacements ?? 10
+    this.#maxLatencyMs = options.maxLatencyMs ?? 10_000
+    this.#checkAfterMs = options.checkAfterMs ?? 600_000
+    this.#uselessAfterMs = options.uselessAfterMs ?? 3_600_000
+    this.#checkTimeoutMs = options.checkTimeoutMs ?? 60_000
+    this.#refreshEveryMs = options.refreshEveryMs ?? 600_000
+    this.#diversity = options.diversity ?? Diversity.defaults
+  }
+
+  // ---- asking ---------------------------------------------------------------
+
+  get size(): number {
+    return this.#size
+  }
+
+  has(key: Key.Key): boolean {
+    return this.#bucketOf(key).entries.has(key.id)
+  }
+
+  /** Those closest to the target, the closest first. */
+  nearest(target: Key.Key, count: number = this.k): ReadonlyArray<Contact> {
+    return Key.closest(target, this.#entries(), count).map(({ contact }) => contact)
+  }
+
+  snapshot(now: number): Snapshot {
+    const last = this.#buckets.length - 1
+    return {
+      size: this.#size,
+      buckets: this.#buckets.map((bucket, i) => ({
+        bucket: i,
+        last: i === last,
+        refreshedMsAgo: bucket.refreshedAt === undefined ? undefined : now - bucket.refreshedAt,
+        replacements: bucket.replacements.size,
+        peers: [...bucket.entries.values()].map((entry) => ({
+          contact: entry.contact,
+          ageMs: now - entry.addedAt,
+          seenMsAgo: now - entry.seenAt,
+          usefulMsAgo: entry.usefulAt === undefined ? undefined : now - entry.usefulAt,
+          latencyMs: entry.latencyMs,
+          checking: this.#isChecked(entry, now)
+        }))
+      }))
+    }
+  }
+
+  // ---- learning -------------------------------------------------------------
+
+  /** A peer has answered: it is added, or waits for a place. */
+  offer(contact: Contact, facts: Facts, now: number): Change & { readonly outcome: Offered } {
+    const { key } = contact
+    if (Key.equals(key, this.self)) return { ...none, outcome: "self" }
+    const known = this.#bucketOf(key).entries.get(key.id)
+    if (known !== undefined) {
+      known.heard(facts, now)
+      return { ...none, outcome: "known" }
+    }
+    if ((facts.latencyMs ?? 0) > this.#maxLatencyMs) return { ...none, outcome: "latency" }
+    while (this.#isFull(this.#bucketOf(key)) && this.#unfold(key));
+    const bucket = this.#bucketOf(key)
+    const entry = new Entry(contact, facts, now)
+    if (!this.#isDiverse(bucket, entry)) return { ...none, outcome: "diversity" }
+    if (!this.#isFull(bucket)) {
+      this.#put(bucket, entry)
+      return { added: [contact], removed: [], outcome: "added" }
+    }
+    bucket.wait(entry, this.#maxReplacements)
+    return { ...none, outcome: "waiting" }
+  }
+
+  /** A peer gave an answer that was of use, such as peers closer to a target. */
+  useful({ key }: Contact, now: number, latencyMs?: number): void {
+    this.#bucketOf(key).entries.get(key.id)?.heard({ useful: true, latencyMs }, now)
+  }
+
+  /** A peer was heard of: it asked something, or a connection to it was made. */
+  seen({ key }: Contact, now: number): void {
+    this.#bucketOf(key).entries.get(key.id)?.heard({ useful: false }, now)
+  }
+
+  /** A peer is gone for good, or answers others no more. Its replacement takes its place. */
+  remove({ key }: Contact, now: number): Change {
+    const bucket = this.#bucketOf(key)
+    bucket.replacements.delete(key.id)
+    const entry = bucket.entries.get(key.id)
+    return entry === undefined ? none : this.#replace(bucket, entry, now)
+  }
+
+  // ---- checks ---------------------------------------------------------------
+
+  /**
+   * Peers to ask something now, those not heard of for longest first, at most
+   * `limit`. They count as being checked until {@link checked} or for the time
+   * of `checkTimeoutMs`.
+   */
+  toCheck(now: number, limit: number): ReadonlyArray<Contact> {
+    const stale: Array<Entry> = []
+    for (const bucket of this.#buckets) {
+      for (const entry of bucket.entries.values()) if (this.#isStale(bucket, entry, now)) stale.push(entry)
+    }
+    const chosen = stale.toSorted((a, b) => a.seenAt - b.seenAt).slice(0, Math.max(0, limit))
+    for (const entry of chosen) entry.checkedAt = now
+    return chosen.map(({ contact }) => contact)
+  }
+
+  /** What came of a check. Who is dead leaves; so does who only answers and has long been of no use, if another waits. */
+  checked({ key }: Contact, result: Checked, now: number): Change {
+    const bucket = this.#bucketOf(key)
+    const entry = bucket.entries.get(key.id)
+    if (entry === undefined) return none
+    if (result === "dead") return this.#replace(bucket, entry, now)
+    entry.heard({ useful: result === "useful" }, now)
+    return bucket.replacements.size > 0 && this.#isUseless(entry, now) ? this.#replace(bucket, entry, now) : none
+  }
+
+  // ---- refreshes ------------------------------------------------------------
+
+  /** Buckets in which nothing was looked up for too long. They stay due until a lookup has ended in them. */
+  due(now: number): ReadonlyArray<Due> {
+    const last = this.#buckets.length - 1
+    return this.#buckets.flatMap(({ refreshedAt }, bucket) =>
+      refreshedAt !== undefined && now - refreshedAt < this.#refreshEveryMs ? [] : [{ bucket, last: bucket === last }]
+    )
+  }
+
+  /**
+   * A lookup has ended: its bucket is refreshed if it went to its end and
+   * somebody answered. Nothing else marks a bucket.
+   */
+  refreshed(lookup: Finished, now: number): boolean {
+    if (!lookup.complete) return false
+    this.#bucketOf(lookup.target).refreshedAt = now
+    return true
+  }
+
+  // ---- inside ---------------------------------------------------------------
+
+  #bucketOf(key: Key.Key): Bucket {
+    const index = Math.min(Key.commonPrefix(this.self, key), this.#buckets.length - 1)
+    return this.#buckets[index] ?? this.#first
+  }
+
+  *#entries(): Generator<Entry, void> {
+    for (const bucket of this.#buckets) yield* bucket.entries.values()
+  }
+
+  #isFull(bucket: Bucket): boolean {
+    return bucket.entries.size >= this.k
+  }
+
+  /** Divides the last bucket, if that is the one of the key. */
+  #unfold(key: Key.Key): boolean {
+    const shared = this.#buckets.length - 1
+    const last = this.#buckets[shared]
+    if (last === undefined || shared >= Key.bits - 1 || Key.commonPrefix(this.self, key) < shared) return false
+    this.#buckets.push(last.divide((one) => Key.commonPrefix(this.self, one) > shared))
+    return true
+  }
+
+  #put(bucket: Bucket, entry: Entry): void {
+    bucket.replacements.delete(entry.key.id)
+    bucket.entries.set(entry.key.id, entry)
+    this.#size += 1
+  }
+
+  #replace(bucket: Bucket, entry: Entry, now: number): Change {
+    bucket.entries.delete(entry.key.id)
+    this.#size -= 1
+    // The one heard of last is the likeliest to be there still.
+    for (const next of [...bucket.replacements.values()].toReversed()) {
+      if (!this.#isDiverse(bucket, next)) continue
+      next.addedAt = now
+      this.#put(bucket, next)
+      return { added: [next.contact], removed: [entry.contact] }
+    }
+    return { added: [], removed: [entry.contact] }
+  }
+
+  #isDiverse(bucket: Bucket, entry: Entry): boolean {
+    const count = (entries: Iterable<Entry>, group: string) => {
+      let sum = 0
+      for (const one of entries) if (one.groups.includes(group)) sum += 1
+      return sum
+    }
+    return entry.groups.every(
+      (group) =>
+        count(bucket.entries.values(), group) < this.#diversity.perBucket &&
+        count(this.#entries(), group) < this.#diversity.perTable
+    )
+  }
+
+  #isChecked(entry: Entry, now: number): boolean {
+    return entry.checkedAt !== undefined && now - entry.checkedAt < this.#checkTimeoutMs
+  }
+
+  #isUseless(entry: Entry, now: number): boolean {
+    return now - (entry.usefulAt ?? entry.addedAt) >= this.#uselessAfterMs
+  }
+
+  #isStale(bucket: Bucket, entry: Entry, now: number): boolean {
+    if (this.#isChecked(entry, now)) return false
+    if (now - entry.seenAt >= this.#checkAfterMs) return true
+    return bucket.replacements.size > 0 && this.#isUseless(entry, now)
+  }
+}
