@@ -10,7 +10,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { together } from "./internal/Together.ts"
 import type { RoutedPeer } from "./PeerRouting.ts"
 
 export interface DiscoveredPeer extends RoutedPeer {
@@ -27,12 +29,12 @@ export class Discovery extends Context.Service<
 >()("effect-libp2p/Discovery") {}
 
 /** Several discoveries side by side, as one. */
-export const layerAll = <E, R>(
-  discoveries: ReadonlyArray<Effect.Effect<Discovery["Service"], E, R>>
-): Layer.Layer<Discovery, E, R> =>
+export const layerAll = <M extends Effect.Effect<Discovery["Service"], unknown, unknown>>(
+  discoveries: ReadonlyArray<M>
+): Layer.Layer<Discovery, Effect.Error<M>, Exclude<Effect.Services<M>, Scope.Scope>> =>
   Layer.effect(
     Discovery,
-    Effect.map(Effect.all(discoveries), (all) => ({
+    Effect.map(together<Discovery["Service"], M>(discoveries), (all) => ({
       discovered: Stream.mergeAll(
         all.map(({ discovered }) => discovered),
         { concurrency: "unbounded" }

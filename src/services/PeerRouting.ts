@@ -31,17 +31,34 @@ export class RoutingUnsupported extends Schema.TaggedClass<RoutingUnsupported>()
 }) {}
 /** The routing itself failed: it is stopping, or its server does not answer as it must. */
 export class RoutingFailed extends Schema.TaggedClass<RoutingFailed>()("RoutingFailed", { detail: Schema.String }) {}
+/** A server that is asked over HTTP does not answer as it must. `status` is that of its answer, if one came. */
+export class RoutingServerFailed extends Schema.TaggedClass<RoutingServerFailed>()("RoutingServerFailed", {
+  url: Schema.String,
+  status: Schema.UndefinedOr(Schema.Finite),
+  detail: Schema.String
+}) {}
 
-export const RoutingErrorReason = Schema.Union([
+/** Why one routing came to nothing. */
+export const OneRoutingReason = Schema.Union([
   NotFound,
   NobodyToAsk,
   RoutingTimeout,
   RoutingUnsupported,
-  RoutingFailed
+  RoutingFailed,
+  RoutingServerFailed
 ])
+export type OneRoutingReason = typeof OneRoutingReason.Type
+
+/** Several routings were asked, and each came to nothing in its own way. */
+export class AllRoutingsFailed extends Schema.TaggedClass<AllRoutingsFailed>()("AllRoutingsFailed", {
+  failures: Schema.Array(Schema.Struct({ router: Schema.String, reason: OneRoutingReason }))
+}) {}
+
+export const RoutingErrorReason = Schema.Union([...OneRoutingReason.members, AllRoutingsFailed])
 export type RoutingErrorReason = typeof RoutingErrorReason.Type
 
-const describe = (reason: RoutingErrorReason): string => {
+/** What came of a question, in words. */
+export const describe = (reason: RoutingErrorReason): string => {
   switch (reason._tag) {
     case "NotFound":
       return `not found; ${reason.asked} peers were asked`
@@ -52,6 +69,10 @@ const describe = (reason: RoutingErrorReason): string => {
     case "RoutingUnsupported":
     case "RoutingFailed":
       return reason.detail
+    case "RoutingServerFailed":
+      return `${reason.url}${reason.status === undefined ? "" : ` answered ${reason.status}`}: ${reason.detail}`
+    case "AllRoutingsFailed":
+      return reason.failures.map(({ reason, router }) => `${router}: ${describe(reason)}`).join("; ")
   }
 }
 
