@@ -1,46 +1,23 @@
 /** Ping with peers that do not keep to it, in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Stream } from "effect"
-import * as ActorsLayer from "../../../src/layers/actors/Actors.ts"
-import * as Libp2p from "../../../src/layers/Libp2p.ts"
-import * as MemoryPeerStore from "../../../src/layers/peerstore/MemoryPeerStore.ts"
 import * as PingLayer from "../../../src/layers/ping/Ping.ts"
-import * as ResourceManagerLayer from "../../../src/layers/resources/ResourceManager.ts"
 import { simulate } from "../../../src/layers/simulation/Simulate.ts"
-import type { SimNode } from "../../../src/layers/simulation/SimNode.ts"
-import * as ProtocolsLayer from "../../../src/layers/swarm/Protocols.ts"
-import * as SwarmLayer from "../../../src/layers/swarm/Swarm.ts"
 import { Ping, protocol } from "../../../src/services/Ping.ts"
 import { Protocols } from "../../../src/services/Protocols.ts"
 import type { ProtocolStream } from "../../../src/services/ProtocolStream.ts"
 import { ResourceManager } from "../../../src/services/ResourceManager.ts"
 import { Swarm } from "../../../src/services/Swarm.ts"
-
-/** A swarm and no more: each test says who speaks ping, and how. */
-const bare = () =>
-  Libp2p.layerListen(["/ip4/0.0.0.0/tcp/4001"]).pipe(
-    Layer.provideMerge(SwarmLayer.layer()),
-    Layer.provideMerge(
-      Layer.mergeAll(ActorsLayer.layer, ProtocolsLayer.layer, MemoryPeerStore.layer(), ResourceManagerLayer.layer())
-    ),
-    Layer.provide(Libp2p.layerTcp)
-  )
-type Bare = Layer.Success<ReturnType<typeof bare>>
-type Node = SimNode<Bare>
+import { bare, type BareNode, two } from "../../support/bare.ts"
 
 const options = { nodes: 2, layer: bare }
 
-const two = (nodes: ReadonlyArray<Node>): readonly [Node, Node] => {
-  const [a, b] = nodes
-  return a === undefined || b === undefined ? assert.fail("two nodes") : [a, b]
-}
-
 /** The service, as this node has it. */
-const withPing = <A, E>(node: Node, use: (ping: Ping["Service"]) => Effect.Effect<A, E>) =>
+const withPing = <A, E>(node: BareNode, use: (ping: Ping["Service"]) => Effect.Effect<A, E>) =>
   node.run(Effect.scoped(Effect.flatMap(Layer.build(PingLayer.layer), (context) => use(Context.get(context, Ping)))))
 
 /** Answers pings honestly, for as long as the node runs. */
-const honest = (node: Node) => Effect.andThen(Effect.forkChild(withPing(node, () => Effect.never)), Effect.sleep(1))
+const honest = (node: BareNode) => Effect.andThen(Effect.forkChild(withPing(node, () => Effect.never)), Effect.sleep(1))
 
 const answers: ReadonlyArray<readonly [string, string, (stream: ProtocolStream) => Effect.Effect<unknown, unknown>]> = [
   ["other bytes", "WrongEcho", (stream) => Effect.andThen(stream.read, stream.write(new Uint8Array(32)))],
