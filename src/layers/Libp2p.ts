@@ -21,6 +21,7 @@ import * as NodeNet from "./net/NodeNet.ts"
 import * as MemoryPeerStore from "./peerstore/MemoryPeerStore.ts"
 import * as Ping from "./ping/Ping.ts"
 import * as ResourceManager from "./resources/ResourceManager.ts"
+import * as TurnScheduler from "./scheduler/TurnScheduler.ts"
 import * as Noise from "./security/Noise.ts"
 import * as Tls from "./security/Tls.ts"
 import * as Protocols from "./swarm/Protocols.ts"
@@ -74,7 +75,12 @@ export const layerTcpTls = Layer.mergeAll(
 )
 
 /** What Node and the operating system give. */
-export const layerNode = Layer.mergeAll(NodeNet.layer, NodeMachine.layer, NodeCrypto.layer, SecureRandom.layerWebCrypto)
+export const layerNode = Layer.mergeAll(
+  NodeNet.layer,
+  NodeMachine.layer,
+  NodeCrypto.layer,
+  SecureRandom.layerWebCrypto
+).pipe(Layer.provideMerge(TurnScheduler.layer))
 
 /**
  * A node on real sockets: TCP, Noise or TLS, Yamux, identify and ping, with

@@ -10,6 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as TurnScheduler from "../../../layers/scheduler/TurnScheduler.ts"
 import * as Node from "./Node.ts"
 import * as Work from "./Work.ts"
 
@@ -45,4 +46,4 @@ const program = Effect.gen(function* () {
   )
 })
 
-NodeRuntime.runMain(Effect.scoped(program))
+NodeRuntime.runMain(program.pipe(Effect.scoped, Effect.provide(TurnScheduler.layer)))
