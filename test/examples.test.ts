@@ -4,6 +4,7 @@ import { Effect } from "effect"
 import * as Chat from "../examples/chat.ts"
 import * as Echo from "../examples/echo.ts"
 import * as Layers from "../examples/layers.ts"
+import * as Records from "../examples/records.ts"
 import { Swarm } from "../src/services/Swarm.ts"
 import { name, version } from "../src/data/Version.ts"
 import { layerDefault } from "../src/layers/Libp2p.ts"
@@ -19,6 +20,10 @@ describe("examples", () => {
       const answer = yield* Effect.provide(Chat.ask(target, "you"), layerDefault(), { local: true })
       assert.deepStrictEqual(answer, { from: "server", text: "hello you" })
     }).pipe(Effect.provide(Chat.ChatNode))
+  )
+
+  it.live("records", () =>
+    Effect.map(Records.program, (found) => assert.deepStrictEqual(found, { best: 2, because: "RecordOutdated" }))
   )
 
   it.live("layers", () => Effect.map(Layers.program, (rtts) => assert.lengthOf(rtts, 3)))

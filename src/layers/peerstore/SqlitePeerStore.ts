@@ -7,33 +7,19 @@
  * the write fails, and what it changed in memory is undone; a read that comes
  * between may have seen it.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Crypto } from "../../services/Crypto.ts"
-import { PeerStore, type PeerStoreError } from "../../services/PeerStore.ts"
+import { PeerStore, PeerStoreError, StorageFailed } from "../../services/PeerStore.ts"
+import * as File from "../internal/sqlite/File.ts"
 import * as Limits from "./core/Limits.ts"
 import * as Store from "./core/Store.ts"
 import { Table } from "./core/Table.ts"
-import * as Open from "./sqlite/Open.ts"
-import { RowWriter } from "./sqlite/Schema.ts"
-import * as Writer from "./sqlite/Writer.ts"
+import { format } from "./sqlite/Schema.ts"
 
-export interface Options extends Limits.Options {
-  /** The file. It is made, with its folder, if there is none. While it is open there is a log beside it, `<path>-wal`. */
-  readonly path: string
-  /**
-   * What a write that has succeeded survives. `power`: that the machine loses
-   * power; each waits for the disk, without holding up the others. `process`:
-   * that the process is killed; writes do not wait for the disk. The file is
-   * in order after either. Default `power`.
-   */
-  readonly durability?: "power" | "process" | undefined
-  /** Bytes of the file; writes that would exceed it fail. Default 1 GiB. */
-  readonly maxFileSize?: number | undefined
-}
+export interface Options extends Limits.Options, File.Options {}
 
 /**
  * The store in the file at `path`. A file that is damaged, of another program,
@@ -43,18 +29,10 @@ export const make = (
   options: Options
 ): Effect.Effect<PeerStore["Service"], PeerStoreError, Crypto | FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
-    const { path } = options
-    const { database, stored, sync } = yield* Open.open({ path, maxFileSize: options.maxFileSize ?? 2 ** 30 })
     const table = new Table(Limits.fromOptions(options), true)
-    table.restore(stored, yield* Clock.currentTimeMillis)
-    const rows = yield* Open.attempt(path, () => new RowWriter(database))
-    const storage = yield* Writer.make({
-      path,
-      table,
-      commit: (changes) => rows.commit(changes),
-      sync: options.durability === "process" ? Effect.void : sync
-    })
-    return yield* Store.make(table, storage)
+    const failed = (detail: string) =>
+      new PeerStoreError({ where: options.path, reason: new StorageFailed({ detail }) })
+    return yield* Store.make(table, yield* File.make(options, format, table, failed))
   })
 
 /**

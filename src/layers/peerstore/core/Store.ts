@@ -8,18 +8,8 @@ import { Crypto } from "../../../services/Crypto.ts"
 import { PeerStore, PeerStoreError, type PeerStoreErrorReason, RecordRejected } from "../../../services/PeerStore.ts"
 import * as SignedEnvelope from "../../../services/SignedEnvelope.ts"
 import { defaultTtl } from "./Limits.ts"
+import type { Storage } from "../../internal/Storage.ts"
 import type { Table } from "./Table.ts"
-
-/** What makes writes last. */
-export interface Storage {
-  /** Why nothing can be written any more. Asked before the table is changed. */
-  readonly refusal: () => PeerStoreError | undefined
-  /** Waits until all that the table was told so far is stored. */
-  readonly stored: Effect.Effect<void, PeerStoreError>
-}
-
-/** Storage for a table that is all there is. */
-export const volatile: Storage = { refusal: () => undefined, stored: Effect.void }
 
 const millis = (ttl: Duration.Input | undefined, otherwise: number): number =>
   ttl === undefined ? otherwise : Duration.toMillis(ttl)
@@ -28,7 +18,10 @@ const refuse = (peer: PeerId, reason: PeerStoreErrorReason): PeerStoreError =>
   new PeerStoreError({ where: peer.toString(), reason })
 
 /** The service over `table`. All times are of the clock of the fiber that makes it. */
-export const make = (table: Table, storage: Storage): Effect.Effect<PeerStore["Service"], never, Crypto> =>
+export const make = (
+  table: Table,
+  storage: Storage<PeerStoreError>
+): Effect.Effect<PeerStore["Service"], never, Crypto> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const crypto = yield* Crypto

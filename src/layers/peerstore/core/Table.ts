@@ -14,16 +14,14 @@ import type { Multiaddr } from "../../../data/Multiaddr.ts"
 import * as PeerId from "../../../data/PeerId.ts"
 import { type PeerInfo, PeerStoreLimit, type Tag, WrongKey } from "../../../services/PeerStore.ts"
 import type { SignedPeerRecord } from "../../../services/SignedEnvelope.ts"
+import * as Journal from "../../internal/Journal.ts"
 import * as Addresses from "./Addresses.ts"
 import * as Entry from "./Entry.ts"
 import type { Limits } from "./Limits.ts"
 import * as Tags from "./Tags.ts"
 
-/** What became of a peer. Neither side: it came and went within the journal. */
-export interface Change {
-  readonly before: Entry.Entry | undefined
-  readonly after: Entry.Entry | undefined
-}
+/** What became of a peer. */
+export type Change = Journal.Change<Entry.Entry>
 
 /** Peers that are looked at for something expired, at each write. */
 const sweepSize = 4
@@ -42,12 +40,12 @@ export class Table {
   #bytes = 0
   #counter = 0
   #sweep: Iterator<[string, Entry.Entry], undefined>
-  readonly #journal: Map<string, Entry.Entry | undefined> | undefined
+  readonly #journal: Journal.Journal<Entry.Entry> | undefined
 
   constructor(limits: Limits, journalled: boolean) {
     this.limits = limits
     this.#sweep = this.#entries.entries()
-    this.#journal = journalled ? new Map() : undefined
+    this.#journal = journalled ? new Journal.Journal() : undefined
   }
 
   // ---- asking ---------------------------------------------------------------
@@ -244,17 +242,11 @@ export class Table {
 
   /** What changed since the last call; the changes count as stored from here on. */
   takeChanges(): ReadonlyMap<string, Change> {
-    const changes = new Map<string, Change>()
-    for (const [key, before] of this.#journal ?? []) {
-      const after = this.#entries.get(key)
-      if (before !== after) changes.set(key, { before, after })
-    }
-    this.#journal?.clear()
-    return changes
+    return this.#journal?.take(this.#entries) ?? new Map()
   }
 
   get hasChanges(): boolean {
-    return this.#journal !== undefined && this.#journal.size > 0
+    return this.#journal?.isEmpty === false
   }
 
   /** Makes changes undone that were just taken. */
@@ -308,7 +300,7 @@ export class Table {
 
   #put(key: string, entry: Entry.Entry | undefined): void {
     const before = this.#entries.get(key)
-    if (this.#journal !== undefined && !this.#journal.has(key)) this.#journal.set(key, before)
+    this.#journal?.note(key, before)
     this.#bytes += (entry?.size ?? 0) - (before?.size ?? 0)
     if (entry === undefined) this.#entries.delete(key)
     else this.#entries.set(key, entry)

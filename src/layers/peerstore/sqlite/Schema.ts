@@ -8,19 +8,19 @@ import type { PeerAddress } from "../../../services/PeerStore.ts"
 import type * as Entry from "../core/Entry.ts"
 import type { Change } from "../core/Table.ts"
 import * as Tags from "../core/Tags.ts"
-import type { Database } from "./Module.ts"
+import type * as File from "../../internal/sqlite/File.ts"
+import { type Database, transact } from "../../internal/sqlite/Module.ts"
 
-/** Says in the header of the file whose it is: "lp2p". */
-export const applicationId = 0x6c703270
-/** The version of the tables, in the header of the file. */
-export const version = 1
+/** "lp2p" */
+const applicationId = 0x6c703270
+const version = 1
 
 /**
  * What changes often is small and in one row. `number` names the peer in the
  * other tables; `heard` orders the peers. Times are milliseconds, with
  * infinity as null inside of JSON.
  */
-export const create = `
+const create = `
   pragma journal_mode = wal;
   pragma application_id = ${applicationId};
   begin;
@@ -149,7 +149,7 @@ const parseRow = (row: Row, metadataOf: MetadataOf): Entry.Facts | string => {
 const none: Entry.Facts["metadata"] = new Map<string, never>()
 
 /** All peers of the file, or what of it cannot be read. Throws what SQLite throws. */
-export const readAll = (database: Database): ReadonlyArray<Entry.Facts> | string => {
+const readAll = (database: Database): ReadonlyArray<Entry.Facts> | string => {
   const metadata = new Map<number, Map<string, Uint8Array>>()
   for (const { name, peer, value } of database.prepare("select peer, name, value from metadata").iterate()) {
     if (typeof peer !== "number" || !isString(name) || !(value instanceof Uint8Array)) {
@@ -184,7 +184,7 @@ const head = (entry: Entry.Facts): Array<SQLInputValue> => [
 ]
 
 /** Writes changed peers as rows: of each only what is another value than before. */
-export class RowWriter {
+class RowWriter {
   readonly #database: Database
   readonly #insertPeer: StatementSync
   readonly #updatePeer: StatementSync
@@ -215,18 +215,9 @@ export class RowWriter {
 
   /** Writes all the changes or none. Throws what SQLite throws. */
   commit(changes: Iterable<Change>): void {
-    this.#database.exec("begin immediate")
-    try {
+    transact(this.#database, () => {
       for (const change of changes) this.#write(change)
-      this.#database.exec("commit")
-    } catch (error) {
-      try {
-        this.#database.exec("rollback")
-      } catch {
-        // After some failures SQLite has rolled back by itself, and says that there is nothing to roll back.
-      }
-      throw error
-    }
+    })
   }
 
   #write({ after, before }: Change): void {
@@ -250,5 +241,17 @@ export class RowWriter {
     for (const name of old?.metadata.keys() ?? []) {
       if (!after.metadata.has(name)) this.#deleteMetadata.run(number, name)
     }
+  }
+}
+
+/** The file of a store of peers. */
+export const format: File.Format<Entry.Facts, Entry.Entry> = {
+  applicationId,
+  version,
+  create,
+  readAll,
+  writer: (database) => {
+    const rows = new RowWriter(database)
+    return (changes) => rows.commit(changes)
   }
 }

@@ -57,9 +57,12 @@ export class Table {
   readonly #expiries = new Expiries<Entry>()
   readonly #journal: Journal<Entry> | undefined
   #bytes = 0
+  /** A longer key is under none, and costs nothing to be made a name of. */
+  #maxKey: number
 
   constructor(limits: QuotaBounds, journalled: boolean) {
     this.limits = limits
+    this.#maxKey = limits.keyBytes
     this.#journal = journalled ? new Journal() : undefined
   }
 
@@ -72,14 +75,13 @@ export class Table {
 
   /** The record under a key, as long as it has not expired and its rules accept it. */
   get(key: Uint8Array, rules: RecordValidator, now: number): Result.Result<Entry, RecordNotFound> {
-    // A key over the bound is under none, and costs nothing to be made a name of.
-    const entry = key.length > this.limits.keyBytes ? undefined : this.#valid(nameOf(key), rules, now)
+    const entry = key.length > this.#maxKey ? undefined : this.#valid(nameOf(key), rules, now)
     return entry === undefined ? Result.fail(new RecordNotFound({ asked: 0 })) : Result.succeed(copyOf(entry))
   }
 
   /** The names of all keys that begin with `prefix`, in the order of their bytes, as they are now. */
   namesOf(prefix: Uint8Array): ReadonlyArray<string> {
-    return prefix.length > this.limits.keyBytes ? [] : this.#names.beginningWith(nameOf(prefix))
+    return prefix.length > this.#maxKey ? [] : this.#names.beginningWith(nameOf(prefix))
   }
 
   /** The record of a name, if it is still there and its rules, where it has any, accept it. */
@@ -132,7 +134,7 @@ export class Table {
 
   delete(key: Uint8Array, now: number): void {
     this.#sweep(now, sweepSize)
-    if (key.length <= this.limits.keyBytes) this.#set(nameOf(key), undefined)
+    if (key.length <= this.#maxKey) this.#set(nameOf(key), undefined)
   }
 
   // ---- storage --------------------------------------------------------------
@@ -158,7 +160,10 @@ export class Table {
    * until there is room.
    */
   restore(stored: ReadonlyArray<Entry>, now: number): void {
-    for (const entry of stored) this.#set(nameOf(entry.key), entry)
+    for (const entry of stored) {
+      this.#set(nameOf(entry.key), entry)
+      this.#maxKey = Math.max(this.#maxKey, entry.key.length)
+    }
     this.#journal?.clear()
     this.#sweep(now, Number.POSITIVE_INFINITY)
   }

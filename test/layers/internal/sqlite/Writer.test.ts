@@ -3,9 +3,10 @@ import { Deferred, Effect, Exit, Fiber, type PlatformError, Result, Scope } from
 import { TestClock } from "effect/testing"
 import * as Limits from "../../../../src/layers/peerstore/core/Limits.ts"
 import { type Change, Table } from "../../../../src/layers/peerstore/core/Table.ts"
-import * as Writer from "../../../../src/layers/peerstore/sqlite/Writer.ts"
+import * as Writer from "../../../../src/layers/internal/sqlite/Writer.ts"
+import { PeerStoreError, StorageFailed } from "../../../../src/services/PeerStore.ts"
 import { settle } from "../../../../src/conformance/ByteStream.ts"
-import { addressOf, peerOf } from "./writes.ts"
+import { addressOf, peerOf } from "../../peerstore/sqlite/writes.ts"
 
 /** A writer whose disk the test is. */
 const rig = (sync: Effect.Effect<void, PlatformError.PlatformError> = Effect.void) =>
@@ -14,7 +15,7 @@ const rig = (sync: Effect.Effect<void, PlatformError.PlatformError> = Effect.voi
     const groups: Array<ReadonlyArray<string>> = []
     const disk = { broken: false }
     const storage = yield* Writer.make({
-      path: "/peers.db",
+      failed: (detail: string) => new PeerStoreError({ where: "/peers.db", reason: new StorageFailed({ detail }) }),
       table,
       commit: (changes: Iterable<Change>) => {
         if (disk.broken) throw new Error("the disk is broken")

@@ -42,3 +42,19 @@ export const describe = (thrown: unknown): string => {
   const meaning = meanings[code & 0xff]
   return meaning === undefined ? thrown.message : `${meaning} (SQLite: ${thrown.message}, code ${code})`
 }
+
+/** Makes all the changes of `write`, or none. Throws what it throws. */
+export const transact = (database: Database, write: () => void): void => {
+  database.exec("begin immediate")
+  try {
+    write()
+    database.exec("commit")
+  } catch (error) {
+    try {
+      database.exec("rollback")
+    } catch {
+      // After some failures SQLite has rolled back by itself, and says that there is nothing to roll back.
+    }
+    throw error
+  }
+}

@@ -18,17 +18,26 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
-import type { PeerStoreError } from "../../../services/PeerStore.ts"
-import type { Storage } from "../core/Store.ts"
-import type { Change, Table } from "../core/Table.ts"
+import type { Change } from "../Journal.ts"
+import type { Storage } from "../Storage.ts"
 import * as Module from "./Module.ts"
-import { describe, failed } from "./Open.ts"
+import { describe } from "./Open.ts"
 
-export interface WriterOptions {
-  readonly path: string
-  readonly table: Table
+/** A table that remembers what changed in it. */
+export interface Journalled<A> {
+  readonly hasChanges: boolean
+  /** What changed since the last call; the changes count as stored from here on. */
+  takeChanges(): ReadonlyMap<string, Change<A>>
+  /** Makes changes undone that were just taken. */
+  undo(changes: ReadonlyMap<string, Change<A>>): void
+}
+
+export interface WriterOptions<A, E> {
+  readonly table: Journalled<A>
+  /** The error of the store, of what went wrong in words. */
+  readonly failed: (detail: string) => E
   /** Writes all or none; may throw. */
-  readonly commit: (changes: Iterable<Change>) => void
+  readonly commit: (changes: Iterable<Change<A>>) => void
   /** Waits until what was committed is safe. */
   readonly sync: Effect.Effect<void, PlatformError.PlatformError>
 }
@@ -36,18 +45,21 @@ export interface WriterOptions {
 /** For the disk to take a group. */
 const syncDeadline = Duration.seconds(30)
 
-type Group = Deferred.Deferred<void, PeerStoreError>
-
-export const make = ({ commit, path, sync, table }: WriterOptions): Effect.Effect<Storage, never, Scope.Scope> =>
+export const make = <A, E>({
+  commit,
+  failed,
+  sync,
+  table
+}: WriterOptions<A, E>): Effect.Effect<Storage<E>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const work = Latch.makeUnsafe(false)
     /** Of the changes that are not yet committed. */
-    let gathering: Group | undefined
+    let gathering: Deferred.Deferred<void, E> | undefined
     /** Of those that are committed and not yet synced. */
-    let syncing: Group | undefined
+    let syncing: Deferred.Deferred<void, E> | undefined
     let closed = false
 
-    const commitChanges = (): PeerStoreError | undefined => {
+    const commitChanges = (): E | undefined => {
       const changes = table.takeChanges()
       if (changes.size === 0) return undefined
       try {
@@ -55,7 +67,7 @@ export const make = ({ commit, path, sync, table }: WriterOptions): Effect.Effec
         return undefined
       } catch (thrown) {
         table.undo(changes)
-        return failed(path, Module.describe(thrown))
+        return failed(Module.describe(thrown))
       }
     }
 
@@ -74,7 +86,7 @@ export const make = ({ commit, path, sync, table }: WriterOptions): Effect.Effec
           duration: syncDeadline,
           orElse: () => Effect.fail(`it did not answer within ${Duration.toSeconds(syncDeadline)} s`)
         }),
-        Effect.mapError((why) => failed(path, `what was written may not be on the disk: ${why}`)),
+        Effect.mapError((why) => failed(`what was written may not be on the disk: ${why}`)),
         Effect.onExit(() =>
           Effect.sync(() => {
             syncing = undefined
@@ -95,7 +107,7 @@ export const make = ({ commit, path, sync, table }: WriterOptions): Effect.Effec
     yield* work.await.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(flush), Effect.forever, Effect.forkScoped)
 
     return {
-      refusal: () => (closed ? failed(path, "it is closed") : undefined),
+      refusal: () => (closed ? failed("it is closed") : undefined),
       stored: Effect.suspend(() => {
         if (table.hasChanges) {
           gathering ??= Deferred.makeUnsafe()
