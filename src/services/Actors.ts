@@ -91,6 +91,8 @@ export interface SpawnOptions<M, E, R> {
   readonly restart: RestartPolicy
   /** Makes the state and the behaviour; runs at the start and at each restart. Its scope lasts for the run. */
   readonly make: (self: ActorRef<M>) => Effect.Effect<Behaviour<M, E>, E, R>
+  /** Told that it has ended for good, once nothing of it is left. Plain code, called in its last turn. */
+  readonly onStopped?: (() => void) | undefined
 }
 
 /** A node of the tree, as data. */

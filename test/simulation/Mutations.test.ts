@@ -305,9 +305,7 @@ const mutations: ReadonlyArray<Mutation> = [
       onActors((actors) => ({
         ...actors,
         spawn: (options) =>
-          Effect.map(actors.spawn(options), (ref) =>
-            options.name.startsWith("connection ") ? { ...ref, awaitStopped: Effect.never } : ref
-          )
+          actors.spawn(options.name.startsWith("connection ") ? { ...options, onStopped: undefined } : options)
       })),
     found: /keeps a connection that its peer has not had|its peer does not have connection|does not end/,
     crashes: true

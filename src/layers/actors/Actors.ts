@@ -34,6 +34,7 @@ import {
   type RestartPolicy,
   type SpawnOptions
 } from "../../services/Actors.ts"
+import * as Deadlines from "../internal/Deadlines.ts"
 
 /** A living actor, as its parent and the tree see it. */
 interface Node {
@@ -71,8 +72,9 @@ const restartAllowed = (policy: RestartPolicy, failures: Array<number>, now: num
   return true
 }
 
-const make = Effect.sync(() => {
+const make = Effect.gen(function* () {
   const roots = new Set<Node>()
+  const deadlines = yield* Deadlines.make
 
   const spawn = Effect.fnUntraced(function* <M, E, R>(options: SpawnOptions<M, E, R>) {
     const parent = yield* CurrentActor
@@ -87,6 +89,7 @@ const make = Effect.sync(() => {
     let state: ActorInfo["state"] = "starting"
     let restarts = 0
     let stopped = false
+    let mailboxClosed = false
     let detail: (() => string) | undefined
     /** The supervisor, which runs the actor too; another one after a child has taken its run down. */
     let fiber: Fiber.Fiber<void> | undefined
@@ -98,7 +101,9 @@ const make = Effect.sync(() => {
 
     const path = parent === undefined ? options.name : `${parent.path}/${options.name}`
     const failure = (reason: ActorErrorReason) => new ActorError({ actor: path, reason })
-    const failQuestions = (reason: ActorErrorReason) => {
+    const failQuestions = (why: () => ActorErrorReason) => {
+      if (openQuestions.size === 0) return
+      const reason = why()
       for (const fail of openQuestions) fail(reason)
     }
 
@@ -144,33 +149,23 @@ const make = Effect.sync(() => {
         Effect.suspend(() => {
           const reply = Deferred.makeUnsafe<A, E2 | ActorError>()
           const fail = (reason: ActorErrorReason) => Deferred.doneUnsafe(reply, Effect.fail(failure(reason)))
-          const late = Effect.suspend(() =>
-            Effect.fail(failure(new AskTimeout({ afterMs: Duration.toMillis(timeout) })))
-          )
+          const afterMs = Duration.toMillis(timeout)
+          const late = Effect.suspend(() => Effect.fail(failure(new AskTimeout({ afterMs }))))
           const envelope = { message: question(reply), question: fail }
           const answered = Deferred.await(reply)
-          return (
-            postUnsafe(envelope)
-              ? // The usual case: one fiber, which fails the question when it is time, is all that the deadline costs.
-                Effect.flatMap(
-                  Effect.forkChild(
-                    Effect.andThen(
-                      Effect.sleep(timeout),
-                      Effect.sync(() => Deferred.doneUnsafe(reply, late))
-                    ),
-                    { startImmediately: true }
-                  ),
-                  (alarm) =>
-                    Effect.ensuring(
-                      answered,
-                      Effect.sync(() => alarm.interruptUnsafe())
-                    )
-                )
-              : Effect.timeoutOrElse(Effect.andThen(post(envelope), answered), {
-                  duration: timeout,
-                  orElse: () => late
-                })
-          ).pipe(Effect.ensuring(Effect.sync(() => openQuestions.delete(fail))))
+          if (!postUnsafe(envelope)) {
+            return deadlines
+              .within(Effect.andThen(post(envelope), answered), afterMs, () => late)
+              .pipe(Effect.ensuring(Effect.sync(() => openQuestions.delete(fail))))
+          }
+          const takeBack = deadlines.after(afterMs, () => Deferred.doneUnsafe(reply, late))
+          return Effect.ensuring(
+            answered,
+            Effect.sync(() => {
+              takeBack()
+              openQuestions.delete(fail)
+            })
+          )
         }),
       stop: Effect.suspend(() => {
         stopping = true
@@ -194,6 +189,7 @@ const make = Effect.sync(() => {
 
     /** Nobody will take what is in the mailbox, nor what waits to get into it. */
     const closeMailbox = Effect.suspend(() => {
+      if (mailboxClosed) return Effect.void
       stopped = true
       return Effect.whileLoop({
         while: () => Queue.sizeUnsafe(mailbox) > 0,
@@ -201,7 +197,12 @@ const make = Effect.sync(() => {
         step: (envelopes) => {
           for (const { question } of envelopes) question?.(new ActorStopped({}))
         }
-      }).pipe(Effect.andThen(Queue.shutdown(mailbox)))
+      }).pipe(
+        Effect.andThen(Queue.shutdown(mailbox)),
+        Effect.map(() => {
+          mailboxClosed = true
+        })
+      )
     })
 
     /** A child has taken it down, and it may start again: nobody wants it gone. */
@@ -215,7 +216,7 @@ const make = Effect.sync(() => {
       Effect.suspend(() => {
         running = false
         const restarts = mayRestart() || (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause))
-        failQuestions(restarts ? new ActorRestarted({}) : new ActorStopped({}))
+        failQuestions(() => (restarts ? new ActorRestarted({}) : new ActorStopped({})))
         return restarts ? Effect.void : closeMailbox
       })
 
@@ -231,7 +232,7 @@ const make = Effect.sync(() => {
         restarts++
         observe({ path, kind: "restarted" })
         yield* Effect.logWarning(`${path} failed and starts again (restart ${restarts})`, cause)
-        failQuestions(new ActorRestarted({}))
+        failQuestions(() => new ActorRestarted({}))
         return true
       }
       observe({ path, kind: "failed" })
@@ -254,8 +255,8 @@ const make = Effect.sync(() => {
     const gone = Effect.suspend(() => {
       siblings.delete(node)
       observe({ path, kind: "stopped" })
-      failQuestions(new ActorStopped({}))
-      return closeMailbox
+      failQuestions(() => new ActorStopped({}))
+      return options.onStopped === undefined ? closeMailbox : Effect.map(closeMailbox, options.onStopped)
     })
 
     type Supervision = Effect.Effect<void, never, Exclude<R, Scope.Scope>>

@@ -107,6 +107,7 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
     const random = yield* SecureRandom.SecureRandom
     const staticKey = crypto.dhKeyPair(yield* random.randomBytes(32))
     const signature = identity.sign(Proof.signedBytes(staticKey.publicKey))
+    const check = Proof.rememberingCheck(crypto.verify)
 
     const handshake = Effect.fnUntraced(function* (raw: ByteStream, options: SecureOptions) {
       const initiator = options.role === "dialer"
@@ -127,10 +128,9 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
         })
       )
       const prove = (content: Uint8Array): Effect.Effect<Remote, SecurityError> => {
-        const proven = Proof.check(crypto.verify, content, state.remoteStatic)
+        const proven = check(content, state.remoteStatic)
         if (Result.isFailure(proven)) return fail(new BadIdentity({ detail: proven.failure.detail }))
-        const { muxers, publicKey } = proven.success
-        const peer = PeerId.fromPublicKey(publicKey)
+        const { muxers, peer, publicKey } = proven.success
         const expected = options.expectedPeer
         if (expected !== undefined && !PeerId.equals(expected, peer)) {
           return fail(new WrongPeer({ expected: expected.toString(), actual: peer.toString() }))

@@ -113,6 +113,8 @@ export const start = Effect.fnUntraced(function* (
   openedAt: number,
   prepared: Prepared,
   surroundings: Surroundings,
+  /** Told of its end, once. */
+  ended: (end: ConnectionEnd) => void,
   /** The connection that does the work of this one from now on, if there is one; see Duplicates. */
   successor: () => Connection | undefined
 ) {
@@ -230,6 +232,7 @@ export const start = Effect.fnUntraced(function* (
   const ref: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope>({
     name: `connection ${id}`,
     restart: "stop",
+    onStopped: () => ended(end),
     make: (self) =>
       Effect.gen(function* () {
         const scope = yield* Effect.scope

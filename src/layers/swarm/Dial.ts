@@ -16,7 +16,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -35,6 +34,7 @@ import {
   NoTransport
 } from "../../services/Swarm.ts"
 import type { Transport, TransportProtocol } from "../../services/Transport.ts"
+import type { Deadlines } from "../internal/Deadlines.ts"
 import type { Prepared } from "./Connection.ts"
 import * as Attempt from "./dial/Attempt.ts"
 import * as BackOff from "./dial/BackOff.ts"
@@ -64,6 +64,7 @@ export interface Options {
   /** More than one security is spoken here: a remote that lacks the preferred one is dialled again with the others. */
   readonly hasAlternatives?: boolean | undefined
   readonly gate: Pick<Gate, "dialAddress">
+  readonly deadlines: Deadlines
   /** Is told of each attempt. */
   readonly watch?: Pick<Watch, "attempt"> | undefined
 }
@@ -102,10 +103,47 @@ type Outcome =
   | { readonly _tag: "Died"; readonly cause: Cause.Cause<never> }
   | { readonly _tag: "Slot" }
 
+/** What came of the attempts and look-ups of a dial, for the one fiber that waits for it. */
+class Outcomes {
+  private readonly deadlines: Deadlines
+  private readonly waiting: Array<Outcome> = []
+  private wake: (() => void) | undefined
+
+  constructor(deadlines: Deadlines) {
+    this.deadlines = deadlines
+  }
+
+  put(outcome: Outcome): void {
+    this.waiting.push(outcome)
+    this.wake?.()
+  }
+
+  /** The next one; `undefined` if there is none for so long. */
+  next(patienceMs: number): Effect.Effect<Outcome | undefined> {
+    return Effect.callback((resume) => {
+      const there = this.waiting.shift()
+      if (there !== undefined) return resume(Effect.succeed(there))
+      const done = () => {
+        this.wake = undefined
+        takeBack()
+        resume(Effect.succeed(this.waiting.shift()))
+      }
+      const takeBack = this.deadlines.after(patienceMs, done)
+      this.wake = done
+      return Effect.sync(() => {
+        this.wake = undefined
+        takeBack()
+      })
+    })
+  }
+}
+
 export const make = (net: Net["Service"], transport: Transport["Service"], upgrade: Upgrade, options: Options) => {
   const limits: Planner.Limits = { ...Planner.defaults, ...options.planner }
+  const { deadlines } = options
   const addressDeadlineMs = Duration.toMillis(options.addressDeadline)
-  const dialTimeout = options.dialTimeout ?? Duration.minutes(1)
+  const dialTimeoutMs = Duration.toMillis(options.dialTimeout ?? Duration.minutes(1))
+  const late = Attempt.late(addressDeadlineMs)
   const resolve = Names.make(net, limits.addresses)
   const backOff = new BackOff.BackOff()
   const blackHoles = new BlackHole.BlackHoles()
@@ -120,6 +158,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
     reserve: options.reserve,
     gate: options.gate,
     hasAlternatives: options.hasAlternatives === true,
+    deadlines,
     deadlineMs: addressDeadlineMs
   })
 
@@ -154,7 +193,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
   ) {
     const planner = new Planner.Planner(limits)
     const take = intake(peer, planner)
-    const outcomes = yield* Queue.unbounded<Outcome>()
+    const outcomes = new Outcomes(deadlines)
     const open = new Set<Scope.Closeable>()
     /** Names that wait to be looked up, and those that ever did. */
     const names: Array<Known> = []
@@ -193,15 +232,13 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
 
     /** Runs it in a fiber of the dial; that it ended is never missed. */
     const report = (effect: Effect.Effect<Outcome>) =>
-      Effect.forkScoped(
-        Effect.uninterruptibleMask((restore) =>
-          Effect.map(Effect.exit(restore(effect)), (exit) =>
-            Queue.offerUnsafe(outcomes, Exit.isSuccess(exit) ? exit.value : { _tag: "Died", cause: exit.cause })
-          )
+      Effect.map(Effect.forkScoped(effect, { startImmediately: true }), (fiber) =>
+        fiber.addObserver((exit) =>
+          outcomes.put(Exit.isSuccess(exit) ? exit.value : { _tag: "Died", cause: exit.cause })
         )
       )
     const resolveOne = (from: Known): Effect.Effect<Outcome> =>
-      Effect.match(Effect.timeoutOrElse(resolve(from.address, peer, lookups), Attempt.deadline(addressDeadlineMs)), {
+      Effect.match(deadlines.within(resolve(from.address, peer, lookups), addressDeadlineMs, late), {
         onFailure: (reason): Outcome => ({ _tag: "Unresolved", from, reason }),
         onSuccess: (addresses): Outcome => ({ _tag: "Resolved", from, addresses })
       })
@@ -220,7 +257,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
           withdraw = slots.ask(() => {
             slot = true
             withdraw = undefined
-            Queue.offerUnsafe(outcomes, { _tag: "Slot" })
+            outcomes.put({ _tag: "Slot" })
           })
         }
       }
@@ -269,31 +306,32 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
         // Also looks now and then for addresses that others have added.
         const until = step._tag === "Wait" ? (step.until ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY
         const patience = Math.ceil(Math.min(limits.publicDelayMs, until - now))
-        const outcome = yield* Effect.timeoutOption(Queue.take(outcomes), Duration.millis(patience))
-        if (Option.isNone(outcome)) continue
-        switch (outcome.value._tag) {
+        const outcome = yield* outcomes.next(patience)
+        switch (outcome?._tag) {
+          case undefined:
+            break
           case "Connected": {
-            const ofPeer = backOffKey(outcome.value.key)
+            const ofPeer = backOffKey(outcome.key)
             if (ofPeer !== undefined) backOff.succeeded(ofPeer)
-            return outcome.value.prepared
+            return outcome.prepared
           }
           case "Failed":
-            yield* failed(outcome.value.key, outcome.value.reason, yield* Attempt.nowMs)
+            yield* failed(outcome.key, outcome.reason, yield* Attempt.nowMs)
             break
           case "Resolved": {
             resolving--
             const at = yield* Attempt.nowMs
-            for (const address of outcome.value.addresses) take({ ...outcome.value.from, address }, at)
+            for (const address of outcome.addresses) take({ ...outcome.from, address }, at)
             break
           }
           case "Unresolved": {
             resolving--
-            const text = outcome.value.from.address.toString()
-            planner.skip(text, text, outcome.value.reason)
+            const text = outcome.from.address.toString()
+            planner.skip(text, text, outcome.reason)
             break
           }
           case "Died":
-            return yield* Effect.failCause(outcome.value.cause)
+            return yield* Effect.failCause(outcome.cause)
           case "Slot":
             break
         }
@@ -316,21 +354,22 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
       })
     })
 
-    return yield* Effect.scoped(race).pipe(
-      Effect.timeoutOption(dialTimeout),
-      Effect.onExit((exit) => cleanUp(Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined)),
-      Effect.flatMap((ended) =>
-        Effect.map(Attempt.nowMs, (now): Succeeded | Failed => {
-          const tried = planner.tried.length
-          if (Option.isNone(ended)) {
-            const reason = new DialTimeout({ afterMs: Duration.toMillis(dialTimeout) })
-            return { _tag: "Failed", reason, attempts: planner.attemptsAt(now), tried }
-          }
-          return ended.value === undefined
-            ? { _tag: "Failed", reason: new AllFailed({}), attempts: planner.attempts(), tried }
-            : { _tag: "Succeeded", prepared: ended.value, tried }
-        })
+    return yield* deadlines
+      .within(Effect.asSome(Effect.scoped(race)), dialTimeoutMs, () => Effect.succeedNone)
+      .pipe(
+        Effect.onExit((exit) => cleanUp(Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined)),
+        Effect.flatMap((ended) =>
+          Effect.map(Attempt.nowMs, (now): Succeeded | Failed => {
+            const tried = planner.tried.length
+            if (Option.isNone(ended)) {
+              const reason = new DialTimeout({ afterMs: dialTimeoutMs })
+              return { _tag: "Failed", reason, attempts: planner.attemptsAt(now), tried }
+            }
+            return ended.value === undefined
+              ? { _tag: "Failed", reason: new AllFailed({}), attempts: planner.attempts(), tried }
+              : { _tag: "Succeeded", prepared: ended.value, tried }
+          })
+        )
       )
-    )
   })
 }

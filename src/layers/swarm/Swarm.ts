@@ -21,7 +21,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
@@ -49,6 +49,7 @@ import {
   SwarmUnavailable
 } from "../../services/Swarm.ts"
 import { Transport } from "../../services/Transport.ts"
+import * as Deadlines from "../internal/Deadlines.ts"
 import * as Connections from "./Connection.ts"
 import * as Dial from "./Dial.ts"
 import * as Duplicates from "./Duplicates.ts"
@@ -118,8 +119,12 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   const gate = Gate.make(yield* ConnectionGater)
   const watch = yield* Watch.make
   const security = yield* ConnectionSecurity
-  const upgrade = watch.upgrade(Upgrade.make(watch.security(security), watch.muxer(yield* StreamMuxer), gate))
+  const deadlines = yield* Deadlines.make
+  const upgrade = watch.upgrade(
+    Upgrade.make(watch.security(security), watch.muxer(yield* StreamMuxer), gate, deadlines)
+  )
   const dialTimeout = Duration.fromInputUnsafe(options?.dialTimeout ?? "1 minute")
+  const dialTimeoutMs = Duration.toMillis(dialTimeout)
   // The dial ends by itself and says why; an actor that is ending does not answer.
   const dialPatience = Duration.sum(dialTimeout, Duration.seconds(30))
   const dialAddresses = Dial.make(net, transport, upgrade, {
@@ -129,6 +134,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
     reserve: resources.dialConnection,
     hasAlternatives: security.protocols.length > 1,
     gate,
+    deadlines,
     watch
   })
   const journal = yield* Journal.make
@@ -161,6 +167,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         table.clear()
         yield* pause
         connectionsScope = yield* Scope.fork(runScope, "parallel")
+        const context = yield* Effect.context<Actors | Scope.Scope>()
 
         const opened = Effect.fnUntraced(function* (prepared: Connections.Prepared) {
           // It ended while it waited for its turn: given up, or of the run before. Nobody waits for the answer.
@@ -169,16 +176,18 @@ const make = Effect.fnUntraced(function* (options?: Options) {
           const { isOpen } = prepared.upgraded.muxed
           const standing: Standing = { successor: undefined }
           const openedAt = yield* Clock.currentTimeMillis
-          const started = yield* Connections.start(id, openedAt, prepared, surroundings, () =>
+          // In its place in the mailbox; where that is full, in a fiber that waits for one.
+          const ended = (end: ConnectionEnd) => {
+            const message: Message = { _tag: "Ended", id, end }
+            if (self.tellUnsafe(message)) return
+            Fiber.runIn(Effect.runForkWith(context)(Effect.ignore(self.tell(message))), runScope)
+          }
+          const started = yield* Connections.start(id, openedAt, prepared, surroundings, ended, () =>
             successor(standing)
           ).pipe(Scope.provide(prepared.scope))
           const { connection } = started
           const entry: Entry = { ...started, scope: prepared.scope, isOpen, standing }
           table.add(entry)
-          yield* Effect.forkIn(
-            Effect.flatMap(connection.awaitClosed, (end) => Effect.ignore(self.tell({ _tag: "Ended", id, end }))),
-            runScope
-          )
           emit({ _tag: "Connected", connection })
           yield* tasks.startFor(entry)
           for (const pair of Duplicates.pairs(identity.peerId, entry, table.of(connection.remotePeer))) {
@@ -250,7 +259,8 @@ const make = Effect.fnUntraced(function* (options?: Options) {
                 fiber: undefined
               }
               dials.set(message.key, dialing)
-              return Effect.map(Effect.forkIn(dial(message.key, dialing, message.span), runScope), (fiber) => {
+              const fork = Effect.forkIn(dial(message.key, dialing, message.span), runScope, { startImmediately: true })
+              return Effect.map(fork, (fiber) => {
                 dialing.fiber = fiber
               })
             }
@@ -297,7 +307,6 @@ const make = Effect.fnUntraced(function* (options?: Options) {
           }
         }
 
-        const context = yield* Effect.context<Actors | Scope.Scope>()
         return {
           receive: (message: Message) => Effect.provideContext(receive(message), context),
           detail: () => `${table.size} connections with ${table.peers} peers, ${dials.size} dials`
@@ -316,8 +325,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   }
 
   /** A store that does not answer knows nothing. */
-  const knownOf = (peer: PeerId.PeerId) =>
-    Effect.timeoutOrElse(known.of(peer), { duration: dialTimeout, orElse: () => Effect.succeed([]) })
+  const knownOf = (peer: PeerId.PeerId) => deadlines.within(known.of(peer), dialTimeoutMs, () => Effect.succeed([]))
 
   const dial = (to: DialTarget): Effect.Effect<Connection, DialError> =>
     Effect.gen(function* () {
@@ -326,12 +334,9 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         if (PeerId.equals(peer, identity.peerId)) return yield* dialError(peer.toString(), new DialSelf({}))
         const open = table.usable(peer)
         if (open !== undefined) return open
-        yield* gate.dialPeer(peer).pipe(
-          Effect.timeoutOrElse({
-            duration: dialTimeout,
-            orElse: () => Effect.fail(new DialTimeout({ afterMs: Duration.toMillis(dialTimeout) }))
-          }),
-          Effect.mapError((reason) => dialError(peer.toString(), reason))
+        const late = () => Effect.fail(new DialTimeout({ afterMs: dialTimeoutMs }))
+        yield* Effect.mapError(deadlines.within(gate.dialPeer(peer), dialTimeoutMs, late), (reason) =>
+          dialError(peer.toString(), reason)
         )
       }
       const addresses: Array<Dial.Known> = [

@@ -27,6 +27,7 @@ import type { MuxedConnection, StreamMuxer } from "../../services/StreamMuxer.ts
 import { type AttemptReason, DeadlineExceeded, NegotiationFailed, SecurityFailed } from "../../services/Swarm.ts"
 import type { RawConnection } from "../../services/Transport.ts"
 import type { PeerId } from "../../data/PeerId.ts"
+import type { Deadlines } from "../internal/Deadlines.ts"
 import type { Gate } from "./Gate.ts"
 import { answer, type Negotiated, propose } from "./negotiation/NegotiatedStream.ts"
 
@@ -56,7 +57,12 @@ export type Upgrade = (
   options: UpgradeOptions
 ) => Effect.Effect<Upgraded, AttemptReason, Scope.Scope>
 
-export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer["Service"], gate: Gate): Upgrade => {
+export const make = (
+  security: ConnectionSecurity["Service"],
+  muxer: StreamMuxer["Service"],
+  gate: Gate,
+  deadlines: Deadlines
+): Upgrade => {
   const securities = new Map(security.protocols.map((protocol) => [protocol.id, protocol]))
   const muxers = new Map(muxer.protocols.map((protocol) => [protocol.id, protocol]))
   const securityIds = [...securities.keys()]
@@ -92,7 +98,7 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
   return (raw, { role, expectedPeer, deadline, offer, reservation }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
-      return Effect.gen(function* () {
+      const upgrading = Effect.gen(function* () {
         if (role === "listener") yield* gate.accept(raw.remoteAddress)
         const agreed = yield* agree(role, raw, offer === undefined ? securityIds : offers[offer])
         const protocol = securities.get(agreed.protocol)
@@ -120,11 +126,8 @@ export const make = (security: ConnectionSecurity["Service"], muxer: StreamMuxer
         yield* gate.upgraded(candidate)
         const upgraded: Upgraded = { secured, muxed }
         return upgraded
-      }).pipe(
-        Effect.timeoutOrElse({
-          duration: deadline,
-          orElse: () => Effect.fail(new DeadlineExceeded({ stage, afterMs: Duration.toMillis(deadline) }))
-        })
-      )
+      })
+      const afterMs = Duration.toMillis(deadline)
+      return deadlines.within(upgrading, afterMs, () => Effect.fail(new DeadlineExceeded({ stage, afterMs })))
     })
 }

@@ -20,6 +20,7 @@ import {
   TransportFailed
 } from "../../../services/Swarm.ts"
 import type { TransportProtocol } from "../../../services/Transport.ts"
+import type { Deadlines } from "../../internal/Deadlines.ts"
 import type { Prepared } from "../Connection.ts"
 import type { Gate } from "../Gate.ts"
 import type { Upgrade } from "../Upgrade.ts"
@@ -27,11 +28,9 @@ import type { Candidate } from "./Planner.ts"
 
 export const nowMs: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
-/** Ends a wait of an attempt whose whole deadline is `deadlineMs`, and of which `leftMs` are left. */
-export const deadline = (deadlineMs: number, leftMs = deadlineMs) => ({
-  duration: Duration.millis(Math.max(0, leftMs)),
-  orElse: () => Effect.fail(new DeadlineExceeded({ stage: "dialing", afterMs: deadlineMs }))
-})
+/** How a wait of an attempt fails that has not ended in time. */
+export const late = (deadlineMs: number) => () =>
+  Effect.fail(new DeadlineExceeded({ stage: "dialing", afterMs: deadlineMs }))
 
 /** How the handshake of two dialers ends: the one that notices resets the other. */
 const mayHaveMet = (reason: AttemptReason): boolean =>
@@ -77,6 +76,7 @@ export interface Options {
   readonly hasAlternatives: boolean
   /** From the question to the gater to a usable connection. */
   readonly deadlineMs: number
+  readonly deadlines: Deadlines
 }
 
 /** What an attempt has to do with the dial that it belongs to. */
@@ -90,7 +90,7 @@ export interface Around {
   readonly connected: (candidate: Candidate) => Effect.Effect<void>
 }
 
-export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, upgrade }: Options) =>
+export const make = ({ deadlineMs, deadlines, gate, hasAlternatives, reserve, transportOf, upgrade }: Options) =>
   Effect.fnUntraced(function* (candidate: Candidate, around: Around) {
     const { address } = candidate
     const expectedPeer = around.peer ?? Multiaddr.peerId(address)
@@ -104,10 +104,8 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
       const reservation = yield* Effect.acquireRelease(Effect.fromResult(reserve()), ({ release }) =>
         Effect.sync(release)
       )
-      const raw = yield* protocol.dial(address, { sharePort }).pipe(
-        Effect.mapError((cause) => new TransportFailed({ cause })),
-        Effect.timeoutOrElse(deadline(deadlineMs, yield* left))
-      )
+      const dialling = Effect.mapError(protocol.dial(address, { sharePort }), (cause) => new TransportFailed({ cause }))
+      const raw = yield* deadlines.within(dialling, yield* left, late(deadlineMs))
       shared = raw.sharesPort === true
       yield* around.connected(candidate)
       const upgraded = yield* upgrade(raw, {
@@ -142,7 +140,7 @@ export const make = ({ deadlineMs, gate, hasAlternatives, reserve, transportOf, 
         })
       )
 
-    yield* Effect.timeoutOrElse(gate.dialAddress(expectedPeer, address), deadline(deadlineMs))
+    yield* deadlines.within(gate.dialAddress(expectedPeer, address), deadlineMs, late(deadlineMs))
     // When two nodes dial each other at once from the ports that they listen on, TCP makes a single connection of
     // it, on which both are dialers: no handshake can succeed. Then another port is left from.
     const connected = (offer: Offer) =>

@@ -1,9 +1,10 @@
 /** Dials over a network that does what a script says, in virtual time. */
-import { Clock, Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Keys from "../../../../src/data/Keys.ts"
 import * as Multiaddr from "../../../../src/data/Multiaddr.ts"
 import * as PeerId from "../../../../src/data/PeerId.ts"
+import { Deadlines } from "../../../../src/layers/internal/Deadlines.ts"
 import * as Dial from "../../../../src/layers/swarm/Dial.ts"
 import type { Upgrade } from "../../../../src/layers/swarm/Upgrade.ts"
 import { type ByteStream, ResetLocally, StreamError } from "../../../../src/services/ByteStream.ts"
@@ -209,12 +210,18 @@ export class Network {
         }
       ]
     }
-    return Dial.make(net, transport, this.upgrade, {
-      addressDeadline: Duration.seconds(10),
-      reserve: this.reserve,
-      gate: { dialAddress: (_, address) => this.denied?.(address.toString()) ?? Effect.void },
-      ...options
-    })
+    const make = (clock: Clock.Clock) =>
+      Dial.make(net, transport, this.upgrade, {
+        addressDeadline: Duration.seconds(10),
+        reserve: this.reserve,
+        gate: { dialAddress: (_, address) => this.denied?.(address.toString()) ?? Effect.void },
+        deadlines: new Deadlines(clock, Effect.runForkWith(Context.make(Clock.Clock, clock))),
+        ...options
+      })
+    // One for all dials, on the clock of the test.
+    let made: ReturnType<typeof make> | undefined
+    return (...dial: Parameters<ReturnType<typeof make>>) =>
+      Effect.flatMap(Clock.Clock, (clock) => (made ??= make(clock))(...dial))
   }
 }
 

@@ -1,0 +1,96 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import * as Deadlines from "../../../src/layers/internal/Deadlines.ts"
+
+describe("Deadlines", () => {
+  it.effect("those that are due are called in their order, and none that was taken back", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* Deadlines.make
+      const called: Array<string> = []
+      const after = (ms: number, name: string) => deadlines.after(ms, () => called.push(name))
+      after(300, "third")
+      after(100, "first")
+      const takeBack = after(150, "never")
+      after(200, "second")
+      yield* TestClock.adjust(99)
+      assert.deepStrictEqual(called, [])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(called, ["first"])
+      takeBack()
+      yield* TestClock.adjust(200)
+      assert.deepStrictEqual(called, ["first", "second", "third"])
+    })
+  )
+
+  it.effect("one that is set by another when that is due is called in its time", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* Deadlines.make
+      let called = 0
+      const again = () => {
+        called++
+        deadlines.after(10, again)
+      }
+      again()
+      yield* TestClock.adjust(35)
+      assert.strictEqual(called, 4)
+    })
+  )
+
+  it.effect("what ends in time is not touched; what does not is interrupted and has ended before the alternative", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* Deadlines.make
+      assert.strictEqual(yield* deadlines.within(Effect.succeed(1), 10, () => Effect.succeed(2)), 1)
+      assert.deepStrictEqual(
+        yield* Effect.exit(deadlines.within(Effect.fail("no"), 10, () => Effect.succeed(2))),
+        Exit.fail("no")
+      )
+      const order: Array<string> = []
+      const slow = Effect.onInterrupt(Effect.never, () =>
+        Effect.andThen(
+          Effect.sleep(5),
+          Effect.sync(() => order.push("ended"))
+        )
+      )
+      const fiber = yield* Effect.forkChild(
+        deadlines.within(slow, 10, () => Effect.sync(() => order.push("alternative"))),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust(14)
+      assert.deepStrictEqual(order, [])
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(order, ["ended", "alternative"])
+    })
+  )
+
+  it.effect("interrupting who waits interrupts what it waits for, and waits for its end", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* Deadlines.make
+      let ended = false
+      const slow = Effect.onInterrupt(Effect.never, () =>
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => (ended = true))
+        )
+      )
+      const fiber = yield* Effect.forkChild(
+        deadlines.within(slow, 10, () => Effect.void),
+        { startImmediately: true }
+      )
+      yield* Fiber.interrupt(fiber)
+      assert.isTrue(ended)
+    })
+  )
+
+  it.effect("a service of the caller is that of the effect", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* Deadlines.make
+      const names = yield* Effect.withSpan(
+        deadlines.within(Effect.currentSpan, 10, () => Effect.die("late")),
+        "asked"
+      )
+      assert.strictEqual(names.name, "asked")
+    })
+  )
+})
