@@ -43,6 +43,7 @@ export * as Transport from "./services/Transport.ts"
 // How: the ways to choose from, and whole nodes.
 export * as BlockList from "./layers/connections/BlockList.ts"
 export * as CompositeRouting from "./layers/routing/CompositeRouting.ts"
+export * as DelegatedRouting from "./layers/routing/DelegatedRouting.ts"
 export * as IdentityFromFile from "./layers/identity/FromFile.ts"
 export * as IdentityFromKey from "./layers/identity/FromKey.ts"
 export * as IdentityFromSeed from "./layers/identity/FromSeed.ts"
