@@ -188,15 +188,14 @@ export interface Preimage {
 }
 
 /**
- * The bytes of a peer id that hashes into a bucket of `own`, since a remote is
- * asked by what is hashed, not by the hash. It is nobody's: a SHA-256 multihash
- * by chance.
+ * The bytes of a peer id whose place shares the first `length` bits with
+ * `prefix`, since a remote is asked by what is hashed, not by the hash. It is
+ * nobody's: a SHA-256 multihash by chance.
  *
- * Found by trying, about 2^(shared + 1) times at 1 to 3 µs; `undefined` when
- * `tries` did not find one. Deep buckets are better refreshed by asking for
- * `own` itself.
+ * Found by trying, about 2^length times at 1 to 3 µs; `undefined` when `tries`
+ * did not find one.
  */
-export const preimageInBucket = (own: Key, shared: number, chance: Chance, tries = 65_536): Preimage | undefined => {
+export const preimage = (prefix: Key, length: number, chance: Chance, tries = 65_536): Preimage | undefined => {
   const bytes = new Uint8Array(34)
   bytes[0] = 0x12
   bytes[1] = 32
@@ -205,7 +204,14 @@ export const preimageInBucket = (own: Key, shared: number, chance: Chance, tries
   for (let i = 0; i < tries; i++) {
     view.setUint32(2, (view.getUint32(2) + 1) >>> 0)
     const key = fromBytes(bytes)
-    if (commonPrefix(own, key) === shared) return { bytes, key }
+    if (commonPrefix(prefix, key) >= length) return { bytes, key }
   }
   return undefined
 }
+
+/**
+ * As {@link preimage}, in a bucket of `own`: it shares exactly `shared` bits.
+ * Deep buckets are better refreshed by asking for `own` itself.
+ */
+export const preimageInBucket = (own: Key, shared: number, chance: Chance, tries?: number): Preimage | undefined =>
+  preimage(flip(own, shared), shared + 1, chance, tries)
