@@ -42,7 +42,7 @@ import { Identity } from "../../services/Identity.ts"
 import type { Bridge } from "./tls/Bridge.ts"
 import * as Credentials from "./tls/Credentials.ts"
 import * as Proof from "./tls/Proof.ts"
-import { TlsStream } from "./tls/TlsStream.ts"
+import { limit, TlsStream } from "./tls/TlsStream.ts"
 
 /** The name of TLS in negotiation. */
 export const id = "/tls/1.0.0"
@@ -114,6 +114,8 @@ const secureWith = (secureContext: tls.SecureContext, crypto: Crypto["Service"])
       : Result.fail(new BadHandshake({ detail: `the remote chose ${chosen.slice(0, 64)}, which was not offered` }))
   }
 
+  const scratch = Buffer.allocUnsafeSlow(limit)
+
   const fail = (reason: SecurityErrorReason) => Effect.fail(new SecurityError({ protocol: id, reason }))
 
   const handshake = Effect.fnUntraced(function* (raw: ByteStream, options: SecureOptions) {
@@ -124,6 +126,7 @@ const secureWith = (secureContext: tls.SecureContext, crypto: Crypto["Service"])
     const stream = new TlsStream({
       raw,
       dispatcher: scheduler.makeDispatcher(),
+      scratch,
       fork,
       open: (bridge) =>
         start(bridge, secureContext, options, (socket) => {
@@ -138,6 +141,8 @@ const secureWith = (secureContext: tls.SecureContext, crypto: Crypto["Service"])
       }
       if (stream.fault !== undefined) return fail(new BadHandshake({ detail: stream.fault.detail }))
       if (stream.failure !== undefined) return fail(new HandshakeInterrupted({ cause: stream.failure }))
+      // What has come already is answered before anything is sent: the answer goes out with what was agreed before.
+      if (stream.pull()) return Effect.suspend(step)
       raw.flush()
       return Effect.flatMap(stream.advance, step)
     })

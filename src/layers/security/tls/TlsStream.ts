@@ -5,14 +5,12 @@
  * Reading: when nothing opened is left, one batch is taken off the raw stream
  * and fed to TLS, which opens it within the call. What waits here is therefore
  * bounded by one batch. A raw stream that nobody asks for more stops its remote.
+ * What TLS opened, and the remote's end, are taken as it pushes them, before the
+ * queues and events of Node's streams, which say the same later and for more.
  *
  * Writing: parts are gathered by reference, up to a limit, while TLS is at work
  * on those before; a flush, the limit or the end of the turn hands them over as
  * one. So what waits here is bounded by two times the limit.
- *
- * `node:tls` reports an error or the remote's end one tick after the bytes that
- * brought it, hence {@link TlsStream.advance} waits for that tick before it
- * concludes that nothing came of them.
  */
 import * as Effect from "effect/Effect"
 import type * as Scheduler from "effect/Scheduler"
@@ -31,12 +29,14 @@ import { Batches } from "../../internal/Batches.ts"
 import { describe, type TlsFault } from "./Alerts.ts"
 import { Bridge, type Fork } from "./Bridge.ts"
 
-/** Bytes that one write to TLS may have: four full records. */
-const limit = 64 * 1024
+/** Bytes that one write to TLS may have: eight full records. */
+export const limit = 128 * 1024
 
 export interface TlsStreamOptions {
   readonly raw: ByteStream
   readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** Where the parts of a write are joined, of {@link limit} bytes: TLS has them sealed or copied before the write returns. */
+  readonly scratch: Uint8Array
   /** Runs the fibers that wait for the raw stream. */
   readonly fork: Fork
   /** Starts TLS on the raw stream's Duplex. */
@@ -49,6 +49,7 @@ export class TlsStream implements ByteStream {
   readonly ownedReads = true
   private readonly raw: ByteStream
   private readonly dispatcher: Scheduler.SchedulerDispatcher
+  private readonly scratch: Uint8Array
   private readonly bridge: Bridge
   private readonly tls: TLSSocket
 
@@ -58,8 +59,6 @@ export class TlsStream implements ByteStream {
   private readonly opened = new Batches()
   private rawEnded = false
   private readEnded = false
-  /** TLS was fed since its last tick. */
-  private unsettled = false
 
   private parts: Array<Uint8Array> = []
   private gathered = 0
@@ -70,26 +69,22 @@ export class TlsStream implements ByteStream {
   private finished = false
   private waiting: Array<Resume> = []
 
-  constructor({ dispatcher, fork, open, raw }: TlsStreamOptions) {
+  constructor({ dispatcher, fork, open, raw, scratch }: TlsStreamOptions) {
     this.raw = raw
     this.dispatcher = dispatcher
+    this.scratch = scratch
     this.bridge = new Bridge(raw, fork, (error) => this.lost(error))
     const socket = open(this.bridge)
     this.tls = socket
-    socket.on("data", (bytes: Uint8Array) => {
-      // A plain array: the `slice` of a Buffer shares its memory.
-      if (this.error === undefined) this.opened.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
-    })
-    socket.on("end", () => {
-      this.readEnded = true
-    })
+    socket.push = this.receive
     socket.on("finish", () => {
       this.finished = true
       this.wake(Effect.void)
+      this.endIfDone()
     })
     socket.on("error", this.broken)
     socket.on("close", () => {
-      // After both ends, Node closes it by itself; if ever before, nobody shall wait for what does not come.
+      // If ever before both ends, nobody shall wait for what does not come.
       if (!this.finished || !this.readEnded) this.fail(new ConnectionLost({ detail: "TLS ended without saying why" }))
     })
     // Where the socket is a server's, errors after the handshake come by this name only.
@@ -125,9 +120,10 @@ export class TlsStream implements ByteStream {
     return Effect.flatMap(this.advance, () => this.readable)
   })
 
-  /** Takes the next step: waits for the raw stream, feeds TLS, or lets it settle. Look at what has changed afterwards. */
+  /** Takes the next step: waits for the raw stream and feeds TLS. Look at what has changed afterwards. */
   readonly advance: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.unsettled) return this.settled
+    // Why a handshake failed is told later than that it did.
+    if (this.tls.destroyed) return Effect.ignore(this.progress)
     if (this.rawEnded) {
       this.fail(new UnexpectedEnd({ detail: "the connection was cut off: TLS was not closed before it" }))
       return Effect.void
@@ -141,24 +137,31 @@ export class TlsStream implements ByteStream {
     })
   })
 
-  private readonly settled: Effect.Effect<void> = Effect.callback((resume) => {
-    process.nextTick(() => {
-      this.unsettled = false
-      resume(Effect.void)
-    })
-  })
-
   /** Takes one batch off the raw stream; false if there was none. */
-  private pull(): boolean {
+  readonly pull = (): boolean => {
     if (this.rawEnded) return false
     const batch = this.raw.tryRead()
     if (batch === undefined) return false
     if (batch === null) this.rawEnded = true
-    else {
-      this.unsettled = true
-      this.bridge.feed(batch)
-    }
+    else this.bridge.feed(batch)
     return true
+  }
+
+  /** What TLS opened, or the remote's end. */
+  private readonly receive = (bytes: Uint8Array | null): boolean => {
+    if (bytes === null) {
+      this.readEnded = true
+      this.endIfDone()
+    }
+    // A plain array: the `slice` of a Buffer shares its memory.
+    else if (this.error === undefined)
+      this.opened.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return true
+  }
+
+  /** After both ends nothing more comes of TLS. */
+  private endIfDone(): void {
+    if (this.readEnded && this.finished) this.bridge.destroy()
   }
 
   // Writing
@@ -241,13 +244,12 @@ export class TlsStream implements ByteStream {
   private joined(): Uint8Array {
     const [first] = this.parts
     if (first !== undefined && this.parts.length === 1) return first
-    const whole = Buffer.allocUnsafeSlow(this.gathered)
     let at = 0
     for (const part of this.parts) {
-      whole.set(part, at)
+      this.scratch.set(part, at)
       at += part.length
     }
-    return whole
+    return this.scratch.subarray(0, at)
   }
 
   private wake(outcome: Effect.Effect<void, StreamError>): void {

@@ -184,6 +184,8 @@ const listen = (bytes: Uint8Array, close: boolean) =>
   })
 const listener = Effect.cached(node(1)).pipe(Effect.runSync)
 
+const none = { expectedPeer: undefined, muxers: [] }
+
 /** The first message of one of our dialers. */
 const clientHello = Effect.gen(function* () {
   const [left, right] = yield* Pipe.pair()
@@ -210,6 +212,26 @@ describe("Tls: broken handshakes", () => {
     Effect.gen(function* () {
       const whole = yield* clientHello
       assert.strictEqual(yield* listen(Bytes.concat([whole, whole]), false), "BadHandshake")
+    })
+  )
+
+  it.live("a first message that is there already is answered before anything is flushed", () =>
+    Effect.gen(function* () {
+      const whole = yield* clientHello
+      const [left, right] = yield* Pipe.pair()
+      yield* ByteStream.write(left, whole)
+      const done: Array<string> = []
+      const tryWrite = (bytes: Uint8Array) => {
+        done.push("write")
+        return right.tryWrite(bytes)
+      }
+      const flush = () => void done.push("flush")
+      const us = yield* listener
+      const raw = { ...right, tryWrite, flush }
+      const fiber = yield* Effect.forkChild(us.protocol.secure(raw, { role: "listener", ...none }))
+      yield* left.readable
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(done[0], "write")
     })
   )
 

@@ -5,7 +5,7 @@ import * as Bytes from "../../../../src/data/Bytes.ts"
 import * as NodeNet from "../../../../src/layers/net/NodeNet.ts"
 import * as Pipe from "../../../../src/layers/internal/Pipe.ts"
 import type { Bridge } from "../../../../src/layers/security/tls/Bridge.ts"
-import { TlsStream } from "../../../../src/layers/security/tls/TlsStream.ts"
+import { limit, TlsStream } from "../../../../src/layers/security/tls/TlsStream.ts"
 import * as ByteStream from "../../../../src/services/ByteStream.ts"
 import type { SecuredConnection } from "../../../../src/services/ConnectionSecurity.ts"
 import { Net } from "../../../../src/services/Net.ts"
@@ -202,6 +202,7 @@ describe("TlsStream: what it leaves to Node", () => {
     const stream = new TlsStream({
       raw: left,
       dispatcher: (yield* Scheduler.Scheduler).makeDispatcher(),
+      scratch: new Uint8Array(limit),
       fork: Effect.runForkWith(yield* Effect.context()),
       open: (bridge) => {
         sockets.bridge = bridge
