@@ -20,7 +20,10 @@ import type { MuxedConnection, MuxedStream, MuxerProtocol } from "../services/St
 
 export interface Facts {
   /** The same protocol with a backlog so small that its overflow can be seen. */
-  readonly narrow: { readonly protocol: Effect.Effect<MuxerProtocol>; readonly acceptBacklog: number }
+  readonly narrow: {
+    readonly protocol: Effect.Effect<MuxerProtocol, never, Scope.Scope>
+    readonly acceptBacklog: number
+  }
   /** The least that a stream takes before its reader reads, and the most (in bytes). */
   readonly window: readonly [least: number, most: number]
   /**
@@ -41,7 +44,7 @@ export interface Joined {
 
 /** Two connections of `protocol`, back to back in memory. */
 export const join = Effect.fnUntraced(function* (
-  protocol: Effect.Effect<MuxerProtocol>,
+  protocol: Effect.Effect<MuxerProtocol, never, Scope.Scope>,
   options?: Pipe.Options
 ): Effect.fn.Return<Joined, never, Scope.Scope> {
   const { make } = yield* protocol
@@ -102,7 +105,11 @@ const calm = Effect.gen(function* () {
   for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
 })
 
-export const muxerSuite = (name: string, protocol: Effect.Effect<MuxerProtocol>, facts: Facts): void => {
+export const muxerSuite = (
+  name: string,
+  protocol: Effect.Effect<MuxerProtocol, never, Scope.Scope>,
+  facts: Facts
+): void => {
   describe(`StreamMuxer: ${name}`, () => {
     it.effect("echoes, both ways, however the bytes are cut", () =>
       Effect.gen(function* () {

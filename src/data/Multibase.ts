@@ -23,6 +23,7 @@ import { base36, base36upper } from "multiformats/bases/base36"
 import { base58btc, base58flickr } from "multiformats/bases/base58"
 import { base64, base64pad, base64url, base64urlpad } from "multiformats/bases/base64"
 import { base8 } from "multiformats/bases/base8"
+import * as Bytes from "./Bytes.ts"
 
 interface Decoder {
   readonly prefix: string
@@ -74,8 +75,11 @@ export const toBase32 = (bytes: Uint8Array): string => base32.encode(bytes)
 /** base64url with its prefix `u`. */
 export const toBase64url = (bytes: Uint8Array): string => base64url.encode(bytes)
 
-/** base58btc without a prefix. */
-export const toBase58 = (bytes: Uint8Array): string => base58btc.baseEncode(bytes)
+/**
+ * base58btc without a prefix. The encoder appends one character after the other, which V8 keeps as a chain of pieces,
+ * 1.3 KB of them for a peer id: those are kept for long, so that it is made one piece here.
+ */
+export const toBase58 = (bytes: Uint8Array): string => Bytes.toUtf8(Bytes.fromUtf8(base58btc.baseEncode(bytes)))
 
 /** Reads base58btc without a prefix; `undefined` if it is not. */
 export const fromBase58 = (text: string): Uint8Array | undefined => decode(`z${text}`)

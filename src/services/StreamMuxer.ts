@@ -135,7 +135,7 @@ export class StreamMuxer extends Context.Service<
 /** Combines muxers, the preferred one first. */
 export const layerPrefer = <R>(
   protocols: ReadonlyArray<Effect.Effect<MuxerProtocol, never, R>>
-): Layer.Layer<StreamMuxer, never, R> =>
+): Layer.Layer<StreamMuxer, never, Exclude<R, Scope.Scope>> =>
   Layer.effect(
     StreamMuxer,
     Effect.map(Effect.all(protocols), (protocols) => ({ protocols }))

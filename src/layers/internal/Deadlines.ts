@@ -13,16 +13,23 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { Expiries } from "./Expiries.ts"
 
 interface Entry {
-  readonly at: number
-  readonly late: () => void
+  readonly expiresAt: number
+  /** Gone once it was called or taken back. */
+  late: (() => void) | undefined
 }
+
+/** Entries that were taken back and wait for their time, above which they are dropped if they are the most. */
+const maxIdle = 256
 
 export class Deadlines {
   private readonly clock: Clock.Clock
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  private readonly entries = new Set<Entry>()
+  private readonly entries = new Expiries<Entry>()
+  /** Entries that were taken back. */
+  private idle = 0
   private sleeper: Fiber.Fiber<void> | undefined
   private wakesAt = Number.POSITIVE_INFINITY
 
@@ -32,13 +39,17 @@ export class Deadlines {
     this.fork = fork
   }
 
-  /** Calls `late` after so many milliseconds, unless what it gives is called before. */
+  /** Calls `late` after so many milliseconds, in a fiber of its own, unless what it gives is called before. */
   after(ms: number, late: () => void): () => void {
-    const entry: Entry = { at: this.now() + ms, late }
+    const entry: Entry = { expiresAt: this.now() + ms, late }
     this.entries.add(entry)
-    if (entry.at < this.wakesAt) this.restart(entry.at)
+    if (entry.expiresAt < this.wakesAt) this.restart(entry.expiresAt)
     return () => {
-      this.entries.delete(entry)
+      if (entry.late === undefined) return
+      entry.late = undefined
+      if (++this.idle <= maxIdle || this.idle * 2 <= this.entries.size) return
+      this.entries.keep((other) => other.late !== undefined)
+      this.idle = 0
     }
   }
 
@@ -90,11 +101,15 @@ export class Deadlines {
       // Until all that is due was done, no other sleeper is started.
       this.wakesAt = Number.NEGATIVE_INFINITY
       const now = this.now()
-      const due = Array.from(this.entries).filter(({ at }) => at <= now)
-      for (const entry of due.toSorted((a, b) => a.at - b.at)) if (this.entries.delete(entry)) entry.late()
-      this.wakesAt = Number.POSITIVE_INFINITY
-      for (const { at } of this.entries) this.wakesAt = Math.min(this.wakesAt, at)
-      return this.entries.size === 0 ? Effect.void : this.sleep
+      for (let entry = this.entries.takeDue(now); entry !== undefined; entry = this.entries.takeDue(now)) {
+        const { late } = entry
+        entry.late = undefined
+        if (late === undefined) this.idle -= 1
+        // A defect in one of them is not one of the others.
+        else this.fork(Effect.ignoreCause(Effect.sync(late), { log: "Error" }))
+      }
+      this.wakesAt = this.entries.next
+      return this.wakesAt === Number.POSITIVE_INFINITY ? Effect.void : this.sleep
     })
   )
 }

@@ -1,6 +1,6 @@
 /**
- * What ends when: a binary heap by time. An item cannot be taken out before its
- * time; who adds items knows whether one that is due still counts.
+ * What ends when: a binary heap by time. An item cannot be taken out alone before
+ * its time; who adds items knows whether one that is due still counts.
  */
 
 interface Ending {
@@ -31,6 +31,16 @@ export class Expiries<A extends Ending> {
       this.#sink(0)
     }
     return first
+  }
+
+  /** When the first item ends. */
+  get next(): number {
+    return this.#heap[0]?.expiresAt ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Drops those that do not count any more. */
+  keep(counts: (item: A) => boolean): void {
+    this.replace(this.#heap.filter(counts))
   }
 
   /** Holds these, and no others. */

@@ -19,7 +19,9 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
+import * as Deadlines from "../internal/Deadlines.ts"
 import * as Driver from "./internal/Driver.ts"
 import { defaults, type Limits } from "./mplex/Limits.ts"
 import { protocol, Session } from "./mplex/Session.ts"
@@ -31,10 +33,10 @@ export interface Options extends Partial<Limits> {
 }
 
 /** The protocol, to be combined with others by `StreamMuxer.layerPrefer`. */
-export const make = (options?: Options): Effect.Effect<MuxerProtocol> => {
+export const make = (options?: Options): Effect.Effect<MuxerProtocol, never, Scope.Scope> => {
   const { closeGraceMs = 1000, ...given } = options ?? {}
   const limits: Limits = { ...defaults, ...given }
-  return Effect.succeed({
+  return Effect.map(Deadlines.make, (deadlines) => ({
     id: protocol,
     make: (connection, { memory, role }) =>
       Driver.make(connection, {
@@ -42,9 +44,10 @@ export const make = (options?: Options): Effect.Effect<MuxerProtocol> => {
         maxUnsent: limits.outputHighWater * 2,
         pingTimeoutMs: 0,
         closeGraceMs,
+        deadlines,
         memory
       })
-  })
+  }))
 }
 
 /** Mplex as the only muxer. */

@@ -13,7 +13,9 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
+import * as Deadlines from "../internal/Deadlines.ts"
 import * as Connection from "./yamux/Connection.ts"
 import { initialWindow } from "./yamux/Frame.ts"
 import { defaults, type Limits } from "./yamux/Limits.ts"
@@ -25,18 +27,18 @@ export interface Options extends Partial<Limits> {
 }
 
 /** The protocol, to be combined with others by `StreamMuxer.layerPrefer`. */
-export const make = (options?: Options): Effect.Effect<MuxerProtocol> => {
+export const make = (options?: Options): Effect.Effect<MuxerProtocol, never, Scope.Scope> => {
   const { closeGraceMs = 1000, ...given } = options ?? {}
   const limits: Limits = {
     ...defaults,
     ...given,
     maxWindow: Math.max(initialWindow, given.maxWindow ?? defaults.maxWindow)
   }
-  return Effect.succeed({
+  return Effect.map(Deadlines.make, (deadlines) => ({
     id: Connection.protocol,
     make: (connection, { role, memory }) =>
-      Connection.make(connection, { client: role === "dialer", limits, closeGraceMs, memory })
-  })
+      Connection.make(connection, { client: role === "dialer", limits, closeGraceMs, deadlines, memory })
+  }))
 }
 
 /** Yamux as the only muxer. */

@@ -332,7 +332,9 @@ export const start = Effect.fnUntraced(function* (
     id,
     remotePeer: secured.remotePeer,
     remoteAddress: raw.remoteAddress,
-    localAddress: raw.localAddress,
+    get localAddress() {
+      return raw.localAddress
+    },
     direction,
     kind,
     security: secured.security,

@@ -58,7 +58,9 @@ const tellFailure = (result: DialResult): Effect.Effect<void> =>
 
 /** The same connection; what it carries is added up, once a batch. */
 const counted = (raw: RawConnection, traffic: Traffic): RawConnection => ({
-  localAddress: raw.localAddress,
+  get localAddress() {
+    return raw.localAddress
+  },
   remoteAddress: raw.remoteAddress,
   sharesPort: raw.sharesPort,
   ownedReads: raw.ownedReads,

@@ -65,19 +65,25 @@ const isLinkLocal6 = (host: string): boolean => /^fe[89ab]/i.test(host)
 const toAddress = (endpoint: Endpoint): Multiaddr.Multiaddr =>
   Result.getOrThrow(Multiaddr.fromEndpoint(endpoint.host, endpoint.port, "tcp"))
 
-const toConnection = (socket: Socket, sharesPort = false): RawConnection => ({
-  tryRead: socket.tryRead,
-  ownedReads: socket.ownedReads,
-  readable: socket.readable,
-  tryWrite: socket.tryWrite,
-  writable: socket.writable,
-  flush: socket.flush,
-  closeWrite: socket.closeWrite,
-  reset: socket.reset,
-  localAddress: toAddress(socket.local),
-  remoteAddress: toAddress(socket.remote),
-  sharesPort
-})
+const toConnection = (socket: Socket, sharesPort = false): RawConnection => {
+  // Asked for by few, and kept for as long as the connection.
+  let localAddress: Multiaddr.Multiaddr | undefined
+  return {
+    tryRead: socket.tryRead,
+    ownedReads: socket.ownedReads,
+    readable: socket.readable,
+    tryWrite: socket.tryWrite,
+    writable: socket.writable,
+    flush: socket.flush,
+    closeWrite: socket.closeWrite,
+    reset: socket.reset,
+    get localAddress() {
+      return (localAddress ??= toAddress(socket.local))
+    },
+    remoteAddress: toAddress(socket.remote),
+    sharesPort
+  }
+}
 
 const unsupported = (address: Multiaddr.Multiaddr, detail: string): TransportError =>
   new TransportError({ address: address.toString(), reason: new UnsupportedAddress({ detail }) })

@@ -1,17 +1,17 @@
 /**
  * Driver: a multiplexed connection, whatever its protocol: the session's core,
- * driven by two fibers, none per stream, and two more for as long as they have
+ * driven by one fiber, none per stream, and two more for as long as they have
  * something to do. All of them belong to the scope that the connection was made in.
  *
  * ```
  *            secured connection
  *          │                    ▲
  *       reader              (sender)         reader: feeds the core with each batch
- *          │                    │            clock:  what is due at a time, such as keep-alive
- *          └────► session ◄─────┘            sender: there while the connection takes no more
- *                ▲   │    ▲                  keeper: there from the session's end; says goodbye
- *     streams ───┘   │    └── clock                  for at most the grace, resets the connection
- *                (keeper)
+ *          │                    │            clock:  what is due at a time, such as keep-alive; one
+ *          └────► session ◄─────┘                    for all connections, see Deadlines
+ *                ▲   │    ▲                  sender: there while the connection takes no more
+ *     streams ───┘   │    └── clock          keeper: there from the session's end; says goodbye
+ *                (keeper)                            for at most the grace, resets the connection
  * ```
  *
  * The core only ever changes inside a plain function call. Who waits is woken
@@ -38,6 +38,7 @@ import {
   StreamLimit,
   Unsupported
 } from "../../../services/StreamMuxer.ts"
+import type { Deadlines } from "../../internal/Deadlines.ts"
 import { Account } from "./Account.ts"
 import { noiseMessage } from "./Limits.ts"
 import type { Session } from "./Session.ts"
@@ -60,6 +61,8 @@ export interface Options<S extends StreamState> {
   /** How long an answer to a ping may take, in ms. */
   readonly pingTimeoutMs: number
   readonly closeGraceMs: number
+  /** Those of all connections of the muxer. */
+  readonly deadlines: Deadlines
   readonly memory?: MemoryAccount | undefined
 }
 
@@ -78,7 +81,7 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
   /** Wait until what arrived was read. */
   private readonly resting = new Waiters()
   private readonly account: Account<S>
-  private clockFiber: Fiber.Fiber<void> | undefined
+  private takeBackTick: (() => void) | undefined
   /** When the clock wakes, in ms. */
   private tickAt = Number.POSITIVE_INFINITY
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
@@ -319,27 +322,26 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
     return this.lastSender === undefined ? Effect.void : Fiber.interrupt(this.lastSender)
   }
 
-  /** Does what is due, each time that it is; ends when nothing is. */
-  private readonly ticker: Effect.Effect<void> = Effect.suspend(() => {
-    this.tickAt = this.session.deadline
-    if (this.tickAt === Number.POSITIVE_INFINITY) return Effect.void
-    return Effect.flatMap(Effect.sleep(Math.max(1, Math.ceil(this.tickAt - this.now()))), () => {
-      // Until it is computed again, no deadline is early.
-      this.tickAt = Number.NEGATIVE_INFINITY
-      this.session.tick(this.now())
-      this.settle()
-      return this.ticker
-    })
-  })
+  /** Does what is due, each time that it is. */
+  private readonly tick = (): void => {
+    // Until it is computed again, no deadline is early.
+    this.tickAt = Number.NEGATIVE_INFINITY
+    this.session.tick(this.now())
+    this.settle()
+    this.restartClock()
+  }
 
   /** Starts the clock, or has it wake earlier. */
   restartClock(): void {
-    this.clockFiber?.interruptUnsafe()
-    this.clockFiber = this.fork(this.ticker)
+    this.stopClock()
+    this.tickAt = this.session.deadline
+    if (this.tickAt === Number.POSITIVE_INFINITY) return
+    this.takeBackTick = this.options.deadlines.after(Math.max(1, Math.ceil(this.tickAt - this.now())), this.tick)
   }
 
-  get stopClock(): Effect.Effect<void> {
-    return this.clockFiber === undefined ? Effect.void : Fiber.interrupt(this.clockFiber)
+  stopClock(): void {
+    this.takeBackTick?.()
+    this.takeBackTick = undefined
   }
 
   /** After the end of the session, ends the connection. */
@@ -438,7 +440,12 @@ export const make = Effect.fnUntraced(function* <S extends StreamState>(
   const ended = yield* Deferred.make<MuxerErrorReason>()
   const fork = Effect.runForkWith(yield* Effect.context())
   const driver = new Driver(connection, options, clock, scheduler.makeDispatcher(), fork, ended)
-  yield* Effect.addFinalizer(() => Effect.andThen(driver.stopSending, driver.stopClock))
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      driver.stopClock()
+      return driver.stopSending
+    })
+  )
   yield* Effect.forkScoped(driver.reader)
   driver.restartClock()
   // Runs before the reader is interrupted.
