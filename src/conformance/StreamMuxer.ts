@@ -67,6 +67,8 @@ export const readAll = Effect.fnUntraced(function* (stream: ByteStream.ByteStrea
   }
 })
 
+const closed = (stream: MuxedStream) => Effect.callback<void>((resume) => stream.onClosed(() => resume(Effect.void)))
+
 const echo = Effect.fnUntraced(function* (stream: MuxedStream) {
   for (;;) {
     const bytes = yield* ByteStream.read(stream)
@@ -93,7 +95,7 @@ const ask = Effect.fnUntraced(function* (connection: MuxedConnection, question: 
   yield* ByteStream.write(stream, question)
   yield* stream.closeWrite
   const answer = yield* readAll(stream)
-  yield* stream.closed
+  yield* closed(stream)
   return answer
 })
 
@@ -171,7 +173,7 @@ export const muxerSuite = (
         assert.strictEqual(dialer.streamCount(), 1)
         yield* far.closeWrite
         assert.strictEqual(yield* ByteStream.read(near), null)
-        yield* Effect.all([near.closed, far.closed])
+        yield* Effect.all([closed(near), closed(far)])
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
       })
     )
@@ -205,7 +207,7 @@ export const muxerSuite = (
         assert.strictEqual(yield* Fiber.join(there), "ResetByPeer")
         assert.strictEqual(yield* reasonOf(ByteStream.write(near, bytesOf(1))), "ResetLocally")
         assert.strictEqual(yield* reasonOf(ByteStream.write(far, bytesOf(1))), "ResetByPeer")
-        yield* Effect.all([near.closed, far.closed])
+        yield* Effect.all([closed(near), closed(far)])
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
       })
     )

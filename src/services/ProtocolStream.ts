@@ -26,12 +26,10 @@ export interface Messages<A> {
   readonly stream: Stream.Stream<A, ByteStream.StreamError | Schema.SchemaError>
 }
 
-/**
- * One stream of one protocol with one peer. Reading and writing are for one
- * fiber each at a time. A stream ends with the scope that it was opened in, or
- * with its handler.
- */
-export interface ProtocolStream {
+/** A stream, and what is known of it. */
+export interface Facts {
+  /** The byte stream beneath, for hot paths. */
+  readonly bytes: ByteStream.ByteStream
   /** The protocol that was agreed, such as `/ipfs/ping/1.0.0`. */
   readonly protocol: string
   readonly remotePeer: PeerId
@@ -41,8 +39,14 @@ export interface ProtocolStream {
   readonly connectionId: number
   readonly direction: "inbound" | "outbound"
   readonly connection: ConnectionKind
-  /** The byte stream beneath, for hot paths. */
-  readonly bytes: ByteStream.ByteStream
+}
+
+/**
+ * One stream of one protocol with one peer. Reading and writing are for one
+ * fiber each at a time. A stream ends with the scope that it was opened in, or
+ * with its handler.
+ */
+export interface ProtocolStream extends Facts {
   /** Everything that the remote writes until it closes its side. */
   readonly readable: Stream.Stream<Uint8Array, ByteStream.StreamError>
   /** Writes all that it is given; closes the writing side at the end. */
@@ -57,8 +61,8 @@ export interface ProtocolStream {
   readonly reset: (because: string) => Effect.Effect<void>
 }
 
-/** Makes the user's view of a byte stream. */
-export const make = (options: {
+/** What is computed is made when it is asked for: most streams are used in one way, and some are idle by the thousand. */
+class View implements ProtocolStream {
   readonly bytes: ByteStream.ByteStream
   readonly protocol: string
   readonly remotePeer: PeerId
@@ -66,25 +70,56 @@ export const make = (options: {
   readonly connectionId: number
   readonly direction: "inbound" | "outbound"
   readonly connection: ConnectionKind
-}): ProtocolStream => {
-  const { bytes } = options
-  const read = ByteStream.read(bytes)
-  return {
-    ...options,
-    read,
-    write: (chunk) => ByteStream.write(bytes, chunk),
-    closeWrite: bytes.closeWrite,
-    reset: (because) => Effect.sync(() => bytes.reset(because)),
-    readable: Stream.fromPull(
+
+  constructor(facts: Facts) {
+    this.bytes = facts.bytes
+    this.protocol = facts.protocol
+    this.remotePeer = facts.remotePeer
+    this.remoteAddress = facts.remoteAddress
+    this.connectionId = facts.connectionId
+    this.direction = facts.direction
+    this.connection = facts.connection
+  }
+
+  get read(): Effect.Effect<Uint8Array | null, ByteStream.StreamError> {
+    return ByteStream.read(this.bytes)
+  }
+
+  get write(): (bytes: Uint8Array) => Effect.Effect<void, ByteStream.StreamError> {
+    const { bytes } = this
+    return (chunk) => ByteStream.write(bytes, chunk)
+  }
+
+  get closeWrite(): Effect.Effect<void, ByteStream.StreamError> {
+    return this.bytes.closeWrite
+  }
+
+  get reset(): (because: string) => Effect.Effect<void> {
+    const { bytes } = this
+    return (because) => Effect.sync(() => bytes.reset(because))
+  }
+
+  get readable(): Stream.Stream<Uint8Array, ByteStream.StreamError> {
+    return Stream.fromPull(
       Effect.succeed(
-        Effect.flatMap(read, (batch) => (batch === null ? Cause.done() : Effect.succeed([batch] as const)))
+        Effect.flatMap(this.read, (batch) => (batch === null ? Cause.done() : Effect.succeed([batch] as const)))
       )
-    ),
-    writable: Sink.forEach((chunk: Uint8Array) => ByteStream.write(bytes, chunk)).pipe(
+    )
+  }
+
+  get writable(): Sink.Sink<void, Uint8Array, never, ByteStream.StreamError> {
+    const { bytes } = this
+    return Sink.forEach((chunk: Uint8Array) => ByteStream.write(bytes, chunk)).pipe(
       Sink.mapEffect(() => bytes.closeWrite)
     )
   }
 }
+
+/**
+ * Makes the user's view of a byte stream. To change something of one, make
+ * another: `make({ ...stream, bytes: counted(stream.bytes) })`.
+ */
+export const make = (facts: Facts): ProtocolStream => new View(facts)
 
 /** The message limit was passed, or the stream ended in the middle of a message. */
 const badMessage = (protocol: string, detail: string) =>

@@ -83,8 +83,8 @@ export interface MuxedStream extends ByteStream {
   readonly direction: "inbound" | "outbound"
   /** Stops reading: what arrives from now on is dropped, its window given back, and the remote not told. Idempotent. */
   readonly closeRead: () => void
-  /** Completes when both directions are done or the stream failed. */
-  readonly closed: Effect.Effect<void>
+  /** Calls `done` when both directions are done or the stream has failed: at once if they are, else after that batch or turn. */
+  readonly onClosed: (done: () => void) => void
 }
 
 /** A multiplexed connection. It ends with the scope that it was made in. */
@@ -93,6 +93,8 @@ export interface MuxedConnection {
   readonly protocol: string
   /** Opens a stream without a round trip. Synchronous in effect: nothing is sent before the first write or flush. */
   readonly openStream: Effect.Effect<MuxedStream, MuxerError>
+  /** The same where nothing has to be waited for; else `undefined`, which says nothing of why. */
+  readonly tryOpenStream: () => MuxedStream | undefined
   /** Takes the next stream that the remote opened. A bounded backlog waits here; beyond it new streams are reset. */
   readonly acceptStream: Effect.Effect<MuxedStream, MuxerError>
   /** False for good once either end has said goodbye or the connection has failed: it gives no new streams. */

@@ -204,7 +204,11 @@ describe("a stream that is opened", () => {
     run(
       Effect.gen(function* () {
         const { a, atB } = yield* two({
-          below: withMuxer((connection) => ({ ...connection, openStream: Effect.never }))
+          below: withMuxer((connection) => ({
+            ...connection,
+            openStream: Effect.never,
+            tryOpenStream: () => undefined
+          }))
         })
         const connection = yield* a.swarm.dial(atB)
         const opening = yield* Effect.forkChild(Effect.flip(connection.openStream("/one")), { startImmediately: true })

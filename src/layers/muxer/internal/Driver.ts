@@ -43,12 +43,15 @@ import { Account } from "./Account.ts"
 import { noiseMessage } from "./Limits.ts"
 import type { Session } from "./Session.ts"
 import { reasonOf, type SessionEnd } from "./SessionEnd.ts"
-import * as Stream from "./Stream.ts"
+import { type Carrier, Stream } from "./Stream.ts"
 import type { StreamState } from "./StreamState.ts"
 import { Waiters } from "./Waiters.ts"
 
 /** Batches that are taken in a row before other fibers get a turn. */
 const batchesPerTurn = 16
+
+/** Below this, in bytes, what came together is one batch: those whom it wakes write once for all of it. */
+const smallBatch = 4096
 
 /** Writes of one turn are handed on when they are so many bytes: a full message of a secured connection, nearly. */
 const fullMessage = noiseMessage - 16
@@ -66,7 +69,7 @@ export interface Options<S extends StreamState> {
   readonly memory?: MemoryAccount | undefined
 }
 
-class Driver<S extends StreamState> implements Stream.Carrier<S> {
+class Driver<S extends StreamState> implements Carrier<S> {
   readonly session: Session<S>
   readonly ended: Deferred.Deferred<MuxerErrorReason>
   private readonly connection: ByteStream
@@ -93,6 +96,8 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
   private scheduled = false
   /** In a batch or a turn: its end sends and wakes. */
   private inTurn = false
+  /** When that turn is, in ms, once somebody wanted to know. */
+  private turnAt: number | undefined
   /** Something was asked for during a turn after its last sending. */
   private again = false
   private blocked = false
@@ -120,7 +125,13 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
     this.account = new Account(this.session, options.memory)
   }
 
-  readonly now = (): number => Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+  /** The time in ms. A turn has one time, which is read once. */
+  readonly now = (): number => {
+    if (this.turnAt !== undefined) return this.turnAt
+    const now = Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+    if (this.inTurn) this.turnAt = now
+    return now
+  }
 
   // --- Turns ---------------------------------------------------------------
 
@@ -175,7 +186,7 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
   }
 
   private wakeStreams(): void {
-    for (const stream of this.session.takeTouched()) stream.wake?.()
+    for (const stream of this.session.takeTouched()) stream.owner?.wake()
   }
 
   private accountFor(): void {
@@ -220,6 +231,7 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
       }
     }
     this.inTurn = false
+    this.turnAt = undefined
     if (this.blocked && !this.sendFailed && !this.sending) {
       this.sending = true
       this.lastSender = this.fork(this.sender)
@@ -243,6 +255,7 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
       Effect.sync(() => {
         this.sendFailed = true
         this.inTurn = false
+        this.turnAt = undefined
         this.session.end({ _tag: "Closed", detail })
       })
     return work.pipe(
@@ -269,23 +282,33 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
   private static readonly read = Effect.fnUntraced(function* <S extends StreamState>(driver: Driver<S>) {
     const { connection, session } = driver
     const most = driver.options.maxUnsent
-    for (let batch = 1; ; batch += 1) {
-      const bytes = connection.tryRead()
+    let pongs = session.liveness?.pongs
+    let bytes = connection.tryRead()
+    for (let batch = 1; bytes !== null; batch += 1) {
       if (bytes === undefined) {
         yield* connection.readable
+        bytes = connection.tryRead()
         continue
       }
-      if (bytes === null) break
-      const pongs = session.liveness?.pongs
       session.receive(bytes, driver.now())
+      const lastOfTurn = batch % batchesPerTurn === 0
+      const next = bytes.length < smallBatch && !lastOfTurn ? connection.tryRead() : undefined
+      if (next !== undefined && next !== null) {
+        bytes = next
+        continue
+      }
       driver.settle()
-      if (session.liveness?.pongs !== pongs) driver.pingers.wake()
+      if (session.liveness?.pongs !== pongs) {
+        pongs = session.liveness?.pongs
+        driver.pingers.wake()
+      }
       // A remote that does not read what its frames ask for is not read from either.
       while (driver.blocked && session.ended === undefined && session.outputSize > most) {
         yield* driver.senders.wait
       }
       while (session.paused && session.ended === undefined) yield* driver.resting.wait
-      if (batch % batchesPerTurn === 0) yield* Effect.yieldNow
+      if (lastOfTurn) yield* Effect.yieldNow
+      bytes = next === null ? null : connection.tryRead()
     }
     session.end(
       session.remoteGoAway === undefined
@@ -380,9 +403,14 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
     return Effect.suspend(() => Effect.fail(new MuxerError({ protocol: this.session.protocol, reason })))
   }
 
-  readonly open: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
+  readonly tryOpen = (): MuxedStream | undefined => {
     const state = this.session.open()
-    if (state !== undefined) return Effect.succeed(Stream.make(this, state))
+    return state === undefined ? undefined : new Stream(this, state)
+  }
+
+  readonly open: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
+    const stream = this.tryOpen()
+    if (stream !== undefined) return Effect.succeed(stream)
     if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
     if (this.session.remoteGoAway !== undefined) return this.fail(new RemoteGoAway({ code: this.session.remoteGoAway }))
     if (!this.session.hasIds) {
@@ -396,7 +424,7 @@ class Driver<S extends StreamState> implements Stream.Carrier<S> {
     const state = this.session.accept()
     if (state !== undefined) {
       this.schedule()
-      return Effect.succeed(Stream.make(this, state))
+      return Effect.succeed(new Stream(this, state))
     }
     if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
     return Effect.andThen(this.acceptors.wait, this.accept)
@@ -453,6 +481,7 @@ export const make = Effect.fnUntraced(function* <S extends StreamState>(
   return {
     protocol: driver.session.protocol,
     openStream: driver.open,
+    tryOpenStream: driver.tryOpen,
     acceptStream: driver.accept,
     isOpen: () => driver.session.ended === undefined && driver.session.remoteGoAway === undefined,
     streamCount: () => driver.session.streamCount,

@@ -1,7 +1,7 @@
 /**
  * A stream of a multiplexed connection as its users see it. It holds nothing but one
- * slot for a waiting reader, one for a waiting writer, and those who wait for
- * its end; all else is in the session.
+ * slot for a waiting reader, one for a waiting writer, and what is to be called
+ * at its end; all else is in the session.
  */
 import * as Effect from "effect/Effect"
 import {
@@ -49,118 +49,143 @@ const failWriteClosed: Effect.Effect<never, StreamError> = Effect.suspend(() =>
   Effect.fail(new StreamError({ reason: new WriteClosed() }))
 )
 
+const none: ReadonlyArray<() => void> = []
+
 const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fibers wait on "${side}" of one stream`)
 
-export const make = <S extends StreamState>(carrier: Carrier<S>, state: S): MuxedStream => {
-  const { session } = carrier
-  let reader: Resume | undefined
-  let writer: Resume | undefined
-  let endWaiters: Set<(effect: Effect.Effect<void>) => void> | undefined
+/** A stream on its carrier. All of it is on the prototype: a connection may have thousands. */
+export class Stream<S extends StreamState> implements MuxedStream {
+  readonly ownedReads = true
+  // Truly private: who logs a stream does not mean all of its connection.
+  readonly #carrier: Carrier<S>
+  readonly #state: S
+  private reader: Resume | undefined
+  private writer: Resume | undefined
+  /** To be called at the end. */
+  private closing: ReadonlyArray<() => void> = none
+
+  constructor(carrier: Carrier<S>, state: S) {
+    this.#carrier = carrier
+    this.#state = state
+    state.owner = this
+  }
+
+  get id(): number {
+    return this.#state.id
+  }
+
+  get direction(): "inbound" | "outbound" {
+    return this.#state.inbound ? "inbound" : "outbound"
+  }
 
   /** What a reader that waits now gets; `undefined` to go on waiting. */
-  const readState = (): Effect.Effect<void, StreamError> | undefined => {
-    if (session.canRead(state)) return Effect.void
-    return state.failure === undefined ? undefined : fail(state.failure)
+  private readState(): Effect.Effect<void, StreamError> | undefined {
+    if (this.#carrier.session.canRead(this.#state)) return Effect.void
+    const { failure } = this.#state
+    return failure === undefined ? undefined : fail(failure)
   }
 
-  const writeState = (): Effect.Effect<void, StreamError> | undefined => {
-    if (state.failure !== undefined) return fail(state.failure)
-    if (state.writeClosed) return failWriteClosed
-    return session.canWrite(state) ? Effect.void : undefined
+  private writeState(): Effect.Effect<void, StreamError> | undefined {
+    const { failure, writeClosed } = this.#state
+    if (failure !== undefined) return fail(failure)
+    if (writeClosed) return failWriteClosed
+    return this.#carrier.session.canWrite(this.#state) ? Effect.void : undefined
   }
 
-  state.wake = () => {
+  /** Something happened to the stream: called by the shell, after a batch. */
+  wake(): void {
+    const { reader } = this
     if (reader !== undefined) {
-      const now = readState()
+      const now = this.readState()
       if (now !== undefined) {
-        const resume = reader
-        reader = undefined
-        resume(now)
+        this.reader = undefined
+        reader(now)
       }
     }
+    const { writer } = this
     if (writer !== undefined) {
-      const now = writeState()
+      const now = this.writeState()
       if (now !== undefined) {
-        const resume = writer
-        writer = undefined
-        resume(now)
+        this.writer = undefined
+        writer(now)
       }
     }
-    if (endWaiters !== undefined && state.done) {
-      const waiters = endWaiters
-      endWaiters = undefined
-      for (const resume of waiters) resume(Effect.void)
+    if (this.#state.done && this.closing.length > 0) {
+      const { closing } = this
+      this.closing = none
+      for (const done of closing) done()
     }
   }
 
-  return {
-    id: state.id,
-    direction: state.inbound ? "inbound" : "outbound",
-    ownedReads: true,
+  tryRead(): Uint8Array | null | undefined {
+    const carrier = this.#carrier
+    const { session } = carrier
+    const before = session.outputSize
+    const bytes = session.read(this.#state, carrier.now())
+    // Reading may have given window back.
+    if (bytes !== undefined && bytes !== null) carrier.took(session.outputSize !== before)
+    return bytes
+  }
 
-    tryRead: () => {
-      const before = session.outputSize
-      const bytes = session.read(state, carrier.now())
-      // Reading may have given window back.
-      if (bytes !== undefined && bytes !== null) carrier.took(session.outputSize !== before)
-      return bytes
-    },
-
-    readable: Effect.callback<void, StreamError>((resume) => {
-      const now = readState()
+  get readable(): Effect.Effect<void, StreamError> {
+    return Effect.callback<void, StreamError>((resume) => {
+      const now = this.readState()
       if (now !== undefined) return resume(now)
-      if (reader !== undefined) return resume(twoWaiters("readable"))
-      reader = resume
+      if (this.reader !== undefined) return resume(twoWaiters("readable"))
+      this.reader = resume
       return Effect.sync(() => {
-        if (reader === resume) reader = undefined
+        if (this.reader === resume) this.reader = undefined
       })
-    }),
-
-    tryWrite: (bytes) => {
-      const taken = session.write(state, bytes)
-      if (taken > 0) carrier.wrote()
-      return taken
-    },
-
-    writable: Effect.callback<void, StreamError>((resume) => {
-      const now = writeState()
-      if (now !== undefined) return resume(now)
-      if (writer !== undefined) return resume(twoWaiters("writable"))
-      writer = resume
-      // It may wait for room in the output, which the end of the turn makes.
-      carrier.schedule()
-      return Effect.sync(() => {
-        if (writer === resume) writer = undefined
-      })
-    }),
-
-    flush: () => {
-      session.announce(state)
-      carrier.schedule()
-    },
-
-    closeWrite: Effect.suspend(() => {
-      if (state.failure !== undefined) return fail(state.failure)
-      session.closeWrite(state, carrier.now())
-      carrier.schedule()
-      return Effect.void
-    }),
-
-    closeRead: () => {
-      session.closeRead(state, carrier.now())
-      carrier.schedule()
-    },
-
-    reset: (because) => {
-      session.reset(state, because)
-      carrier.schedule()
-    },
-
-    closed: Effect.callback<void>((resume) => {
-      if (state.done) return resume(Effect.void)
-      endWaiters ??= new Set()
-      endWaiters.add(resume)
-      return Effect.sync(() => endWaiters?.delete(resume))
     })
+  }
+
+  tryWrite(bytes: Uint8Array): number {
+    const taken = this.#carrier.session.write(this.#state, bytes)
+    if (taken > 0) this.#carrier.wrote()
+    return taken
+  }
+
+  get writable(): Effect.Effect<void, StreamError> {
+    return Effect.callback<void, StreamError>((resume) => {
+      const now = this.writeState()
+      if (now !== undefined) return resume(now)
+      if (this.writer !== undefined) return resume(twoWaiters("writable"))
+      this.writer = resume
+      // It may wait for room in the output, which the end of the turn makes.
+      this.#carrier.schedule()
+      return Effect.sync(() => {
+        if (this.writer === resume) this.writer = undefined
+      })
+    })
+  }
+
+  flush(): void {
+    this.#carrier.session.announce(this.#state)
+    this.#carrier.schedule()
+  }
+
+  get closeWrite(): Effect.Effect<void, StreamError> {
+    return Effect.suspend(() => {
+      const { failure } = this.#state
+      if (failure !== undefined) return fail(failure)
+      this.#carrier.session.closeWrite(this.#state, this.#carrier.now())
+      this.#carrier.schedule()
+      return Effect.void
+    })
+  }
+
+  closeRead(): void {
+    this.#carrier.session.closeRead(this.#state, this.#carrier.now())
+    this.#carrier.schedule()
+  }
+
+  reset(because: string): void {
+    this.#carrier.session.reset(this.#state, because)
+    this.#carrier.schedule()
+  }
+
+  onClosed(done: () => void): void {
+    if (this.#state.done) done()
+    else this.closing = [...this.closing, done]
   }
 }

@@ -32,8 +32,8 @@ export class StreamState {
   credit = 0
   /** Is in the list of streams that something happened to. */
   touched = false
-  /** Called by the shell, after a batch, when something happened to the stream. */
-  wake: (() => void) | undefined
+  /** Is told by the shell, after a batch, that something happened to the stream. */
+  owner: { readonly wake: () => void } | undefined
 
   constructor(id: number, inbound: boolean) {
     this.id = id

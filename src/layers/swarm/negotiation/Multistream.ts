@@ -47,6 +47,19 @@ const message = (text: string): Uint8Array => {
   return Bytes.concat([Varint.encode(line.length), line])
 }
 
+/** What was sent, of the last few protocols: most streams speak the same. Never changed. */
+const remembered = new Map<string, Uint8Array>()
+const mostRemembered = 64
+
+const protocolMessage = (protocol: string): Uint8Array => {
+  const known = remembered.get(protocol)
+  if (known !== undefined) return known
+  const made = message(protocol)
+  if (remembered.size >= mostRemembered) remembered.clear()
+  remembered.set(protocol, made)
+  return made
+}
+
 const headerMessage = message(header)
 const notAvailableMessage = message(notAvailable)
 
@@ -146,7 +159,7 @@ export class Dialer {
     const protocol = this.protocols[this.proposed]
     if (protocol === undefined) return false
     this.proposed++
-    this.output.push(message(protocol))
+    this.output.push(protocolMessage(protocol))
     return true
   }
 }
@@ -181,7 +194,7 @@ export class Listener {
       if (line === list) {
         this.output.push(listMessage(this.protocols()))
       } else if (this.supports(line)) {
-        this.output.push(message(line))
+        this.output.push(protocolMessage(line))
         return { _tag: "Selected", protocol: line, rest: this.lines.rest() }
       } else {
         this.output.push(notAvailableMessage)

@@ -20,7 +20,7 @@ import {
   NegotiationInterrupted,
   NoCommonProtocol
 } from "../../../services/Protocols.ts"
-import { Dialer, type Failure, Listener } from "./Multistream.ts"
+import { Dialer, type Failure, Listener, type Step } from "./Multistream.ts"
 
 /** What the remote has said so far: nothing, something, or that it speaks the protocol (which goes without saying, unless that was proposed alone). */
 type Answer = "none" | "begun" | "agreed"
@@ -129,11 +129,7 @@ export interface Negotiated {
   readonly answer: () => Answer
 }
 
-const negotiated = (protocol: string, stream: NegotiatedStream): Negotiated => ({
-  protocol,
-  stream,
-  answer: () => stream.answer
-})
+const agreed = (): Answer => "agreed"
 
 const negotiationError = (proposed: ReadonlyArray<string>) => (reason: NegotiationErrorReason) =>
   new NegotiationError({ proposed, reason })
@@ -186,16 +182,32 @@ const linger = (stream: ByteStream): Effect.Effect<void> => {
   return Effect.andThen(stream.closeWrite, drop).pipe(Effect.timeoutOption(lingerMs), Effect.ignore)
 }
 
-/** Runs either end to its verdict. Bytes of a batch that was lent are copied before it is left. */
-const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | Listener, proposed: ReadonlyArray<string>) {
-  for (let begun = false; ; begun = true) {
-    const output = core.takeOutput()
-    if (output.length > 0) {
-      yield* put(stream, output, begun)
-      stream.flush()
+/** Where nothing came behind the negotiation, the stream is that of the protocol from now on. */
+const selected = (stream: ByteStream, protocol: string, rest: Uint8Array): Negotiated => ({
+  protocol,
+  stream: rest.length === 0 ? stream : new NegotiatedStream(stream, { rest, proposed: [protocol] }),
+  answer: agreed
+})
+
+/**
+ * Runs either end to its verdict, from `first` if that came of its first bytes.
+ * Bytes of a batch that was lent are copied before it is left.
+ */
+const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | Listener, first: Step | undefined) {
+  let step = first
+  for (let begun = step !== undefined; ; begun = true) {
+    if (step === undefined) {
+      const output = core.takeOutput()
+      if (output.length > 0) {
+        yield* put(stream, output, begun)
+        stream.flush()
+      }
+      step = core.receive(yield* receive(stream, begun))
     }
-    const step = core.receive(yield* receive(stream, begun))
-    if (step._tag === "More") continue
+    if (step._tag === "More") {
+      step = undefined
+      continue
+    }
     if (step._tag === "Failed") {
       // A dialer that did not wait for the answer to its proposal is to read it, and not a reset alone.
       const answer = core.takeOutput()
@@ -205,38 +217,66 @@ const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | List
     }
     const rest = stream.ownedReads ? step.rest : step.rest.slice()
     yield* put(stream, core.takeOutput(), true)
-    return negotiated(step.protocol, new NegotiatedStream(stream, { rest, proposed }))
+    return selected(stream, step.protocol, rest)
   }
 })
 
+type Negotiation = Effect.Effect<Negotiated, NegotiationError>
+
+/** What ends a negotiation that has to wait. One that need not is not slowed down by it. */
+export type Within<E> = (waiting: Negotiation) => Effect.Effect<Negotiated, NegotiationError | E>
+
+const forever: Within<never> = (waiting) => waiting
+
 /**
  * Proposes `protocols` in order. With one protocol it returns at once and
- * failures show on the stream; with several it waits for the verdict. It has no
- * deadline of its own.
+ * failures show on the stream; with several it waits for the verdict, as long as
+ * `within` lets it.
  */
-export const propose = (
+export const propose = <E = never>(
   stream: ByteStream,
-  protocols: ReadonlyArray<string>
-): Effect.Effect<Negotiated, NegotiationError> =>
+  protocols: ReadonlyArray<string>,
+  within: Within<E> = forever
+): Effect.Effect<Negotiated, NegotiationError | E> =>
   Effect.suspend(() => {
     const dialer = new Dialer(protocols)
     const [only, ...others] = protocols
-    if (only !== undefined && others.length === 0) {
-      const proposed = negotiated(only, new NegotiatedStream(stream, { pending: dialer, proposed: protocols }))
-      return put(stream, dialer.takeOutput(), false).pipe(
-        Effect.as(proposed),
-        Effect.mapError(negotiationError(protocols))
-      )
+    if (only === undefined || others.length > 0) {
+      return within(Effect.mapError(run(stream, dialer, undefined), negotiationError(protocols)))
     }
-    return Effect.mapError(run(stream, dialer, protocols), negotiationError(protocols))
+    const pending = new NegotiatedStream(stream, { pending: dialer, proposed: protocols })
+    const proposed: Negotiated = { protocol: only, stream: pending, answer: () => pending.answer }
+    const proposal = dialer.takeOutput()
+    const taken = stream.tryWrite(proposal)
+    if (taken === proposal.length) return Effect.succeed(proposed)
+    return within(
+      Effect.mapError(Effect.as(put(stream, proposal.subarray(taken), false), proposed), negotiationError(protocols))
+    )
   })
 
-/** Answers the dialer's proposals. The reply to the last one goes out with the owner's first bytes, or when the turn ends. */
-export const answer = (
+/**
+ * Answers the dialer's proposals. The reply to the last one goes out with the
+ * owner's first bytes, or when the turn ends. It waits as long as `within` lets it.
+ */
+export const answer = <E = never>(
   stream: ByteStream,
   supports: (protocol: string) => boolean,
-  protocols: () => ReadonlyArray<string>
-): Effect.Effect<Negotiated, NegotiationError> =>
-  Effect.suspend(() =>
-    Effect.mapError(run(stream, new Listener(supports, protocols), protocols()), negotiationError(protocols()))
-  )
+  protocols: () => ReadonlyArray<string>,
+  within: Within<E> = forever
+): Effect.Effect<Negotiated, NegotiationError | E> =>
+  Effect.suspend(() => {
+    const listener = new Listener(supports, protocols)
+    // The proposal came with the stream, nearly always. What is lent is taken where it is used.
+    const bytes = stream.ownedReads ? stream.tryRead() : undefined
+    const step = bytes === undefined || bytes === null ? undefined : listener.receive(bytes)
+    if (step?._tag !== "Selected") {
+      return within(Effect.mapError(run(stream, listener, step), negotiationError(protocols())))
+    }
+    const now = selected(stream, step.protocol, step.rest)
+    const reply = listener.takeOutput()
+    const taken = stream.tryWrite(reply)
+    if (taken === reply.length) return Effect.succeed(now)
+    return within(
+      Effect.mapError(Effect.as(put(stream, reply.subarray(taken), true), now), negotiationError(protocols()))
+    )
+  })

@@ -151,6 +151,7 @@ export class Network {
         muxed: {
           protocol: "/yamux/1.0.0",
           openStream: Effect.never,
+          tryOpenStream: () => undefined,
           acceptStream: Effect.never,
           isOpen: () => true,
           streamCount: () => 0,

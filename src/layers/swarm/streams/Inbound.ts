@@ -1,0 +1,142 @@
+/**
+ * Inbound: the streams that a remote opens on a connection. Each has one fiber,
+ * from the negotiation to the end of its handler. A handler that fails ends its
+ * own stream and nothing else.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { StreamError } from "../../../services/ByteStream.ts"
+import * as ProtocolStream from "../../../services/ProtocolStream.ts"
+import type { Registration } from "../../../services/Protocols.ts"
+import { describeLimit, type StreamReservation } from "../../../services/ResourceManager.ts"
+import type { MuxedStream } from "../../../services/StreamMuxer.ts"
+import { NegotiationTimeout, type SwarmEvent } from "../../../services/Swarm.ts"
+import { answer, type Negotiated, type Within } from "../negotiation/NegotiatedStream.ts"
+import { type Carrier, finish } from "./Shared.ts"
+
+export interface Surroundings {
+  /** False when the event is one of a flood. */
+  readonly emit: (event: SwarmEvent) => boolean
+  /** A stream was refused: unknown protocol, or over a limit. */
+  readonly refused: () => void
+}
+
+/** A failure that says no more than that the stream went away is not news. */
+const isStreamFailure = (cause: Cause.Cause<unknown>): boolean =>
+  !Cause.hasDies(cause) &&
+  cause.reasons.every(
+    (reason) => Cause.isInterruptReason(reason) || (Cause.isFailReason(reason) && reason.error instanceof StreamError)
+  )
+
+/** Calls `done` when it was called for the second time. */
+const atSecondCall = (done: () => void) => {
+  let calls = 0
+  return () => {
+    calls += 1
+    if (calls === 2) done()
+  }
+}
+
+/** How to serve a stream. It counts, in every scope of the limits that it belongs to, until it and its handler have ended. */
+export const make = (carrier: Carrier, { emit, refused }: Surroundings) => {
+  const { facts, negotiationTimeoutMs, peer, protocols, reservation, watch } = carrier
+  const { meter, timed, trace } = watch
+  /** Streams of each protocol that are handled now. */
+  const inUse = new Map<string, number>()
+
+  const count = (protocol: string, by: 1 | -1) => {
+    const next = (inUse.get(protocol) ?? 0) + by
+    if (next === 0) inUse.delete(protocol)
+    else inUse.set(protocol, next)
+  }
+
+  const isHandled = (protocol: string) => protocols.find(protocol) !== undefined
+
+  const within: Within<NegotiationTimeout> = Effect.timeoutOrElse({
+    duration: negotiationTimeoutMs,
+    orElse: () => Effect.fail(new NegotiationTimeout({ afterMs: negotiationTimeoutMs }))
+  })
+
+  /** Agrees with the remote on a protocol; fails with why there is none. */
+  const negotiate = (stream: MuxedStream): Effect.Effect<Negotiated, string> =>
+    timed(answer(stream, isHandled, protocols.list, within), (exit, ms) => {
+      const agreed = Exit.isSuccess(exit) ? exit.value.protocol : undefined
+      const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+      const failed = error?._tag === "NegotiationError" ? error.reason._tag : "NegotiationTimeout"
+      meter.negotiated("inbound", agreed ?? "", agreed === undefined ? failed : undefined, ms)
+    }).pipe(
+      Effect.mapError((error) =>
+        error._tag === "NegotiationTimeout" ? `no protocol proposed within ${error.afterMs} ms` : error.message
+      )
+    )
+
+  /** Its handler, or why it is refused. */
+  const admit = (
+    { protocol, stream }: Negotiated,
+    counted: StreamReservation
+  ): { readonly registration: Registration; readonly agreed: ProtocolStream.ProtocolStream } | string => {
+    const registration = protocols.find(protocol)
+    if (registration === undefined) return `${protocol} has lost its handler`
+    if ((inUse.get(protocol) ?? 0) >= registration.maxStreamsPerConnection) {
+      return `limit ${protocol} streams a connection of ${registration.maxStreamsPerConnection} reached`
+    }
+    const refusal = counted.setProtocol(protocol, registration.service)
+    if (refusal !== undefined) return describeLimit(refusal)
+    return { registration, agreed: ProtocolStream.make({ ...facts, bytes: stream, protocol, direction: "inbound" }) }
+  }
+
+  const refuse = (why: string): Effect.Effect<never, string> => {
+    refused()
+    return Effect.andThen(Effect.logDebug(`a stream of ${peer} was refused: ${why}`), Effect.fail(why))
+  }
+
+  /** What is told of a handler that failed or died. */
+  const tell = (protocol: string, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+    const died = Cause.hasDies(cause)
+    if (!emit({ _tag: "HandlerFailed", protocol, remotePeer: facts.remotePeer, died })) return Effect.void
+    const what = `the handler of ${protocol} ${died ? "died" : "failed"} on a stream of ${peer}`
+    return isStreamFailure(cause) ? Effect.logDebug(what, cause) : Effect.logWarning(what, cause)
+  }
+
+  const handle = (registration: Registration, agreed: ProtocolStream.ProtocolStream) =>
+    Effect.suspend(() => {
+      const { protocol } = registration
+      count(protocol, 1)
+      const attributes = () => ({ "libp2p.peer": peer, "libp2p.protocol": protocol })
+      return Effect.onExit(trace("libp2p.handle", attributes, registration.run(agreed), null), (exit) => {
+        count(protocol, -1)
+        return Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? Effect.void : tell(protocol, exit.cause)
+      })
+    })
+
+  /** From negotiation to the end of the handler. */
+  const serve = (stream: MuxedStream, counted: StreamReservation) => {
+    const ended = atSecondCall(counted.release)
+    // The remote's direction may be open still when the handler ends, and is held for it.
+    stream.onClosed(ended)
+    return negotiate(stream).pipe(
+      Effect.catch(refuse),
+      Effect.flatMap((negotiated) => {
+        const admitted = admit(negotiated, counted)
+        return typeof admitted === "string" ? refuse(admitted) : handle(admitted.registration, admitted.agreed)
+      }),
+      Effect.onExit((exit) => finish(stream, exit)),
+      // Logged where the handler ran; a defect must not reach the acceptor.
+      Effect.ignoreCause,
+      Effect.ensuring(Effect.sync(ended))
+    )
+  }
+
+  /** Streams over a limit are reset before anything is done for them; in a flood there is no word of each. */
+  return (stream: MuxedStream): Effect.Effect<void> => {
+    carrier.begun()
+    const counted = reservation.openStream("inbound")
+    if (Result.isSuccess(counted)) return serve(stream, counted.success)
+    refused()
+    stream.reset("over a limit of streams")
+    return Effect.void
+  }
+}
