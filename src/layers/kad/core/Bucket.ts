@@ -28,6 +28,8 @@ export class Entry {
   latencyMs: number | undefined
   /** A check of it was begun, and nothing was heard since. */
   checkedAt: number | undefined = undefined
+  /** It did not answer, and is kept because nobody else did either. */
+  failing = false
 
   constructor(contact: Key.Contact, facts: Facts, now: number) {
     this.contact = contact
@@ -46,9 +48,27 @@ export class Entry {
   heard(news: News, now: number): void {
     this.seenAt = now
     this.checkedAt = undefined
+    this.failing = false
     if (news.useful) this.usefulAt = now
     this.latencyMs = news.latencyMs ?? this.latencyMs
   }
+}
+
+/** A bucket as a picture. Ages are in milliseconds. */
+export interface BucketSnapshot {
+  /** Since a lookup last ended in it. */
+  readonly refreshedMsAgo: number | undefined
+  /** Peers that wait for a place. */
+  readonly replacements: number
+  readonly peers: ReadonlyArray<{
+    readonly contact: Key.Contact
+    readonly ageMs: number
+    readonly seenMsAgo: number
+    readonly usefulMsAgo: number | undefined
+    readonly latencyMs: number | undefined
+    /** It did not answer, and is kept because nobody else did either. */
+    readonly failing: boolean
+  }>
 }
 
 export class Bucket {
@@ -78,5 +98,21 @@ export class Bucket {
       }
     }
     return other
+  }
+
+  /** The bucket as a picture. */
+  snapshot(now: number): BucketSnapshot {
+    return {
+      refreshedMsAgo: this.refreshedAt === undefined ? undefined : now - this.refreshedAt,
+      replacements: this.replacements.size,
+      peers: [...this.entries.values()].map(({ addedAt, contact, failing, latencyMs, seenAt, usefulAt }) => ({
+        contact,
+        ageMs: now - addedAt,
+        seenMsAgo: now - seenAt,
+        usefulMsAgo: usefulAt === undefined ? undefined : now - usefulAt,
+        latencyMs,
+        failing
+      }))
+    }
   }
 }

@@ -64,8 +64,8 @@ export class NetworkSize {
     const { target } = lookup
     const closest = lookup.progress.closest.slice(0, this.#k)
     if (closest.length < this.#k) {
-      // Nobody was left to ask. With this node, which asks no one about itself.
-      if (lookup.reason === "starved") this.#whole = { size: closest.length + 1, at: now }
+      // With this node, which is in no answer.
+      if (lookup.exhausted) this.#whole = { size: closest.length + 1, at: now }
       return
     }
     this.#whole = undefined

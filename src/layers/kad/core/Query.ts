@@ -118,6 +118,12 @@ export class Finished {
   get complete(): boolean {
     return (this.reason === "closest" || this.reason === "starved") && this.progress.answered > 0
   }
+
+  /** True when it came to the end of the network: nobody was left to ask, and most of those there are have answered. */
+  get exhausted(): boolean {
+    const { answered, failed, late } = this.progress
+    return this.complete && this.reason === "starved" && answered > failed + late
+  }
 }
 
 export class Query {

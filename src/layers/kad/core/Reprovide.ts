@@ -56,6 +56,8 @@ export class Reprovide {
   readonly #maxKeys: number
   readonly #k: number
   readonly #entries = new Map<string, Entry>()
+  /** The one due first, while it is known. */
+  #first: Entry | undefined
 
   constructor(options: Options) {
     this.#self = options.self
@@ -83,12 +85,15 @@ export class Reprovide {
     const id = Bytes.toHex(bytes)
     if (this.#entries.has(id)) return true
     if (this.#entries.size >= this.#maxKeys) return false
-    this.#entries.set(id, { bytes, key: Key.fromBytes(bytes), dueAt: now, given: false })
+    const entry = { bytes, key: Key.fromBytes(bytes), dueAt: now, given: false }
+    this.#entries.set(id, entry)
+    if (this.#first !== undefined && now < this.#first.dueAt) this.#first = entry
     return true
   }
 
   /** Provides a key no more. True if it was provided. */
   remove(bytes: Uint8Array): boolean {
+    this.#first = undefined
     return this.#entries.delete(Bytes.toHex(bytes))
   }
 
@@ -112,6 +117,7 @@ export class Reprovide {
       if (entry.dueAt > (entry.given ? now : now + this.#cycleMs * together)) continue
       if (Key.commonPrefix(entry.key, first.key) >= bits) chosen.push(entry)
     }
+    this.#first = undefined
     for (const entry of chosen) {
       entry.dueAt = now + this.#retryMs
       entry.given = true
@@ -122,6 +128,7 @@ export class Reprovide {
   /** These were announced: they are due again when it is the turn of their region. */
   provided(items: Iterable<Provided>, now: number, networkSize: number | undefined): void {
     const bits = this.#bits(networkSize)
+    this.#first = undefined
     for (const { bytes, key } of items) {
       const entry = this.#entries.get(Bytes.toHex(bytes))
       if (entry === undefined) continue
@@ -133,9 +140,11 @@ export class Reprovide {
   // ---- inside ---------------------------------------------------------------
 
   #next(): Entry | undefined {
-    let first: Entry | undefined
-    for (const entry of this.#entries.values()) if (first === undefined || entry.dueAt < first.dueAt) first = entry
-    return first
+    if (this.#first !== undefined) return this.#first
+    for (const entry of this.#entries.values()) {
+      if (this.#first === undefined || entry.dueAt < this.#first.dueAt) this.#first = entry
+    }
+    return this.#first
   }
 
   /** Leading bits that the keys of a region share. */

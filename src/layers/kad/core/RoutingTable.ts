@@ -12,7 +12,7 @@
  *
  * Specification: kad-dht/README.md, "Kademlia routing table".
  */
-import { Bucket, Entry, type Facts } from "./Bucket.ts"
+import { Bucket, type BucketSnapshot, Entry, type Facts, type News } from "./Bucket.ts"
 import * as Diversity from "./Diversity.ts"
 import * as Key from "./Key.ts"
 import type { Finished } from "./Query.ts"
@@ -32,6 +32,10 @@ export interface Options {
   readonly uselessAfterMs?: number | undefined
   /** A check that nobody reported on is forgotten after this. Default 1 minute. */
   readonly checkTimeoutMs?: number | undefined
+  /** When nobody was heard of for so long, this node may be cut off. Default 1 minute. */
+  readonly silentAfterMs?: number | undefined
+  /** Who was heard of within this time stays while this node may be cut off. Default 30 minutes. */
+  readonly keepSilentMs?: number | undefined
   /** A bucket is to be refreshed so often. Default 10 minutes. */
   readonly refreshEveryMs?: number | undefined
   readonly diversity?: Diversity.Limits | undefined
@@ -66,23 +70,10 @@ export interface Due {
   readonly last: boolean
 }
 
-/** The table as a picture. Ages are in milliseconds. */
+/** The table as a picture. */
 export interface Snapshot {
   readonly size: number
-  readonly buckets: ReadonlyArray<{
-    readonly bucket: number
-    readonly last: boolean
-    readonly refreshedMsAgo: number | undefined
-    readonly replacements: number
-    readonly peers: ReadonlyArray<{
-      readonly contact: Contact
-      readonly ageMs: number
-      readonly seenMsAgo: number
-      readonly usefulMsAgo: number | undefined
-      readonly latencyMs: number | undefined
-      readonly checking: boolean
-    }>
-  }>
+  readonly buckets: ReadonlyArray<BucketSnapshot & Due>
 }
 
 const none: Change = { added: [], removed: [] }
@@ -95,11 +86,15 @@ export class RoutingTable {
   readonly #checkAfterMs: number
   readonly #uselessAfterMs: number
   readonly #checkTimeoutMs: number
+  readonly #silentAfterMs: number
+  readonly #keepSilentMs: number
   readonly #refreshEveryMs: number
   readonly #diversity: Diversity.Limits
   readonly #first = new Bucket()
   readonly #buckets: Array<Bucket> = [this.#first]
   #size = 0
+  /** When any peer of the table was last heard of. */
+  #heardAt = Number.NEGATIVE_INFINITY
 
   constructor(self: Key.Key, options: Options = {}) {
     this.self = self
@@ -109,6 +104,8 @@ export class RoutingTable {
     this.#checkAfterMs = options.checkAfterMs ?? 600_000
     this.#uselessAfterMs = options.uselessAfterMs ?? 3_600_000
     this.#checkTimeoutMs = options.checkTimeoutMs ?? 60_000
+    this.#silentAfterMs = options.silentAfterMs ?? 60_000
+    this.#keepSilentMs = options.keepSilentMs ?? 1_800_000
     this.#refreshEveryMs = options.refreshEveryMs ?? 600_000
     this.#diversity = options.diversity ?? Diversity.defaults
   }
@@ -123,29 +120,18 @@ export class RoutingTable {
     return this.#bucketOf(key).entries.has(key.id)
   }
 
-  /** Those closest to the target, the closest first. */
+  /** Those closest to the target, the closest first. Who did not answer lately is left out while there are others. */
   nearest(target: Key.Key, count: number = this.k): ReadonlyArray<Contact> {
-    return Key.closest(target, this.#entries(), count).map(({ contact }) => contact)
+    const all = [...this.#entries()]
+    const answering = all.filter(({ failing }) => !failing)
+    return Key.closest(target, answering.length > 0 ? answering : all, count).map(({ contact }) => contact)
   }
 
   snapshot(now: number): Snapshot {
     const last = this.#buckets.length - 1
     return {
       size: this.#size,
-      buckets: this.#buckets.map((bucket, i) => ({
-        bucket: i,
-        last: i === last,
-        refreshedMsAgo: bucket.refreshedAt === undefined ? undefined : now - bucket.refreshedAt,
-        replacements: bucket.replacements.size,
-        peers: [...bucket.entries.values()].map((entry) => ({
-          contact: entry.contact,
-          ageMs: now - entry.addedAt,
-          seenMsAgo: now - entry.seenAt,
-          usefulMsAgo: entry.usefulAt === undefined ? undefined : now - entry.usefulAt,
-          latencyMs: entry.latencyMs,
-          checking: this.#isChecked(entry, now)
-        }))
-      }))
+      buckets: this.#buckets.map((bucket, i) => ({ bucket: i, last: i === last, ...bucket.snapshot(now) }))
     }
   }
 
@@ -157,7 +143,7 @@ export class RoutingTable {
     if (Key.equals(key, this.self)) return { ...none, outcome: "self" }
     const known = this.#bucketOf(key).entries.get(key.id)
     if (known !== undefined) {
-      known.heard(facts, now)
+      this.#heard(known, facts, now)
       return { ...none, outcome: "known" }
     }
     if ((facts.latencyMs ?? 0) > this.#maxLatencyMs) return { ...none, outcome: "latency" }
@@ -175,12 +161,12 @@ export class RoutingTable {
 
   /** A peer gave an answer that was of use, such as peers closer to a target. */
   useful({ key }: Contact, now: number, latencyMs?: number): void {
-    this.#bucketOf(key).entries.get(key.id)?.heard({ useful: true, latencyMs }, now)
+    this.#heard(this.#bucketOf(key).entries.get(key.id), { useful: true, latencyMs }, now)
   }
 
   /** A peer was heard of: it asked something, or a connection to it was made. */
   seen({ key }: Contact, now: number): void {
-    this.#bucketOf(key).entries.get(key.id)?.heard({ useful: false }, now)
+    this.#heard(this.#bucketOf(key).entries.get(key.id), { useful: false }, now)
   }
 
   /** A peer is gone for good, or answers others no more. Its replacement takes its place. */
@@ -208,13 +194,25 @@ export class RoutingTable {
     return chosen.map(({ contact }) => contact)
   }
 
-  /** What came of a check. Who is dead leaves; so does who only answers and has long been of no use, if another waits. */
+  /**
+   * What came of a check, or of any question. Who is dead leaves; so does who
+   * only answers and has long been of no use, if another waits. But when nobody
+   * was heard of lately it is likely this node that is cut off: then those that
+   * do not answer stay for a while.
+   */
   checked({ key }: Contact, result: Checked, now: number): Change {
     const bucket = this.#bucketOf(key)
     const entry = bucket.entries.get(key.id)
     if (entry === undefined) return none
-    if (result === "dead") return this.#replace(bucket, entry, now)
-    entry.heard({ useful: result === "useful" }, now)
+    if (result === "dead") {
+      if (now - this.#heardAt < this.#silentAfterMs || now - entry.seenAt >= this.#keepSilentMs) {
+        return this.#replace(bucket, entry, now)
+      }
+      entry.failing = true
+      entry.checkedAt = now
+      return none
+    }
+    this.#heard(entry, { useful: result === "useful" }, now)
     return bucket.replacements.size > 0 && this.#isUseless(entry, now) ? this.#replace(bucket, entry, now) : none
   }
 
@@ -249,6 +247,12 @@ export class RoutingTable {
     for (const bucket of this.#buckets) yield* bucket.entries.values()
   }
 
+  #heard(entry: Entry | undefined, news: News, now: number): void {
+    if (entry === undefined) return
+    entry.heard(news, now)
+    this.#heardAt = now
+  }
+
   #isFull(bucket: Bucket): boolean {
     return bucket.entries.size >= this.k
   }
@@ -265,6 +269,7 @@ export class RoutingTable {
   #put(bucket: Bucket, entry: Entry): void {
     bucket.replacements.delete(entry.key.id)
     bucket.entries.set(entry.key.id, entry)
+    this.#heardAt = Math.max(this.#heardAt, entry.seenAt)
     this.#size += 1
   }
 
@@ -304,7 +309,7 @@ export class RoutingTable {
 
   #isStale(bucket: Bucket, entry: Entry, now: number): boolean {
     if (this.#isChecked(entry, now)) return false
-    if (now - entry.seenAt >= this.#checkAfterMs) return true
+    if (entry.failing || now - entry.seenAt >= this.#checkAfterMs) return true
     return bucket.replacements.size > 0 && this.#isUseless(entry, now)
   }
 }

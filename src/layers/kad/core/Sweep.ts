@@ -105,8 +105,8 @@ export class Sweep<A extends Item> {
     const { closest } = lookup.progress
     for (const contact of closest) this.#learn(contact)
     const last = closest[this.#k - 1]
-    if (last === undefined) this.#coverage.addAll()
-    else this.#coverage.add(lookup.target, last.key)
+    if (last !== undefined) this.#coverage.add(lookup.target, last.key)
+    else if (lookup.exhausted) this.#coverage.addAll()
     if (step._tag === "Explore") return
     this.#settle(step.item, closest)
     if (last !== undefined) this.#explore({ key: step.item.key, length: Key.commonPrefix(step.item.key, last.key) })

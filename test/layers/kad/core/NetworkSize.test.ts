@@ -82,6 +82,12 @@ describe("NetworkSize", () => {
     const target = Key.random(chance(prng))
     size.add(lookup(target, Key.closest(target, peers(prng, 100), 20)), 0)
     assert.isUndefined(size.estimate(0), "it has grown")
+    const some = run({ target, self: target, seeds: peers(prng, 10) }, ({ key }) => ({
+      afterMs: 1,
+      closer: (key.words[0] ?? 0) >>> 30 === 0 ? [] : "fails"
+    })).finished
+    size.add(some, 0)
+    assert.isUndefined(size.estimate(0), "most did not answer: there may be more")
   })
 
   it("gives thresholds that hold for the closest peers of a network", () => {

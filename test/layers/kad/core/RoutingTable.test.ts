@@ -117,6 +117,31 @@ describe("RoutingTable", () => {
     assert.deepStrictEqual(texts(table.toCheck(11 * minute, 9)), texts([one]))
   })
 
+  it("forgets nobody at once while nobody answers: it may be cut off itself", () => {
+    const { prng, self, table } = setting("cut off")
+    const all = contacts(prng, 10)
+    for (const one of all) table.offer(one, facts, 0)
+    const [a, b, ...rest] = all
+    if (!a || !b) assert.fail("too few")
+    table.seen(b, 9.5 * minute)
+    assert.deepStrictEqual(texts(table.checked(a, "dead", 10 * minute).removed), texts([a]), "b was there just now")
+    for (const one of rest) assert.isEmpty(table.checked(one, "dead", 12 * minute).removed)
+    assert.deepStrictEqual(texts(table.nearest(self)), texts([b]), "who fails is asked last")
+    assert.isEmpty(table.checked(b, "dead", 12 * minute).removed)
+    assert.strictEqual(table.nearest(self).length, 9, "and only when there is nobody else")
+    assert.isEmpty(table.toCheck(12.9 * minute, 99))
+    const checked = table.toCheck(13 * minute, 99)
+    assert.strictEqual(checked.length, 9)
+    const [first, ...others] = checked
+    if (!first) assert.fail("nobody")
+    assert.isEmpty(table.checked(first, "useful", 13 * minute).removed)
+    assert.deepStrictEqual(texts(table.nearest(self)), texts([first]))
+    for (const one of others) assert.strictEqual(table.checked(one, "dead", 13.5 * minute).removed.length, 1)
+    assert.isEmpty(table.checked(first, "dead", 42 * minute).removed)
+    assert.strictEqual(table.checked(first, "dead", 43 * minute).removed.length, 1, "it was too long ago")
+    assert.strictEqual(table.size, 0)
+  })
+
   it("lets who is of no use for long give way, but only if another waits", () => {
     const { prng, self, table } = setting("useless", { k: 1 })
     const [a, b] = inBucket(self, 0, 2, prng)
