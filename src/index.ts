@@ -6,6 +6,7 @@
  */
 
 // Values that travel.
+export * as DagCbor from "./data/DagCbor.ts"
 export * as Keys from "./data/Keys.ts"
 export * as LengthPrefix from "./data/LengthPrefix.ts"
 export * as Multiaddr from "./data/Multiaddr.ts"
@@ -23,6 +24,7 @@ export * as Crypto from "./services/Crypto.ts"
 export * as Discovery from "./services/Discovery.ts"
 export * as Identify from "./services/Identify.ts"
 export * as Identity from "./services/Identity.ts"
+export * as Iprs from "./services/Iprs.ts"
 export * as Machine from "./services/Machine.ts"
 export * as Net from "./services/Net.ts"
 export * as PeerRouting from "./services/PeerRouting.ts"

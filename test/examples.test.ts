@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Chat from "../examples/chat.ts"
 import * as Echo from "../examples/echo.ts"
+import * as IprsExample from "../examples/iprs.ts"
 import * as Layers from "../examples/layers.ts"
 import * as Records from "../examples/records.ts"
 import { Swarm } from "../src/services/Swarm.ts"
@@ -24,6 +25,12 @@ describe("examples", () => {
 
   it.live("records", () =>
     Effect.map(Records.program, (found) => assert.deepStrictEqual(found, { best: 2, because: "RecordOutdated" }))
+  )
+
+  it.live("iprs", () =>
+    Effect.map(IprsExample.program, (found) =>
+      assert.deepStrictEqual(found, { text: "I have been here for a while", because: "RecordOutdated" })
+    )
   )
 
   it.live("layers", () => Effect.map(Layers.program, (rtts) => assert.lengthOf(rtts, 3)))

@@ -17,6 +17,9 @@ export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   return whole
 }
 
+/** The same bytes in memory of their own. `slice` of a Node Buffer, which is a Uint8Array too, shares its memory. */
+export const copy = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
+
 /** True for the same bytes. It stops at the first difference: not for secrets. */
 export const equals = (a: Uint8Array, b: Uint8Array): boolean => {
   if (a === b) return true

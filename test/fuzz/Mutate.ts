@@ -180,6 +180,45 @@ export const der: Grammar = {
   nests: true
 }
 
+/** The number in the head of an item of CBOR, and where the head ends. */
+const readCborHead = (bytes: Uint8Array, at: number): { readonly value: number; readonly end: number } | undefined => {
+  const short = (bytes[at] ?? 0xff) & 0x1f
+  if (short < 24) return { value: short, end: at + 1 }
+  if (short > 27) return undefined
+  const end = at + 1 + 2 ** (short - 24)
+  if (end > bytes.length) return undefined
+  return { value: bytes.subarray(at + 1, end).reduce((value, byte) => value * 256 + byte, 0), end }
+}
+
+const writeCborHead = (major: number, value: number): Uint8Array => {
+  const n = Math.max(0, value)
+  if (n < 24) return Uint8Array.of(major | n)
+  if (n < 0x100) return Uint8Array.of(major | 24, n)
+  if (n < 0x10000) return Uint8Array.of(major | 25, n >>> 8, n & 0xff)
+  return Uint8Array.of(major | 26, n >>> 24, (n >>> 16) & 0xff, (n >>> 8) & 0xff, n & 0xff)
+}
+
+/** Items of CBOR, one after the other whatever they are inside of: text and bytes have a body, others are heads alone. */
+export const cbor: Grammar = {
+  read: (bytes) =>
+    each(bytes, (all, at) => {
+      const head = readCborHead(all, at)
+      if (head === undefined) return undefined
+      const major = (all[at] ?? 0) & 0xe0
+      if (major !== 0x40 && major !== 0x60) {
+        return { piece: { head: all.subarray(at, head.end), body: new Uint8Array(0) }, end: head.end }
+      }
+      const end = head.end + head.value
+      return { piece: { head: Uint8Array.of(major), body: all.subarray(head.end, end) }, end }
+    }),
+  write: ({ body, head }, length) => {
+    const major = head[0]
+    const measured = head.length === 1 && (major === 0x40 || major === 0x60)
+    return measured ? Bytes.concat([writeCborHead(major, length), body]) : Bytes.concat([head, body])
+  },
+  nests: true
+}
+
 /** Parts of a text between slashes, as in a multiaddr. */
 export const slashes: Grammar = {
   read: (bytes) =>

@@ -8,6 +8,8 @@ import assert from "node:assert/strict"
 import { Effect, Layer, Result } from "effect"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as ContentKey from "../../src/data/ContentKey.ts"
+import * as DagCbor from "../../src/data/DagCbor.ts"
+import * as IprsRecord from "../../src/data/iprs/Record.ts"
 import * as Keys from "../../src/data/Keys.ts"
 import * as LengthPrefix from "../../src/data/LengthPrefix.ts"
 import * as Exchange from "../../src/data/messages/Exchange.ts"
@@ -18,6 +20,7 @@ import * as NoisePayload from "../../src/data/messages/NoisePayload.ts"
 import * as PeerRecord from "../../src/data/messages/PeerRecord.ts"
 import * as Multiaddr from "../../src/data/Multiaddr.ts"
 import * as PeerId from "../../src/data/PeerId.ts"
+import * as PublicKeyRecord from "../../src/data/PublicKeyRecord.ts"
 import * as Varint from "../../src/data/Varint.ts"
 import * as NodeCrypto from "../../src/layers/crypto/NodeCrypto.ts"
 import * as FromSeed from "../../src/layers/identity/FromSeed.ts"
@@ -35,6 +38,7 @@ import * as Certificate from "../../src/layers/security/tls/Certificate.ts"
 import * as TlsProof from "../../src/layers/security/tls/Proof.ts"
 import * as Multistream from "../../src/layers/swarm/negotiation/Multistream.ts"
 import { Identity } from "../../src/services/Identity.ts"
+import * as Iprs from "../../src/services/Iprs.ts"
 import * as SignedEnvelope from "../../src/services/SignedEnvelope.ts"
 import { vectors as certificates } from "../layers/security/tls/vectors.ts"
 import * as Mutate from "./Mutate.ts"
@@ -294,6 +298,22 @@ const certificatePeers = [
   "16Uiu2HAkutTMoTzDw1tCvSRtu6YoixJwS46S1ZFxW8hSx9fWHiPs"
 ]
 
+// ---- records of IPRS, one of each kind that there is
+
+const iprs = Iprs.keyScheme(crypto, {
+  beacons: { beacon: { publishedAt: (proof) => (proof.length === 1 ? proof[0] : undefined) } }
+})
+const iprsName = Iprs.nameOf("app", identity.peerId)
+const iprsRecord = (when: Iprs.When) => run(Effect.orDie(Iprs.sign(iprsName, utf8("value"), when)))
+const iprsFirst = iprsRecord(Iprs.after([]))
+const iprsRecords = [
+  iprsFirst,
+  iprsRecord(Iprs.after([iprsFirst])),
+  iprsRecord(Iprs.range({ from: 0, until: 100, sequence: 300 })),
+  iprsRecord({ validity: { type: "ttl", made: 0, ttl: 100 }, sequence: 0 }),
+  iprsRecord(Iprs.fresh("beacon", Uint8Array.of(7), "1 second"))
+]
+
 /** The targets, by name. */
 export const targets: ReadonlyArray<Target> = [
   message(
@@ -525,6 +545,57 @@ export const targets: ReadonlyArray<Target> = [
         return `proven ${proof.success.type}`
       }
       return `${Result.isSuccess(read) ? "read" : "unread"} ${words(proof.failure.detail)}`
+    }
+  },
+  {
+    name: "dag-cbor",
+    grammar: Mutate.cbor,
+    seeds: [
+      ...iprsRecords.map(({ bytes }) => bytes),
+      Result.getOrThrow(DagCbor.encode([null, true, -1, 1.5, 2n ** 60n, { a: [{}], bb: "text" }, iprsFirst.link]))
+    ],
+    run: (input) => {
+      const read = DagCbor.decode(input)
+      if (Result.isFailure(read)) return words(read.failure.detail)
+      assert.deepEqual(Result.getOrThrow(DagCbor.encode(read.success)), input)
+      return `ok ${Array.isArray(read.success) ? "list" : typeof read.success}`
+    }
+  },
+  {
+    name: "iprs-record",
+    grammar: Mutate.cbor,
+    seeds: iprsRecords.map(({ bytes }) => bytes),
+    run: (input) => {
+      const record = IprsRecord.decode(input)
+      if (Result.isFailure(record)) return words(record.failure)
+      assert.deepEqual(record.success.bytes, input)
+      const verified = Iprs.verify(iprs, iprsName, input, 50)
+      const known = iprsRecords.some(({ bytes }) => Bytes.equals(bytes, input))
+      // Nobody but this node could have signed it.
+      assert.equal(Result.isSuccess(verified), known, Result.isFailure(verified) ? verified.failure.message : "")
+      for (const other of iprsRecords) {
+        const order = Iprs.compare(iprs, record.success, other)
+        assert.equal(Math.sign(order), -Math.sign(Iprs.compare(iprs, other, record.success)) || 0)
+        assert.equal(order === 0, Bytes.equals(other.bytes, input))
+      }
+      const { type } = record.success.validity
+      return `${type} ${Result.isSuccess(verified) ? "ok" : verified.failure.reason._tag}`
+    }
+  },
+  {
+    name: "public-key-record",
+    grammar: Mutate.protobuf,
+    seeds: Object.values(publicKeys).map(hex),
+    run: (input) => {
+      // The bytes are the value under its own key, and after the first 4 the key under which a known value is.
+      const key = Keys.decodePublicKey(input)
+      const own = Result.isSuccess(key) ? PublicKeyRecord.keyOf(PeerId.fromPublicKey(key.success)) : utf8("/pk/")
+      const asValue = PublicKeyRecord.validate(own, input)
+      assert.equal(asValue === undefined, Result.isSuccess(key))
+      const named = Bytes.concat([utf8("/pk/"), input])
+      const asKey = PublicKeyRecord.validate(named, Keys.encodePublicKey(identity.publicKey))
+      assert.equal(asKey === undefined, Bytes.equals(input, identity.peerId.bytes))
+      return [asValue, asKey].map((said) => words(said ?? "ok")).join(" ")
     }
   }
 ]

@@ -48,7 +48,11 @@ const over = (resource: RecordStoreLimit["resource"], limit: number, current: nu
   Result.fail(new RecordStoreLimit({ resource, limit, current }))
 
 /** In memory of its own: who asked may change it. */
-const copyOf = ({ expiresAt, key, value }: Entry): Entry => ({ key: key.slice(), value: value.slice(), expiresAt })
+const copyOf = ({ expiresAt, key, value }: Entry): Entry => ({
+  key: Bytes.copy(key),
+  value: Bytes.copy(value),
+  expiresAt
+})
 
 export class Table {
   readonly limits: QuotaBounds
@@ -127,7 +131,7 @@ export class Table {
     const room = this.#makeRoom(name, key.length + value.length, now)
     if (Result.isFailure(room)) return room
     const expiresAt = ttl > 0 ? now + ttl : now
-    if (!same) this.#set(name, expiresAt > now ? { key: key.slice(), value: value.slice(), expiresAt } : undefined)
+    if (!same) this.#set(name, expiresAt > now ? copyOf({ key, value, expiresAt }) : undefined)
     else if (expiresAt > held.expiresAt) this.#set(name, { ...held, expiresAt })
     return Result.void
   }
