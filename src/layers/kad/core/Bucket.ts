@@ -28,8 +28,8 @@ export class Entry {
   latencyMs: number | undefined
   /** A check of it was begun, and nothing was heard since. */
   checkedAt: number | undefined = undefined
-  /** It did not answer, and is kept because nobody else did either. */
-  failing = false
+  /** It may not answer: see {@link BucketSnapshot}. */
+  doubtful = false
 
   constructor(contact: Key.Contact, facts: Facts, now: number) {
     this.contact = contact
@@ -48,7 +48,7 @@ export class Entry {
   heard(news: News, now: number): void {
     this.seenAt = now
     this.checkedAt = undefined
-    this.failing = false
+    this.doubtful = false
     if (news.useful) this.usefulAt = now
     this.latencyMs = news.latencyMs ?? this.latencyMs
   }
@@ -66,8 +66,11 @@ export interface BucketSnapshot {
     readonly seenMsAgo: number
     readonly usefulMsAgo: number | undefined
     readonly latencyMs: number | undefined
-    /** It did not answer, and is kept because nobody else did either. */
-    readonly failing: boolean
+    /**
+     * It did not answer, and is kept because nobody else did either; or it took
+     * a place that it had long waited for, and was not heard of since.
+     */
+    readonly doubtful: boolean
   }>
 }
 
@@ -105,13 +108,13 @@ export class Bucket {
     return {
       refreshedMsAgo: this.refreshedAt === undefined ? undefined : now - this.refreshedAt,
       replacements: this.replacements.size,
-      peers: [...this.entries.values()].map(({ addedAt, contact, failing, latencyMs, seenAt, usefulAt }) => ({
+      peers: [...this.entries.values()].map(({ addedAt, contact, doubtful, latencyMs, seenAt, usefulAt }) => ({
         contact,
         ageMs: now - addedAt,
         seenMsAgo: now - seenAt,
         usefulMsAgo: usefulAt === undefined ? undefined : now - usefulAt,
         latencyMs,
-        failing
+        doubtful
       }))
     }
   }

@@ -76,6 +76,9 @@ export interface Snapshot {
   readonly buckets: ReadonlyArray<BucketSnapshot & Due>
 }
 
+/** A replacement that was heard of within this time is there still, as far as one can tell. */
+const freshMs = 60_000
+
 const none: Change = { added: [], removed: [] }
 
 export class RoutingTable {
@@ -120,10 +123,10 @@ export class RoutingTable {
     return this.#bucketOf(key).entries.has(key.id)
   }
 
-  /** Those closest to the target, the closest first. Who did not answer lately is left out while there are others. */
+  /** Those closest to the target, the closest first. Who is doubtful is left out while there are others. */
   nearest(target: Key.Key, count: number = this.k): ReadonlyArray<Contact> {
     const all = [...this.#entries()]
-    const answering = all.filter(({ failing }) => !failing)
+    const answering = all.filter(({ doubtful }) => !doubtful)
     return Key.closest(target, answering.length > 0 ? answering : all, count).map(({ contact }) => contact)
   }
 
@@ -208,7 +211,7 @@ export class RoutingTable {
       if (now - this.#heardAt < this.#silentAfterMs || now - entry.seenAt >= this.#keepSilentMs) {
         return this.#replace(bucket, entry, now)
       }
-      entry.failing = true
+      entry.doubtful = true
       entry.checkedAt = now
       return none
     }
@@ -280,6 +283,7 @@ export class RoutingTable {
     for (const next of [...bucket.replacements.values()].toReversed()) {
       if (!this.#isDiverse(bucket, next)) continue
       next.addedAt = now
+      next.doubtful = now - next.seenAt >= freshMs
       this.#put(bucket, next)
       return { added: [next.contact], removed: [entry.contact] }
     }
@@ -309,7 +313,7 @@ export class RoutingTable {
 
   #isStale(bucket: Bucket, entry: Entry, now: number): boolean {
     if (this.#isChecked(entry, now)) return false
-    if (entry.failing || now - entry.seenAt >= this.#checkAfterMs) return true
+    if (entry.doubtful || now - entry.seenAt >= this.#checkAfterMs) return true
     return bucket.replacements.size > 0 && this.#isUseless(entry, now)
   }
 }

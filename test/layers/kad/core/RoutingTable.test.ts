@@ -69,7 +69,9 @@ describe("RoutingTable", () => {
       }
       assert.deepStrictEqual(texts(members(table)).toSorted(), texts([...present.values()]).toSorted())
       const target = Key.random(chance(prng))
-      assert.deepStrictEqual(texts(table.nearest(target, 7)), texts(trueClosest(target, [...present.values()], 7)))
+      const peers = table.snapshot(now).buckets.flatMap(({ peers }) => peers)
+      const sure = peers.filter(({ doubtful }) => !doubtful).map(({ contact }) => contact)
+      assert.deepStrictEqual(texts(table.nearest(target, 7)), texts(trueClosest(target, sure, 7)))
     }
   })
 
@@ -106,6 +108,21 @@ describe("RoutingTable", () => {
     assert.deepStrictEqual(table.checked(c, "dead", 10 * minute), { added: [f], removed: [c] })
     assert.deepStrictEqual(table.remove(b, 10 * minute), { added: [e], removed: [b] })
     assert.deepStrictEqual(table.remove(a, 10 * minute), { added: [], removed: [a] }, "d was pushed out by f")
+  })
+
+  it("checks who took a place after a long wait at once, and tells of it only then", () => {
+    const { prng, self, table } = setting("doubt", { k: 1 })
+    const [a, b] = inBucket(self, 0, 2, prng)
+    if (!a || !b) assert.fail("too few")
+    const other = contactAt(Key.inBucket(self, 5, chance(prng)))
+    for (const one of [a, b, other]) table.offer(one, facts, 0)
+    table.seen(other, 5 * minute)
+    table.checked(a, "dead", 5 * minute)
+    assert.isTrue(table.has(b.key))
+    assert.deepStrictEqual(texts(table.nearest(b.key, 9)), texts([other]))
+    assert.deepStrictEqual(texts(table.toCheck(5 * minute, 9)), texts([b]))
+    table.checked(b, "alive", 5 * minute)
+    assert.deepStrictEqual(texts(table.nearest(b.key, 9)), texts([b, other]))
   })
 
   it("checks again when nobody reports on a check", () => {
