@@ -42,6 +42,7 @@ import { Protocols, type ProtocolTaken } from "../../services/Protocols.ts"
 import type { ProtocolStream } from "../../services/ProtocolStream.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
 import * as Tracing from "../../services/Tracing.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Announcement from "./Announcement.ts"
 import * as Exchange from "./Exchange.ts"
 import * as Interpret from "./Interpret.ts"
@@ -116,7 +117,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         observed: told.observedAddress
       }
       if (refusal(observation) !== undefined) return
-      if (observed.observe(observation, yield* swarm.listenAddresses, yield* Push.monotonicMs)) announcer.look()
+      if (observed.observe(observation, yield* swarm.listenAddresses, yield* monotonicMs)) announcer.look()
       if (observed.size > 0) Queue.offerUnsafe(holding, undefined)
     })
 
@@ -153,11 +154,11 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   const identify = (connection: Connection) =>
     Effect.gen(function* () {
       const known = table.of(connection)
-      const began = yield* Push.monotonicMs
+      const began = yield* monotonicMs
       const attributes = () => ({ "libp2p.peer": connection.remotePeer.toString() })
       const result = yield* Effect.result(trace("libp2p.identify", attributes, question(connection), null))
       const failure = Result.isFailure(result) ? result.failure._tag : undefined
-      meter.identified(failure, (yield* Push.monotonicMs) - began)
+      meter.identified(failure, (yield* monotonicMs) - began)
       if (Result.isFailure(result)) {
         const error = failed(connection, result.failure)
         yield* Deferred.fail(known.answer, error)
@@ -215,7 +216,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
 
   const letExpire = Effect.gen(function* () {
     const open = new Set((yield* swarm.connections()).map(({ id }) => id))
-    observed.refresh(yield* Push.monotonicMs, (id) => open.has(id), yield* swarm.listenAddresses)
+    observed.refresh(yield* monotonicMs, (id) => open.has(id), yield* swarm.listenAddresses)
     announcer.look()
     return observed.size > 0
   })

@@ -3,7 +3,6 @@
  *
  * Specification: identify/README.md, "identify/push".
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -15,6 +14,7 @@ import type { Protocols } from "../../services/Protocols.ts"
 import type { ProtocolStream } from "../../services/ProtocolStream.ts"
 import type { Connection, Swarm } from "../../services/Swarm.ts"
 import type { Facts } from "./Announcement.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Exchange from "./Exchange.ts"
 import { join } from "./Interpret.ts"
 import type { Known, Table } from "./Known.ts"
@@ -29,9 +29,6 @@ const burst = 20
 const refillMs = 10_000
 /** Peers that are told at once. */
 const concurrency = 16
-
-/** Milliseconds of a clock that only goes forward. */
-export const monotonicMs: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
 /**
  * Takes one push. `apply` is called with what is new, for a connection once a

@@ -12,7 +12,6 @@
  * A peer may close a stream that nobody uses, so a request that fails on a kept
  * one is sent once more on a new one; all requests may come twice.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
@@ -24,6 +23,7 @@ import type { StreamError } from "../../services/ByteStream.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import * as ProtocolStream from "../../services/ProtocolStream.ts"
 import type { DialError, OpenStreamError, Swarm } from "../../services/Swarm.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
 
 export interface Options {
   /** Such as `/ipfs/kad/1.0.0`. */
@@ -177,7 +177,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const keep = (lanes: Lanes, lane: Lane): Effect.Effect<void> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(monotonicMs, (now) => {
       lane.idleSince = now
       lanes.idle.push(lane)
       counts.idle++
@@ -187,7 +187,7 @@ export const make = Effect.fnUntraced(function* (
 
   yield* Queue.take(keeping).pipe(
     Effect.andThen(Effect.sleep(idleMs / 2)),
-    Effect.andThen(Clock.currentTimeMillis),
+    Effect.andThen(monotonicMs),
     Effect.flatMap((now) => Effect.forEach(sweep(now - idleMs), close, { discard: true })),
     Effect.map(() => counts.idle > 0 && Queue.offerUnsafe(keeping, undefined)),
     Effect.forever,

@@ -22,6 +22,7 @@ import type { StreamError } from "../../services/ByteStream.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import * as ProtocolStream from "../../services/ProtocolStream.ts"
 import type { RecordStore } from "../../services/RecordStore.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
 import { type Rate, Rates } from "./Rates.ts"
 import * as Realm from "./Realm.ts"
 import * as Wire from "./Wire.ts"
@@ -39,8 +40,8 @@ export interface Knowledge {
   /** What is held for others; `undefined` where nothing is. */
   readonly records: RecordStore["Service"] | undefined
   readonly providersOf: (key: Uint8Array) => Effect.Effect<ReadonlyArray<RoutedPeer>>
-  /** A peer says that it has the content. False when there is no room for it. */
-  readonly addProvider: (key: Uint8Array, provider: RoutedPeer) => Effect.Effect<boolean>
+  /** A peer says that it has the content. */
+  readonly addProvider: (key: Uint8Array, provider: RoutedPeer) => Effect.Effect<void>
 }
 
 export interface Options {
@@ -161,7 +162,7 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
     if (said === undefined) return yield* refuse("it announces others than itself")
     if (said.addresses.length === 0) return yield* refuse("it announces itself without an address")
     // Those that this realm does not tell of are not kept; that it provides is.
-    if (!(yield* knowledge.addProvider(key, told(stream, said)))) return yield* refuse("no room for another provider")
+    yield* knowledge.addProvider(key, told(stream, said))
     return undefined
   })
 
@@ -215,7 +216,7 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
       for (;;) {
         const bytes = yield* nextQuestion
         if (bytes === null) return
-        const waitMs = rates.take(peer, yield* Clock.currentTimeMillis)
+        const waitMs = rates.take(peer, yield* monotonicMs)
         if (waitMs > 0) {
           counts.delayed++
           yield* Effect.sleep(waitMs)

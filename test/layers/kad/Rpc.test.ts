@@ -6,33 +6,17 @@ import * as Kad from "../../../src/data/messages/Kad.ts"
 import { Writer } from "../../../src/data/Protobuf.ts"
 import * as Rpc from "../../../src/layers/kad/Rpc.ts"
 import { simulate } from "../../../src/layers/simulation/Simulate.ts"
-import { Protocols } from "../../../src/services/Protocols.ts"
 import * as ProtocolStream from "../../../src/services/ProtocolStream.ts"
 import { Swarm } from "../../../src/services/Swarm.ts"
 import { bare, type BareNode, two } from "../../support/bare.ts"
+import { serving as serve } from "../../support/serving.ts"
 
 const protocol = "/ipfs/kad/1.0.0"
 const options = { nodes: 2, layer: bare }
 const question = Kad.make("FindNode", { key: Uint8Array.of(1) })
 type Handler = (stream: ProtocolStream.ProtocolStream) => Effect.Effect<unknown, unknown>
 
-/** Registers a handler for as long as the node runs. */
-const serving = (node: BareNode, handler: Handler) =>
-  Effect.andThen(
-    Effect.forkChild(
-      node.run(
-        Effect.scoped(
-          Effect.flatMap(Protocols, ({ handle }) =>
-            Effect.andThen(
-              handle(protocol, (stream) => Effect.asVoid(handler(stream))),
-              Effect.never
-            )
-          )
-        )
-      )
-    ),
-    Effect.sleep(1)
-  )
+const serving = (node: BareNode, handler: Handler) => serve(node, protocol, handler)
 
 /** Runs what uses requests of `from` to `to`. */
 const asking = <A, E>(

@@ -74,7 +74,7 @@ const serving = (node: BareNode, setting: Setting = {}) =>
         addressesOf: () => Effect.succeed([]),
         records: records(),
         providersOf: () => Effect.succeed(providers),
-        addProvider: (_, provider) => Effect.sync(() => providers.push(provider) < 3),
+        addProvider: (_, provider) => Effect.sync(() => void providers.push(provider)),
         ...setting.knowledge
       },
       setting.options

@@ -1,0 +1,228 @@
+/**
+ * KadRecordStore: records held by the peers of a DHT that are closest to their
+ * keys.
+ *
+ * ```
+ * const Records = KadRecordStore.layer().pipe(Layer.provide(KadRouting.layer({ records: MemoryRecordStore.make() })))
+ * ```
+ *
+ * A record is put to the closest peers, and to what this node holds itself; own
+ * ones are put again in time. What peers answer is validated before it counts,
+ * the best of it is the answer, and those that hold another or none are given
+ * the best afterwards.
+ *
+ * ```
+ * scope of the layer
+ *  ├─ a fiber that puts own records again
+ *  └─ one fiber a correction, few at once
+ * ```
+ *
+ * Specification: kad-dht/README.md, "Value storage and retrieval".
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../../data/Bytes.ts"
+import { Kad, type KadAnswer } from "../../services/Kad.ts"
+import type { RoutedPeer, RoutingError } from "../../services/PeerRouting.ts"
+import {
+  type GetOptions,
+  keyText,
+  QuorumNotReached,
+  RecordInvalid,
+  RecordNotFound,
+  RecordRoutingFailed,
+  RecordStore,
+  RecordStoreError,
+  type RecordStoreErrorReason,
+  RecordStoreUnsupported,
+  type StoredRecord
+} from "../../services/RecordStore.ts"
+import * as RecordValidators from "../../services/RecordValidators.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
+
+export interface Options {
+  /** How often own records are put again. Default 22 hours. */
+  readonly republishEvery?: Duration.Input | undefined
+  /** Own records that are put again; of more, the one put longest ago is not. Default 10,000. */
+  readonly maxOwn?: number | undefined
+}
+
+/** How long a record is kept unless its user says otherwise. */
+const defaultTtl = "48 hours"
+/** How often it looks for own records that are to be put again. */
+const lookEvery = "10 minutes"
+/** Corrections at once; beyond that they are left to the next who gets the record. */
+const maxCorrections = 8
+
+/** A record that this node has put. Times are of a clock that only goes forward. */
+interface Own {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  readonly expiresMs: number
+  dueMs: number
+}
+
+const make = Effect.fnUntraced(function* (options?: Options) {
+  const kad = yield* Kad
+  const rulesOf = yield* RecordValidators.known
+  const scope = yield* Effect.scope
+  const everyMs = Duration.toMillis(options?.republishEvery ?? "22 hours")
+  const maxOwn = options?.maxOwn ?? 10_000
+  /** By the hexadecimal of the key, the one put longest ago first. */
+  const own = new Map<string, Own>()
+  let correcting = 0
+
+  const failed = (key: Uint8Array) => (reason: RecordStoreErrorReason) =>
+    new RecordStoreError({ store: "kad", key: keyText(key), reason })
+  const routing = (error: RoutingError): RecordStoreErrorReason =>
+    error.reason._tag === "NotFound"
+      ? new RecordNotFound({ asked: error.reason.asked })
+      : new RecordRoutingFailed({ reason: error.reason, detail: error.message })
+
+  // ---- putting
+
+  const put: RecordStore["Service"]["put"] = (key, value, question) =>
+    Effect.gen(function* () {
+      const rules = yield* Effect.fromResult(rulesOf(key))
+      const wrong = rules.validate(key, value, yield* Clock.currentTimeMillis)
+      if (wrong !== undefined) return yield* Effect.fail(new RecordInvalid({ detail: wrong }))
+      const ttl = Duration.toMillis(question?.ttl ?? defaultTtl)
+      // A better one that is held here is better everywhere. Without room for it here, others hold it.
+      if (kad.records !== undefined) {
+        yield* Effect.matchEffect(kad.records.put(key, value, { ttl }), {
+          onSuccess: () => Effect.void,
+          onFailure: ({ reason }) => (reason._tag === "RecordOutdated" ? Effect.fail(reason) : Effect.void)
+        })
+      }
+      const holders = yield* Effect.mapError(kad.putValue(key, value, question), routing)
+      const wanted = question?.quorum ?? 1
+      if (holders < wanted) return yield* Effect.fail(new QuorumNotReached({ got: holders, wanted }))
+      const now = yield* monotonicMs
+      const id = Bytes.toHex(key)
+      own.delete(id)
+      own.set(id, { key: key.slice(), value: value.slice(), expiresMs: now + ttl, dueMs: now + everyMs })
+      const [oldest] = own.keys()
+      if (own.size > maxOwn && oldest !== undefined) own.delete(oldest)
+    }).pipe(Effect.mapError(failed(key)))
+
+  const republish = Effect.gen(function* () {
+    const now = yield* monotonicMs
+    for (const [id, record] of own) {
+      if (record.expiresMs <= now) own.delete(id)
+      if (record.expiresMs <= now || record.dueMs > now) continue
+      record.dueMs = now + everyMs
+      // Somebody may have put a better one since.
+      const held = kad.records === undefined ? undefined : yield* Effect.option(kad.records.get(record.key))
+      const value = held?._tag === "Some" ? held.value.value : record.value
+      yield* kad
+        .putValue(record.key, value)
+        .pipe(Effect.catch((error) => Effect.logDebug(`${keyText(record.key)} was not put again`, error)))
+    }
+  })
+  yield* Effect.andThen(Effect.sleep(lookEvery), republish).pipe(
+    Effect.catchDefect((defect) => Effect.logError("putting records again fails", defect)),
+    Effect.forever,
+    Effect.forkScoped
+  )
+
+  // ---- getting
+
+  /** Gives the best to those of the closest that hold another, or none. */
+  const correct = (key: Uint8Array, value: Uint8Array, answers: ReadonlyArray<KadAnswer>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (correcting >= maxCorrections) return Effect.void
+      const closest = new Map<string, Set<string>>()
+      for (const answer of answers) {
+        closest.set(answer.realm, new Set(answer.closest.map(({ peer }) => peer.toString())))
+      }
+      const stale = new Map<string, Array<RoutedPeer>>()
+      for (const { from, realm, value: held } of answers) {
+        if (held !== undefined && Bytes.equals(held, value)) continue
+        if (closest.get(realm)?.has(from.peer.toString()) !== true) continue
+        const peers = stale.get(realm) ?? []
+        peers.push(from)
+        stale.set(realm, peers)
+      }
+      if (stale.size === 0) return Effect.void
+      correcting++
+      return Effect.forEach(stale, ([realm, peers]) => kad.putValueAt(key, value, { realm, peers }), {
+        discard: true
+      }).pipe(Effect.ensuring(Effect.sync(() => void correcting--)), Effect.forkIn(scope), Effect.asVoid)
+    })
+
+  const search = (key: Uint8Array, question?: GetOptions): Stream.Stream<StoredRecord, RecordStoreError> =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const rules = yield* Effect.fromResult(rulesOf(key))
+        const clock = yield* Clock.Clock
+        const quorum = question?.quorum ?? Number.POSITIVE_INFINITY
+        const answers: Array<KadAnswer> = []
+        let best: StoredRecord | undefined
+        let valid = 0
+
+        /** Takes a record; gives it if it is better than those before. */
+        const take = (record: StoredRecord): ReadonlyArray<StoredRecord> => {
+          const now = clock.currentTimeMillisUnsafe()
+          if (rules.validate(key, record.value, now) !== undefined) return []
+          valid++
+          if (best !== undefined) {
+            const isBetter =
+              !Bytes.equals(best.value, record.value) && rules.select(key, [best.value, record.value], now) === 1
+            if (!isBetter) return []
+          }
+          best = record
+          // The user's own: what is passed on may not change.
+          return [{ ...record, key: key.slice(), value: record.value.slice() }]
+        }
+
+        const held = kad.records === undefined ? undefined : yield* Effect.option(kad.records.get(key))
+        const local = held?._tag === "Some" ? take(held.value) : []
+        const remote = kad.values(key, question).pipe(
+          Stream.map((answer) => {
+            answers.push(answer)
+            const { value } = answer
+            return value === undefined ? [] : take({ key, value, expiresAt: undefined })
+          }),
+          Stream.takeUntil(() => valid >= quorum),
+          Stream.flatMap(Stream.fromIterable),
+          Stream.catch((error) => (best === undefined ? Stream.fail(failed(key)(routing(error))) : Stream.empty))
+        )
+        const all = valid >= quorum ? Stream.fromIterable(local) : Stream.concat(Stream.fromIterable(local), remote)
+        return Stream.ensuring(
+          all,
+          Effect.suspend(() => (best === undefined ? Effect.void : correct(key, best.value, answers)))
+        )
+      }).pipe(Effect.mapError(failed(key)))
+    )
+
+  return RecordStore.of({
+    store: "kad",
+    put,
+    get: (key, question) => {
+      let asked = 0
+      const counting: GetOptions = {
+        ...question,
+        onProgress: (progress) => {
+          asked = progress.answered
+          question?.onProgress?.(progress)
+        }
+      }
+      return Effect.flatMap(Stream.runLast(search(key, counting)), (last) =>
+        last._tag === "Some" ? Effect.succeed(last.value) : Effect.fail(failed(key)(new RecordNotFound({ asked })))
+      )
+    },
+    search,
+    delete: (key) =>
+      Effect.fail(
+        failed(key)(new RecordStoreUnsupported({ detail: "a DHT forgets nothing on demand; records expire" }))
+      ),
+    list: (prefix) => kad.records?.list(prefix) ?? Stream.empty
+  })
+})
+
+/** Records are held by the peers of the node's DHTs. */
+export const layer = (options?: Options): Layer.Layer<RecordStore, never, Kad> =>
+  Layer.effect(RecordStore, make(options))

@@ -1,0 +1,293 @@
+/**
+ * KadRouting: peers and content are found by Kademlia, on the public network and
+ * on the local one side by side, as others have it.
+ *
+ * ```
+ * const Routing = KadRouting.layer({ mode: "auto", bootstrap })
+ * const Node = Program.pipe(Layer.provide(Routing), Layer.provideMerge(Libp2p.layerDefault({ listen })))
+ * ```
+ *
+ * A network of one's own has a prefix of its own:
+ * `KadRouting.layer({ protocolPrefix: "/acme", lan: false, addresses: "any", mode: "server" })`.
+ *
+ * Specification: kad-dht/README.md.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../../data/Bytes.ts"
+import * as ContentKey from "../../data/ContentKey.ts"
+import * as PeerId from "../../data/PeerId.ts"
+import type { Actors } from "../../services/Actors.ts"
+import { ContentRouting } from "../../services/ContentRouting.ts"
+import { Discovery } from "../../services/Discovery.ts"
+import { Identify } from "../../services/Identify.ts"
+import { Identity } from "../../services/Identity.ts"
+import { Kad, type KadAnswer } from "../../services/Kad.ts"
+import {
+  NobodyToAsk,
+  PeerRouting,
+  type RoutedPeer,
+  RoutingError,
+  type RoutingErrorReason,
+  RoutingFailed,
+  type RoutingProgress,
+  RoutingUnsupported
+} from "../../services/PeerRouting.ts"
+import { PeerStore, tolerant } from "../../services/PeerStore.ts"
+import type { Protocols } from "../../services/Protocols.ts"
+import type { RecordStore } from "../../services/RecordStore.ts"
+import { Swarm } from "../../services/Swarm.ts"
+import * as Announcer from "./Announcer.ts"
+import * as Both from "./Both.ts"
+import * as Diversity from "./core/Diversity.ts"
+import type * as Mode from "./core/Mode.ts"
+import type * as Providers from "./core/Providers.ts"
+import * as Query from "./core/Query.ts"
+import * as Entrances from "./Entrances.ts"
+import * as Dht from "./Kad.ts"
+import * as Questions from "./Questions.ts"
+import type * as Realm from "./Realm.ts"
+import type * as Server from "./Server.ts"
+
+export interface Options<E = never, R = never> {
+  /**
+   * A server answers others, a client only asks. Default `auto`: on the public
+   * network a server once others confirm a public address of this node, on the
+   * local one from the start.
+   */
+  readonly mode?: Mode.Wanted | undefined
+  /** Takes part in the public network. Default true. */
+  readonly wan?: boolean | undefined
+  /** Takes part in the local network. Default true. */
+  readonly lan?: boolean | undefined
+  /** What the protocols begin with; another one is another network. Default `/ipfs`. */
+  readonly protocolPrefix?: string | undefined
+  /** Which addresses count in the `wan` network. Default `public`; a network of one's own may take `any`. */
+  readonly addresses?: Realm.Addresses | undefined
+  /** Peers of a bucket, and of an answer. Default 20. */
+  readonly k?: number | undefined
+  /** Requests of a lookup at once. Default 10. */
+  readonly alpha?: number | undefined
+  /** How many of the closest must have answered when one thing is looked for. Default 3. */
+  readonly beta?: number | undefined
+  /** Paths of a lookup that share no peer: liars on one lead that one astray only. Default 1. */
+  readonly paths?: number | undefined
+  /** For a request, from the dial to the answer. Default 10 seconds. */
+  readonly requestDeadline?: Duration.Input | undefined
+  /** How often buckets are refreshed. Default 10 minutes. */
+  readonly refreshEvery?: Duration.Input | undefined
+  /** Peers of one network in the table of the public DHT. Default: as go-libp2p; none for another prefix. */
+  readonly diversity?: Diversity.Limits | undefined
+  /** Where records of others are held, such as `MemoryRecordStore.make()`. Without it, none are. */
+  readonly records?: Effect.Effect<RecordStore["Service"], E, R> | undefined
+  /** What others may announce here. */
+  readonly providers?: Providers.Limits | undefined
+  /** How often what this node provides is announced again. Default 22 hours. */
+  readonly reprovideEvery?: Duration.Input | undefined
+  /** Keys that this node may provide. Default 1,000,000. */
+  readonly maxProvided?: number | undefined
+  /** How fast others may ask, and how long is waited for them. */
+  readonly server?: Server.Options | undefined
+  /** Peers to enter the network by, asked for whenever the table is empty. A Discovery, if there is one, is asked too. */
+  readonly bootstrap?: ReadonlyArray<RoutedPeer> | Effect.Effect<ReadonlyArray<RoutedPeer>> | undefined
+}
+
+/** The services that the layer builds on. */
+export type Needs = Actors | Identify | Identity | PeerStore | Protocols | Swarm
+
+const failed = (what: string) => (reason: RoutingErrorReason) =>
+  new RoutingError({ router: Questions.router, what, reason })
+const nameOf = (key: Uint8Array): string =>
+  Result.isSuccess(ContentKey.fromMultihash(key)) ? ContentKey.toText(key) : Bytes.toHex(key.subarray(0, 64))
+
+const notAnnounced = ({ reason }: Announcer.NotAnnounced): RoutingErrorReason => {
+  switch (reason) {
+    case "nobody":
+      return new NobodyToAsk({ detail: "no peer is known that could hold the announcement" })
+    case "no address":
+      return new RoutingFailed({ detail: "this node has no address that others of this network could reach" })
+    case "refused":
+      return new RoutingFailed({ detail: "no peer took the announcement" })
+  }
+}
+
+const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
+  const { peerId } = yield* Identity
+  const identify = yield* Identify
+  const peerStore = yield* PeerStore
+  const swarm = yield* Swarm
+  const random = yield* Random.Random
+  const discovery = yield* Effect.serviceOption(Discovery)
+  const records = options.records === undefined ? undefined : yield* options.records
+  const use = tolerant("the DHT")
+  const prefix = options.protocolPrefix ?? "/ipfs"
+  const k = options.k ?? 20
+  const mode = options.mode ?? "auto"
+  const given = options.bootstrap ?? []
+  const dhts: Array<Dht.Dht> = []
+
+  const entrances = yield* Entrances.make({
+    given: Effect.isEffect(given) ? given : Effect.succeed(given),
+    discovery: discovery._tag === "Some" ? discovery.value : undefined,
+    peerStore,
+    swarm,
+    wanted: () => dhts.some((dht) => dht.size() < k)
+  })
+  const start = (realm: string, protocol: string, addresses: Realm.Addresses, diversity: Diversity.Limits) =>
+    Effect.map(
+      Dht.make({
+        realm,
+        protocol,
+        addresses,
+        mode,
+        k,
+        alpha: options.alpha ?? 10,
+        beta: options.beta ?? Query.beta,
+        paths: options.paths ?? 1,
+        requestDeadline: Duration.fromInputUnsafe(options.requestDeadline ?? "10 seconds"),
+        refreshEvery: Duration.fromInputUnsafe(options.refreshEvery ?? "10 minutes"),
+        diversity,
+        providers: options.providers ?? {},
+        records,
+        server: options.server,
+        bootstrap: entrances(protocol)
+      }),
+      (dht) => void dhts.push(dht)
+    )
+  if (options.wan ?? true) {
+    const diversity = options.diversity ?? (prefix === "/ipfs" ? Diversity.defaults : Diversity.unlimited)
+    yield* start("wan", `${prefix}/kad/1.0.0`, options.addresses ?? "public", diversity)
+  }
+  if (options.lan ?? true) yield* start("lan", `${prefix}/lan/kad/1.0.0`, "private", Diversity.unlimited)
+
+  const announcers = yield* Effect.forEach(dhts, (dht) =>
+    Announcer.make(dht, peerId, () => random.nextDoubleUnsafe(), {
+      everyMs: Duration.toMillis(options.reprovideEvery ?? "22 hours"),
+      maxKeys: options.maxProvided ?? 1_000_000
+    })
+  )
+
+  // ---- peers
+
+  /** Where a peer is that is connected, by the way that it was reached or that it says of itself. */
+  const connected = (peer: PeerId.PeerId) =>
+    Effect.gen(function* () {
+      const open = yield* swarm.connections(peer)
+      if (open.length === 0) return undefined
+      const reached = open.flatMap(({ direction, remoteAddress }) => (direction === "outbound" ? [remoteAddress] : []))
+      const known = (yield* use.read(peerStore.addresses(peer))) ?? []
+      const addresses = [...new Map([...reached, ...known].map((one) => [one.toString(), one])).values()]
+      return addresses.length === 0 ? undefined : { peer, addresses }
+    })
+
+  const peers = PeerRouting.of({
+    router: Questions.router,
+    findPeer: (peer, question) =>
+      Effect.gen(function* () {
+        if (PeerId.equals(peer, peerId)) return { peer, addresses: yield* identify.announced }
+        return (
+          (yield* connected(peer)) ?? (yield* Both.first(dhts.map((dht) => Questions.findPeer(dht, peer, question))))
+        )
+      }).pipe(Effect.mapError(failed(`peer ${peer.toString()}`))),
+    closestPeers: (key, question) =>
+      Stream.suspend(() => {
+        const join = Both.joinProgress(key, k)
+        return Both.streamed<RoutingProgress>((emit) =>
+          dhts.map((dht) => Questions.closestPeers(dht, key, question, (step) => emit(join(dht.settings.realm, step))))
+        )
+      }).pipe(Stream.mapError(failed(`peers closest to ${nameOf(key)}`)))
+  })
+
+  // ---- content
+
+  const provide = (key: Uint8Array, deadline: Duration.Duration): Effect.Effect<number, RoutingErrorReason> =>
+    Effect.gen(function* () {
+      const checked = ContentKey.fromMultihash(key)
+      if (Result.isFailure(checked))
+        return yield* Effect.fail(new RoutingUnsupported({ detail: checked.failure.message }))
+      const before = announcers.map((announcer) => announcer.has(key))
+      const withdraw = Effect.sync(() =>
+        announcers.forEach((announcer, i) => {
+          if (before[i] !== true) announcer.remove(key)
+        })
+      )
+      return yield* Effect.gen(function* () {
+        for (const announcer of announcers) {
+          if (!(yield* announcer.add(key))) {
+            return yield* Effect.fail(new RoutingFailed({ detail: "this node provides as many keys as it may" }))
+          }
+        }
+        const told = yield* Both.all(
+          announcers.map((announcer) =>
+            announcer.announce(key).pipe(
+              Effect.mapError(notAnnounced),
+              Questions.within(deadline, () => 0)
+            )
+          )
+        )
+        return told.reduce((sum, one) => sum + one, 0)
+      }).pipe(Effect.onError(() => withdraw))
+    })
+
+  const content = ContentRouting.of({
+    router: Questions.router,
+    provide: (key, question) =>
+      Effect.mapBoth(provide(key, Questions.deadlineOf(question)), {
+        onSuccess: (holders) => ({ holders }),
+        onFailure: failed(`providing ${nameOf(key)}`)
+      }),
+    unprovide: (key) => Effect.sync(() => announcers.forEach((announcer) => announcer.remove(key))),
+    provided: Effect.sync(() => [
+      ...new Map(announcers.flatMap(({ keys }) => keys()).map((key) => [Bytes.toHex(key), key])).values()
+    ]),
+    findProviders: (key, question) =>
+      Stream.suspend(() => {
+        const told = new Set<string>()
+        return Both.streamed<RoutedPeer>((emit) =>
+          dhts.map((dht) =>
+            Questions.findProviders(dht, key, question, (provider) => {
+              const id = provider.peer.toString()
+              if (told.has(id) || told.size >= Questions.maxProviders) return
+              told.add(id)
+              emit(provider)
+            })
+          )
+        )
+      }).pipe(Stream.mapError(failed(`providers of ${nameOf(key)}`)))
+  })
+
+  // ---- values
+
+  const kad = Kad.of({
+    status: Effect.forEach(dhts, ({ status }) => status),
+    refresh: Effect.forEach(dhts, ({ refresh }) => refresh, { concurrency: "unbounded", discard: true }),
+    records,
+    values: (key, question) =>
+      Both.streamed<KadAnswer>((emit) => dhts.map((dht) => Questions.values(dht, key, question, emit))).pipe(
+        Stream.mapError(failed(`the record of ${nameOf(key)}`))
+      ),
+    putValue: (key, value, question) =>
+      Both.all(dhts.map((dht) => Questions.putValue(dht, key, value, question))).pipe(
+        Effect.mapBoth({
+          onSuccess: (taken) => taken.reduce((sum, one) => sum + one, 0),
+          onFailure: failed(`holding the record of ${nameOf(key)}`)
+        })
+      ),
+    putValueAt: (key, value, { peers, realm }) => {
+      const dht = dhts.find(({ settings }) => settings.realm === realm)
+      return dht === undefined ? Effect.succeed(0) : Questions.putValueAt(dht, key, value, peers)
+    }
+  })
+
+  return Context.make(PeerRouting, peers).pipe(Context.add(ContentRouting, content), Context.add(Kad, kad))
+})
+
+/** Finds peers and content by Kademlia. */
+export const layer = <E = never, R = never>(
+  options: Options<E, R> = {}
+): Layer.Layer<PeerRouting | ContentRouting | Kad, E, R | Needs> => Layer.effectContext(make(options))

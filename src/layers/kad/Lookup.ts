@@ -1,0 +1,167 @@
+/**
+ * Drives a query of the core: asks whom it names, tells it what came of that,
+ * and wakes it when it wants.
+ *
+ * ```
+ * who looks up
+ *  └─ scope of the lookup
+ *      └─ one fiber a request; what came of it goes through one queue
+ * ```
+ *
+ * It runs outside the actor that owns the table, and tells it what it met.
+ * Interrupting it ends its requests.
+ */
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type * as Kad from "../../data/messages/Kad.ts"
+import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
+import * as Key from "./core/Key.ts"
+import { Finished, type Progress, Query } from "./core/Query.ts"
+import * as Realm from "./Realm.ts"
+import type { Failure, Rpc } from "./Rpc.ts"
+import * as Wire from "./Wire.ts"
+
+/** How the lookups of one DHT go. */
+export interface Settings {
+  readonly self: Key.Contact
+  readonly k: number
+  readonly alpha: number
+  readonly paths: number
+  readonly addresses: Realm.Addresses
+  readonly rpc: Rpc
+  /** Peers to begin with, and where they are. */
+  readonly seeds: (target: Key.Key) => ReadonlyArray<RoutedPeer>
+  /** Where a peer was last met. */
+  readonly known: (peer: RoutedPeer["peer"]) => ReadonlyArray<Multiaddr.Multiaddr>
+  /** A peer answered: it is a server, it is there, and how long it took. `useful`: it told of something. */
+  readonly answered: (contact: Key.Contact, at: RoutedPeer, latencyMs: number, useful: boolean) => void
+  readonly failed: (contact: Key.Contact, failure: Failure) => void
+  /** A lookup has ended. `whole`: it was for all of the closest peers. */
+  readonly finished: (finished: Finished, whole: boolean) => void
+}
+
+/** What is looked up. */
+export interface Wanted {
+  readonly target: Key.Key
+  /** What each is asked. */
+  readonly question: Kad.Kad
+  /** How many of the closest must have answered. Default: k. */
+  readonly need?: number | undefined
+  /** Says what is wrong with an answer; who gave it has failed then. */
+  readonly refuse?: ((answer: Kad.Kad) => string | undefined) | undefined
+  /** Told of each answer, and of the peers in it that were not known. True ends the lookup. */
+  readonly onAnswer?:
+    | ((answer: Kad.Kad, from: RoutedPeer, peers: ReadonlyArray<RoutedPeer>) => boolean | undefined)
+    | undefined
+  /** Told after each answer or failure: the peers that it told of, and how far the lookup is. */
+  readonly onProgress?: ((learnt: ReadonlyArray<RoutedPeer>, progress: Progress) => void) | undefined
+}
+
+/** What a lookup found. */
+export interface Found {
+  readonly finished: Finished
+  readonly closest: ReadonlyArray<RoutedPeer>
+}
+
+type Outcome =
+  | {
+      readonly _tag: "Answered"
+      readonly contact: Key.Contact
+      readonly at: RoutedPeer
+      readonly answer: Kad.Kad
+      readonly ms: number
+    }
+  | { readonly _tag: "Failed"; readonly contact: Key.Contact; readonly failure: Failure }
+
+/** Runs the lookup to its end. */
+export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { addresses: which, k, rpc, self } = settings
+      const scope = yield* Effect.scope
+      const places = new Map<string, ReadonlyArray<Multiaddr.Multiaddr>>()
+      const at = ({ peer }: Key.Contact): RoutedPeer => ({
+        peer,
+        addresses: places.get(peer.toString()) ?? settings.known(peer)
+      })
+      const seeds = settings.seeds(wanted.target)
+      for (const { addresses, peer } of seeds) places.set(peer.toString(), addresses)
+      const query = new Query({
+        target: wanted.target,
+        self: self.key,
+        seeds: seeds.map(({ peer }) => Key.contact(peer)),
+        k,
+        alpha: settings.alpha,
+        need: wanted.need,
+        paths: settings.paths
+      })
+      // As many at most as peers may be asked.
+      const outcomes = yield* Queue.unbounded<Outcome>()
+
+      const ask = (contact: Key.Contact) =>
+        Effect.gen(function* () {
+          const began = yield* monotonicMs
+          const to = at(contact)
+          yield* rpc.request(to, wanted.question).pipe(
+            Effect.flatMap((answer): Effect.Effect<Kad.Kad, Failure> => {
+              const detail = wanted.refuse?.(answer)
+              return detail === undefined ? Effect.succeed(answer) : Effect.fail({ _tag: "Malformed", detail })
+            }),
+            Effect.matchEffect({
+              onSuccess: (answer) =>
+                Effect.flatMap(monotonicMs, (now) =>
+                  Queue.offer(outcomes, { _tag: "Answered", contact, at: to, answer, ms: now - began })
+                ),
+              onFailure: (failure) => Queue.offer(outcomes, { _tag: "Failed", contact, failure })
+            })
+          )
+        })
+
+      /** The peers of an answer that can be asked: those with an address that counts here, or met before. */
+      const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> => {
+        const local = from.addresses.find((address) => Multiaddr.reach(address) === "loopback") ?? from.addresses[0]
+        return Wire.fromWire(answer.closerPeers, 2 * k)
+          .map(({ addresses, peer }) => ({ peer, addresses: Realm.filter(which, addresses, local) }))
+          .map((told) => (told.addresses.length > 0 ? told : { ...told, addresses: settings.known(told.peer) }))
+          .filter(({ addresses }) => addresses.length > 0)
+      }
+
+      const took = (outcome: Outcome, now: number): void => {
+        if (outcome._tag === "Failed") {
+          query.failed(outcome.contact)
+          settings.failed(outcome.contact, outcome.failure)
+          wanted.onProgress?.([], query.progress())
+          return
+        }
+        const { answer, contact, at: from, ms } = outcome
+        const peers = peersIn(answer, from)
+        for (const { addresses, peer } of peers) {
+          if (!places.has(peer.toString())) places.set(peer.toString(), addresses)
+        }
+        query.answered(
+          contact,
+          peers.map(({ peer }) => Key.contact(peer)),
+          now
+        )
+        const useful = peers.length > 0 || answer.record !== undefined || answer.providerPeers.length > 0
+        settings.answered(contact, from, ms, useful)
+        if (wanted.onAnswer?.(answer, from, peers) === true) query.stop()
+        wanted.onProgress?.(peers, query.progress())
+      }
+
+      for (;;) {
+        const now = yield* monotonicMs
+        const { ask: asked, wakeAt } = query.next(now)
+        for (const contact of asked) yield* Effect.forkIn(ask(contact), scope)
+        if (wakeAt === undefined) break
+        const outcome = yield* Effect.timeoutOption(Queue.take(outcomes), Math.max(0, wakeAt - now))
+        if (outcome._tag === "Some") took(outcome.value, yield* monotonicMs)
+      }
+      const finished = Finished.of(query)
+      if (finished === undefined) return yield* Effect.die("a query has ended without a reason")
+      settings.finished(finished, wanted.need === undefined)
+      return { finished, closest: finished.progress.closest.map(at) }
+    })
+  )

@@ -1,0 +1,203 @@
+/** The questions of the services, put to one DHT. What fails, fails with a reason of a routing error. */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Bytes from "../../data/Bytes.ts"
+import * as Kad from "../../data/messages/Kad.ts"
+import * as PeerId from "../../data/PeerId.ts"
+import type { KadAnswer } from "../../services/Kad.ts"
+import {
+  NobodyToAsk,
+  NotFound,
+  type RoutedPeer,
+  type RoutingErrorReason,
+  type RoutingOptions,
+  type RoutingProgress,
+  RoutingTimeout
+} from "../../services/PeerRouting.ts"
+import * as Key from "./core/Key.ts"
+import type * as Query from "./core/Query.ts"
+import type { Dht } from "./Kad.ts"
+import type { Found, Wanted } from "./Lookup.ts"
+import * as Realm from "./Realm.ts"
+import * as Wire from "./Wire.ts"
+
+/** The name of this routing. */
+export const router = "kad"
+
+export const deadlineOf = (options: RoutingOptions | undefined): Duration.Duration =>
+  Duration.fromInputUnsafe(options?.deadline ?? "1 minute")
+
+/** Ends a question with its deadline. */
+export const within = (deadline: Duration.Duration, answered: () => number) =>
+  Effect.timeoutOrElse({
+    duration: deadline,
+    orElse: () => Effect.fail(new RoutingTimeout({ afterMs: Duration.toMillis(deadline), asked: answered() }))
+  })
+
+/** Providers that one question gives, at most. */
+export const maxProviders = 4096
+
+/** A lookup that is told of as it goes, ends with the deadline, and needs somebody to ask. */
+const ask = (
+  dht: Dht,
+  wanted: Wanted,
+  options: RoutingOptions | undefined,
+  onProgress?: (progress: RoutingProgress) => void
+): Effect.Effect<Found, RoutingErrorReason> =>
+  Effect.suspend((): Effect.Effect<Found, RoutingErrorReason> => {
+    if (dht.size() === 0) {
+      const { protocol } = dht.settings
+      return Effect.fail(new NobodyToAsk({ detail: `no peer that speaks ${protocol} is known` }))
+    }
+    let answered = 0
+    const places = new Map<string, RoutedPeer>()
+    const told = (learnt: ReadonlyArray<RoutedPeer>, progress: Query.Progress): void => {
+      answered = progress.answered
+      for (const one of learnt) if (!places.has(one.peer.toString())) places.set(one.peer.toString(), one)
+      const step: RoutingProgress = {
+        router,
+        learnt,
+        asked: progress.asked,
+        answered: progress.answered,
+        failed: progress.failed,
+        hops: progress.hops,
+        closest: progress.closest.map(({ peer }) => places.get(peer.toString()) ?? { peer, addresses: dht.known(peer) })
+      }
+      onProgress?.(step)
+      options?.onProgress?.(step)
+    }
+    const needed = onProgress !== undefined || options?.onProgress !== undefined
+    return dht
+      .lookup({ ...wanted, onProgress: needed ? told : (_, progress) => void (answered = progress.answered) })
+      .pipe(within(deadlineOf(options), () => answered))
+  })
+
+/** Nobody knew, or nobody could be reached. */
+const nothing = ({ finished: { progress } }: Found): RoutingErrorReason =>
+  progress.answered > 0
+    ? new NotFound({ asked: progress.answered })
+    : new NobodyToAsk({ detail: `none of the ${progress.asked} peers that are known could be reached` })
+
+/** Where a peer is, by the word of the first who knows. */
+export const findPeer = (
+  dht: Dht,
+  peer: PeerId.PeerId,
+  options: RoutingOptions | undefined
+): Effect.Effect<RoutedPeer, RoutingErrorReason> =>
+  Effect.suspend((): Effect.Effect<RoutedPeer, RoutingErrorReason> => {
+    let found: RoutedPeer | undefined
+    const wanted: Wanted = {
+      target: Key.fromBytes(peer.bytes),
+      question: Kad.make("FindNode", { key: peer.bytes }),
+      need: dht.settings.beta,
+      onAnswer: (_, from, peers) => {
+        const told = peers.find((one) => PeerId.equals(one.peer, peer))
+        // Who is asked for itself is there.
+        if (told !== undefined || PeerId.equals(from.peer, peer)) found = told ?? from
+        return found !== undefined
+      }
+    }
+    return Effect.flatMap(ask(dht, wanted, options), (looked) =>
+      found === undefined ? Effect.fail(nothing(looked)) : Effect.succeed(found)
+    )
+  })
+
+/** The peers closest to a key, and how far the lookup is meanwhile. */
+export const closestPeers = (
+  dht: Dht,
+  key: Uint8Array,
+  options: RoutingOptions | undefined,
+  onProgress: (progress: RoutingProgress) => void
+): Effect.Effect<void, RoutingErrorReason> =>
+  ask(dht, { target: Key.fromBytes(key), question: Kad.make("FindNode", { key }) }, options, onProgress).pipe(
+    Effect.flatMap((found) => (found.finished.progress.answered > 0 ? Effect.void : Effect.fail(nothing(found))))
+  )
+
+/** Providers of a key, as they are learnt; each may come from several. */
+export const findProviders = (
+  dht: Dht,
+  key: Uint8Array,
+  options: RoutingOptions | undefined,
+  onProvider: (provider: RoutedPeer) => void
+): Effect.Effect<void, RoutingErrorReason> =>
+  Effect.gen(function* () {
+    for (const provider of yield* dht.providersOf(key)) onProvider(provider)
+    const wanted: Wanted = {
+      target: Key.fromBytes(key),
+      question: Kad.make("GetProviders", { key }),
+      onAnswer: ({ providerPeers }, from) => {
+        for (const { addresses, peer } of Wire.fromWire(providerPeers, maxProviders)) {
+          const believed = Realm.filter(dht.settings.addresses, addresses, from.addresses[0])
+          onProvider({ peer, addresses: believed.length > 0 ? believed : dht.known(peer) })
+        }
+        return false
+      }
+    }
+    yield* ask(dht, wanted, options)
+  })
+
+/** What peers hold under a key, as they answer. */
+export const values = (
+  dht: Dht,
+  key: Uint8Array,
+  options: RoutingOptions | undefined,
+  onAnswer: (answer: KadAnswer) => void
+): Effect.Effect<void, RoutingErrorReason> => {
+  let closest: ReadonlyArray<RoutedPeer> = []
+  let pending: Array<Omit<KadAnswer, "closest">> = []
+  const wanted: Wanted = {
+    target: Key.fromBytes(key),
+    question: Kad.make("GetValue", { key }),
+    refuse: ({ record }) =>
+      record === undefined || Bytes.equals(record.key, key) ? undefined : "it has a record for another key",
+    onAnswer: ({ record }, from) => {
+      pending.push({ realm: dht.settings.realm, from, value: record?.value })
+      return false
+    }
+  }
+  return Effect.asVoid(
+    ask(dht, wanted, options, (progress) => {
+      closest = progress.closest
+      for (const answer of pending) onAnswer({ ...answer, closest })
+      pending = []
+    })
+  )
+}
+
+/** Has the peers closest to a key hold a value; gives those that took it. */
+export const putValue = (
+  dht: Dht,
+  key: Uint8Array,
+  value: Uint8Array,
+  options: RoutingOptions | undefined
+): Effect.Effect<number, RoutingErrorReason> =>
+  Effect.gen(function* () {
+    const wanted: Wanted = { target: Key.fromBytes(key), question: Kad.make("FindNode", { key }) }
+    const found = yield* ask(dht, wanted, options)
+    if (found.closest.length === 0) return yield* Effect.fail(nothing(found))
+    return yield* putValueAt(dht, key, value, found.closest)
+  })
+
+/** Has peers hold a value; gives how many took it. */
+export const putValueAt = (
+  dht: Dht,
+  key: Uint8Array,
+  value: Uint8Array,
+  peers: ReadonlyArray<RoutedPeer>
+): Effect.Effect<number> =>
+  Effect.gen(function* () {
+    const timeReceived = DateTime.formatIso(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
+    const message = Kad.make("PutValue", { key, record: { key, value, timeReceived } })
+    const taken = yield* Effect.forEach(
+      peers,
+      (peer) =>
+        Effect.matchEffect(dht.rpc.request(peer, message), {
+          onSuccess: ({ record }) => Effect.succeed(record !== undefined && Bytes.equals(record.value, value)),
+          onFailure: () => Effect.succeed(false)
+        }),
+      { concurrency: dht.settings.alpha }
+    )
+    return taken.filter(Boolean).length
+  })

@@ -1,0 +1,96 @@
+/**
+ * Kad: the Kademlia DHTs that a node is part of: what they show of themselves,
+ * and the values that they hold, as records are made of them. Peers and content
+ * are found by the services PeerRouting and ContentRouting.
+ *
+ * Specification: kad-dht/README.md.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type { RoutedPeer, RoutingError, RoutingOptions } from "./PeerRouting.ts"
+import type { RecordStore } from "./RecordStore.ts"
+
+/** A server answers others and is in their tables; a client only asks. */
+export type KadMode = "server" | "client"
+
+/** A bucket of the routing table: peers that share so many leading bits with this node. */
+export interface KadBucket {
+  readonly bucket: number
+  readonly peers: number
+  /** Peers that wait for a place. */
+  readonly replacements: number
+  /** When the peer that has been here longest was added. */
+  readonly oldestMs: number | undefined
+  /** When a lookup last ended here. */
+  readonly refreshedMsAgo: number | undefined
+}
+
+/** Counts since the start. */
+export interface KadCounters {
+  readonly lookups: number
+  /** Requests to others: sent, and what came of them. */
+  readonly requests: number
+  readonly requestsFailed: number
+  /** Refreshes of buckets that went to their end with answers, and those that did not. */
+  readonly refreshed: number
+  readonly refreshesFailed: number
+  /** Questions of others that were answered, were refused, or had to wait. */
+  readonly questions: number
+  readonly questionsRefused: number
+  readonly questionsDelayed: number
+}
+
+/** One DHT, now. */
+export interface KadStatus {
+  /** `wan` or `lan`. */
+  readonly realm: string
+  readonly protocol: string
+  readonly mode: KadMode
+  /** Peers in the routing table. */
+  readonly peers: number
+  readonly buckets: ReadonlyArray<KadBucket>
+  /** How many servers there are, as far as lookups tell. */
+  readonly networkSize: number | undefined
+  /** Announcements of others that are held. */
+  readonly providers: number
+  readonly counters: KadCounters
+}
+
+/** What one peer answered for a key. */
+export interface KadAnswer {
+  readonly realm: string
+  readonly from: RoutedPeer
+  /** What it holds; `undefined` when it holds nothing. Not validated. */
+  readonly value: Uint8Array | undefined
+  /** Peers of the realm that are closest to the key so far, the closest first. */
+  readonly closest: ReadonlyArray<RoutedPeer>
+}
+
+/** Those of a realm that are to hold something. */
+export interface KadHolders {
+  readonly realm: string
+  readonly peers: ReadonlyArray<RoutedPeer>
+}
+
+export class Kad extends Context.Service<
+  Kad,
+  {
+    /** The DHTs of the node. */
+    readonly status: Effect.Effect<ReadonlyArray<KadStatus>>
+    /** Refreshes what is due in the tables now, and waits for it. It happens by itself. */
+    readonly refresh: Effect.Effect<void>
+    /** What this node holds for others; `undefined` when it holds nothing. */
+    readonly records: RecordStore["Service"] | undefined
+    /** Asks for the value of a key, peer by peer towards those closest to it. */
+    readonly values: (key: Uint8Array, options?: RoutingOptions) => Stream.Stream<KadAnswer, RoutingError>
+    /** Has the peers closest to the key hold a value; gives how many took it. */
+    readonly putValue: (
+      key: Uint8Array,
+      value: Uint8Array,
+      options?: RoutingOptions
+    ) => Effect.Effect<number, RoutingError>
+    /** The same for peers that are known already: those that hold none, or another. */
+    readonly putValueAt: (key: Uint8Array, value: Uint8Array, holders: KadHolders) => Effect.Effect<number>
+  }
+>()("effect-libp2p/Kad") {}

@@ -1,0 +1,190 @@
+/** A DHT with a peer in it that does not keep to the protocol: whatever it does, questions end in time, and honest peers are found. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import * as Bytes from "../../../src/data/Bytes.ts"
+import * as LengthPrefix from "../../../src/data/LengthPrefix.ts"
+import * as Kad from "../../../src/data/messages/Kad.ts"
+import { Writer } from "../../../src/data/Protobuf.ts"
+import { simulate } from "../../../src/layers/simulation/Simulate.ts"
+import type { ProtocolStream } from "../../../src/services/ProtocolStream.ts"
+import { answering, at, content, findPeer, idsOf, join, kadNode, records, serving, statusOf } from "./network.ts"
+
+/** The last of the nodes is the hostile one: its own DHT only asks, so that it can serve what it likes. */
+const hostile = 5
+const options = {
+  nodes: 6,
+  layer: kadNode(({ index }) => ({ mode: index === hostile ? ("client" as const) : ("server" as const) })),
+  mustReach: ["the hostile peer is asked"]
+}
+
+const key = Bytes.concat([Uint8Array.of(0x12, 32), new Uint8Array(32).fill(3)])
+const recordKey = Bytes.fromUtf8("/v/one")
+const good = Bytes.fromUtf8("ok, this")
+
+const closest100k = (() => {
+  const one = new Writer().bytes(8, new Uint8Array(0)).finish()
+  const body = new Uint8Array(2 + one.length * 100_000)
+  body.set([8, 4])
+  for (let i = 0; i < 100_000; i++) body.set(one, 2 + i * one.length)
+  return LengthPrefix.encode(body)
+})()
+
+/** Answers the checks honestly, so that it gets into tables, and the rest by `answer`. */
+const lying = (answer: (question: Kad.Kad) => Kad.Kad) =>
+  answering((question) => (question.type === "FindNode" ? Kad.make("FindNode") : answer(question)))
+
+/** Honest for some questions, then as it likes. */
+const afterSome = (honest: number, then: (stream: ProtocolStream) => Effect.Effect<unknown, unknown>) => {
+  let asked = 0
+  return (stream: ProtocolStream) => (++asked > honest ? then(stream) : answering(({ type }) => Kad.make(type))(stream))
+}
+
+const kinds: ReadonlyArray<readonly [string, (stream: ProtocolStream) => Effect.Effect<unknown, unknown>]> = [
+  ["never answers", afterSome(5, () => Effect.never)],
+  [
+    "answers a byte a second",
+    afterSome(5, (stream) =>
+      Effect.forEach(new Uint8Array(100), (byte) =>
+        Effect.andThen(Effect.sleep("1 second"), stream.write(Uint8Array.of(byte)))
+      )
+    )
+  ],
+  ["answers with 100,000 peers", (stream) => Effect.andThen(stream.read, stream.write(closest100k))],
+  ["resets every stream", (stream) => stream.reset("no")],
+  [
+    "gives a value of 10 MiB",
+    lying(() =>
+      Kad.make("GetValue", { record: { key: recordKey, value: new Uint8Array(10 * 1024 * 1024), timeReceived: "" } })
+    )
+  ],
+  [
+    "gives a record for another key",
+    lying(({ type }) =>
+      Kad.make(type, {
+        record: { key: Bytes.fromUtf8("/v/two"), value: Bytes.fromUtf8("ok, but for another"), timeReceived: "" }
+      })
+    )
+  ],
+  [
+    "gives a record that is not valid",
+    lying(({ key, type }) =>
+      Kad.make(type, { record: { key, value: Bytes.fromUtf8("a bad one, and a long one"), timeReceived: "" } })
+    )
+  ],
+  [
+    "names peers that are nowhere",
+    answering(({ type }) =>
+      Kad.make(type, {
+        closerPeers: Array.from({ length: 200 }, (_, i) => ({
+          id: Uint8Array.of(0x12, 32, ...new Uint8Array(31).fill(i), i),
+          addrs: [Uint8Array.of(4, 10, 77, i, 1, 6, 15, 161)],
+          connection: "Connected" as const
+        }))
+      })
+    )
+  ]
+]
+
+describe("a peer that", () => {
+  for (const [what, handler] of kinds) {
+    it(
+      `${what} holds up nobody for long`,
+      simulate(options, ({ nodes, sometimes, world }) =>
+        Effect.gen(function* () {
+          const reached = (stream: ProtocolStream) =>
+            Effect.andThen(sometimes("the hostile peer is asked"), handler(stream))
+          yield* serving(at(nodes, hostile), reached)
+          yield* join(nodes)
+
+          const timed = <A, E>(effect: Effect.Effect<A, E>, atMostMs: number) =>
+            Effect.gen(function* () {
+              const began = world.timeline.now
+              const result = yield* effect
+              assert.isAtMost(world.timeline.now - began, atMostMs)
+              return result
+            })
+          const [a, b] = [at(nodes, 1), at(nodes, 3)]
+          const { peer } = yield* timed(findPeer(a, at(nodes, 2).peerId), 61_000)
+          assert.strictEqual(peer.toString(), at(nodes, 2).peerId.toString())
+
+          yield* timed(
+            content(b, ({ provide }) => provide(key)),
+            61_000
+          )
+          // On its way to the holders.
+          yield* Effect.sleep("1 second")
+          const providers = yield* timed(
+            content(a, ({ findProviders }) => Stream.runCollect(findProviders(key))),
+            61_000
+          )
+          assert.include(idsOf(providers), b.peerId.toString())
+
+          yield* timed(
+            records(b, ({ put }) => put(recordKey, good)),
+            61_000
+          )
+          const { value } = yield* timed(
+            records(a, ({ get }) => get(recordKey)),
+            61_000
+          )
+          assert.deepStrictEqual(value, good)
+          const missing = yield* timed(Effect.flip(records(a, ({ get }) => get(Bytes.fromUtf8("/v/none")))), 61_000)
+          assert.strictEqual(missing._tag === "RecordStoreError" ? missing.reason._tag : missing._tag, "RecordNotFound")
+        })
+      )
+    )
+  }
+
+  it(
+    "gives wrong records is not believed, and is refused what it puts",
+    simulate(options, ({ nodes, sometimes }) =>
+      Effect.gen(function* () {
+        yield* sometimes("the hostile peer is asked")
+        yield* join(nodes)
+        for (const [recordOf, tag] of [
+          [{ key: recordKey, value: Bytes.fromUtf8("bad") }, "RecordInvalid"],
+          [{ key: Bytes.fromUtf8("/unknown/x"), value: good }, "UnknownNamespace"]
+        ] as const) {
+          const error = yield* Effect.flip(records(at(nodes, 1), ({ put }) => put(recordOf.key, recordOf.value)))
+          assert.strictEqual(error._tag === "RecordStoreError" ? error.reason._tag : error._tag, tag)
+        }
+      })
+    )
+  )
+})
+
+describe("the public table", () => {
+  it(
+    "takes nobody with private addresses only",
+    simulate({ nodes: 3, layer: kadNode({ wan: true, lan: false, mode: "server" }) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        yield* join(nodes)
+        for (const node of nodes) assert.strictEqual((yield* statusOf(node)).peers, 0)
+        const error = yield* Effect.flip(
+          content(at(nodes, 1), ({ findProviders }) => Stream.runCollect(findProviders(key)))
+        )
+        assert.strictEqual(error._tag === "RoutingError" ? error.reason._tag : error._tag, "NobodyToAsk")
+      })
+    )
+  )
+
+  it(
+    "takes those with public ones, and hears of no private address",
+    simulate(
+      {
+        nodes: 4,
+        layer: kadNode({ wan: true, lan: false, mode: "server" }),
+        arrange: (_, nodes) => nodes.forEach((node, i) => node.host.setAddresses([`${20 + i}.0.0.1`, `10.0.${i}.1`]))
+      },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          yield* join(nodes)
+          for (const node of nodes) assert.strictEqual((yield* statusOf(node)).peers, 3)
+          yield* content(at(nodes, 2), ({ provide }) => provide(key))
+          yield* Effect.sleep("1 second")
+          const [provider] = yield* content(at(nodes, 1), ({ findProviders }) => Stream.runCollect(findProviders(key)))
+          assert.deepStrictEqual(provider?.addresses.map(String), ["/ip4/22.0.0.1/tcp/4001"])
+        })
+    )
+  )
+})

@@ -1,0 +1,154 @@
+/** Networks of whole nodes with a DHT, in virtual time. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import * as Bytes from "../../../src/data/Bytes.ts"
+import { simulate, start } from "../../../src/layers/simulation/Simulate.ts"
+import { PeerRouting } from "../../../src/services/PeerRouting.ts"
+import { at, content, findPeer, idsOf, join, kadNode, records, statusOf } from "./network.ts"
+
+const key = (n: number) => Bytes.concat([Uint8Array.of(0x12, 32), new Uint8Array(32).fill(n)])
+
+describe("a DHT of 30 nodes", () => {
+  it(
+    "finds every peer, every provider and every value",
+    // Small buckets, so that nodes do not all know each other.
+    simulate({ nodes: 30, layer: kadNode({ k: 5, alpha: 3 }) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        yield* join(nodes)
+        for (const node of nodes) {
+          const { mode, peers } = yield* statusOf(node)
+          assert.strictEqual(mode, "server")
+          assert.isAtLeast(peers, 5, node.name)
+        }
+        for (let i = 0; i < 30; i++) {
+          const wanted = at(nodes, (i + 13) % 30)
+          const found = yield* findPeer(at(nodes, i), wanted.peerId)
+          assert.strictEqual(found.peer.toString(), wanted.peerId.toString())
+          assert.isAbove(found.addresses.length, 0)
+        }
+        for (const i of [3, 17]) {
+          const { holders } = yield* content(at(nodes, i), ({ provide }) => provide(key(1)))
+          assert.isAtLeast(holders, 4)
+          yield* records(at(nodes, i), ({ put }) => put(Bytes.fromUtf8(`/v/${i}`), Bytes.fromUtf8(`ok ${i}`)))
+        }
+        yield* Effect.sleep("1 second")
+        for (const i of [9, 28]) {
+          const providers = yield* content(at(nodes, i), ({ findProviders }) =>
+            Stream.runCollect(findProviders(key(1)))
+          )
+          assert.sameMembers(
+            [...idsOf(providers)],
+            [3, 17].map((one) => at(nodes, one).peerId.toString())
+          )
+          const { value } = yield* records(at(nodes, i), ({ get }) => get(Bytes.fromUtf8("/v/17")))
+          assert.strictEqual(Bytes.toUtf8(value), "ok 17")
+        }
+      })
+    ),
+    120_000
+  )
+})
+
+describe("KadRouting", () => {
+  it("is the same run each time, from one seed", () => {
+    const run = (seed: number) => {
+      const running = start({ nodes: 5, layer: kadNode({ mode: "server" }), seed }, ({ nodes }) =>
+        Effect.gen(function* () {
+          yield* join(nodes)
+          yield* content(at(nodes, 1), ({ provide }) => provide(key(1)))
+          yield* content(at(nodes, 2), ({ findProviders }) => Stream.runDrain(findProviders(key(1))))
+          yield* Effect.sleep("12 minutes")
+        })
+      )
+      for (let next = running.next(); ; next = running.next()) if (next.done === true) return next.value
+    }
+    const first = run(3)
+    const second = run(3)
+    assert.isUndefined(first.problem)
+    assert.deepEqual([second.hash, second.events, second.virtualMs], [first.hash, first.events, first.virtualMs])
+    assert.notStrictEqual(run(4).hash, first.hash)
+  })
+
+  it(
+    "announces again what it provides until it provides it no more, and others forget it in time",
+    simulate(
+      {
+        nodes: 4,
+        layer: kadNode({ mode: "server", reprovideEvery: "40 minutes", providers: { ttlMs: 3_600_000 } })
+      },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          yield* join(nodes)
+          const [provider, asker] = [at(nodes, 1), at(nodes, 2)]
+          const found = content(asker, ({ findProviders }) => Stream.runCount(findProviders(key(1))))
+          yield* content(provider, ({ provide }) => provide(key(1)))
+          assert.deepStrictEqual(yield* content(provider, ({ provided }) => provided), [key(1)])
+          yield* Effect.sleep("100 minutes")
+          assert.strictEqual(yield* found, 1)
+          yield* content(provider, ({ unprovide }) => unprovide(key(1)))
+          yield* Effect.sleep("70 minutes")
+          assert.strictEqual(yield* found, 0)
+        })
+    )
+  )
+
+  it(
+    "asks both DHTs, and gives the answers of both as one",
+    simulate(
+      {
+        nodes: 4,
+        layer: kadNode({ wan: true, lan: true, mode: "server" }),
+        // Node 3 is public only, node 2 local only.
+        arrange: (_, nodes) =>
+          nodes.forEach((node, i) =>
+            node.host.setAddresses([...(i === 2 ? [] : [`${20 + i}.0.0.1`]), ...(i === 3 ? [] : [`10.0.${i}.1`])])
+          )
+      },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          const [a, b, local, publicly] = [at(nodes, 0), at(nodes, 1), at(nodes, 2), at(nodes, 3)]
+          yield* join([a, b, publicly])
+          yield* join([b, local])
+          for (const node of [local, publicly]) yield* content(node, ({ provide }) => provide(key(1)))
+          yield* Effect.sleep("1 second")
+          const providers = yield* content(b, ({ findProviders }) => Stream.runCollect(findProviders(key(1))))
+          assert.sameMembers(
+            [...idsOf(providers)],
+            [local, publicly].map(({ peerId }) => peerId.toString())
+          )
+          const steps = yield* b.run(
+            Effect.flatMap(PeerRouting, ({ closestPeers }) => Stream.runCollect(closestPeers(key(1))))
+          )
+          const closest = idsOf(steps.at(-1)?.closest ?? [])
+          for (const { peerId } of [local, publicly]) assert.include(closest, peerId.toString())
+        })
+    )
+  )
+
+  it(
+    "says what it cannot do: a key that is no multihash, nobody to ask, a peer that is nowhere, a deadline",
+    simulate({ nodes: 3, layer: kadNode({ mode: "server" }) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        const a = at(nodes, 0)
+        const nowhere = yield* Effect.map(a.run(Effect.void), () => at(nodes, 2).peerId)
+        const reasonOf = <A, E extends { readonly _tag: string }>(effect: Effect.Effect<A, E>) =>
+          Effect.map(Effect.flip(effect), (error) => {
+            const reason = "reason" in error ? error.reason : undefined
+            return typeof reason === "object" && reason !== null && "_tag" in reason ? reason._tag : error._tag
+          })
+        const provide = (bytes: Uint8Array) => content(a, (routing) => routing.provide(bytes))
+        assert.strictEqual(yield* reasonOf(provide(Uint8Array.of(1))), "RoutingUnsupported")
+        assert.strictEqual(yield* reasonOf(provide(key(1))), "NobodyToAsk")
+        assert.deepStrictEqual(yield* content(a, ({ provided }) => provided), [])
+        assert.strictEqual(yield* reasonOf(findPeer(a, nowhere)), "NobodyToAsk")
+        yield* at(nodes, 2).stop
+        yield* join(nodes.slice(0, 2))
+        assert.strictEqual(yield* reasonOf(findPeer(a, nowhere)), "NotFound")
+        const hurried = a.run(
+          Effect.flatMap(PeerRouting, (routing) => routing.findPeer(nowhere, { deadline: "5 millis" }))
+        )
+        assert.strictEqual(yield* reasonOf(hurried), "RoutingTimeout")
+      })
+    )
+  )
+})
