@@ -100,6 +100,38 @@ const fill = (stream: ByteStream, options: ByteStreamOptions): Effect.Effect<num
     }
   })
 
+/**
+ * The same stream, whose reads are lent for as short as they may be: what was given is overwritten when the next is
+ * asked for, or once whoever asked is suspended.
+ */
+export const lending = (stream: ByteStream): ByteStream => {
+  let last = new Uint8Array(0)
+  return {
+    ownedReads: false,
+    tryRead: () => {
+      last.fill(0xdb)
+      const bytes = stream.tryRead()
+      if (bytes === null || bytes === undefined) return bytes
+      const given = new Uint8Array(bytes)
+      last = given
+      queueMicrotask(() => given.fill(0xdb))
+      return given
+    },
+    tryWrite: (bytes) => stream.tryWrite(bytes),
+    flush: () => stream.flush(),
+    reset: (because) => stream.reset(because),
+    get readable() {
+      return stream.readable
+    },
+    get writable() {
+      return stream.writable
+    },
+    get closeWrite() {
+      return stream.closeWrite
+    }
+  }
+}
+
 /** Reads exactly so many bytes. */
 export const readExactly = (stream: ByteStream, size: number): Effect.Effect<Uint8Array, StreamError> =>
   Effect.gen(function* () {
@@ -180,6 +212,20 @@ export const byteStreamSuite = <E>(
         const [left, right] = yield* makePair
         yield* left.closeWrite
         assert.strictEqual(yield* read(right), null)
+      }))
+
+    test("what was taken may be changed at once, where it says so", () =>
+      Effect.gen(function* () {
+        const [left, right] = yield* makePair
+        if (left.copiesWrites !== true) return
+        for (const size of [1, 100, 5000, 200_000]) {
+          const bytes = pattern(0, size)
+          const taken = left.tryWrite(bytes)
+          assert.isAbove(taken, 0)
+          bytes.fill(0)
+          left.flush()
+          assert.deepStrictEqual(yield* readExactly(right, taken), pattern(0, taken))
+        }
       }))
 
     test("takes nothing after closeWrite and says why", () =>

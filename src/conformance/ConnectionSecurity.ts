@@ -127,7 +127,6 @@ export const securitySuite = (
         assert.isTrue(Keys.equals(far.remotePublicKey, dialer.publicKey))
         assert.strictEqual(near.security, dialer.protocol.id)
         assert.strictEqual(far.security, dialer.protocol.id)
-        assert.isTrue(near.ownedReads && far.ownedReads)
       })
     )
 

@@ -124,13 +124,30 @@ export const cryptoSuite = (name: string, layer: Layer.Layer<Crypto>, options: C
       assert.deepStrictEqual(target.slice(21), new Uint8Array(19).fill(0xee))
     })
 
-    test("sealed in pieces, a message is the same", (crypto) => {
+    test("openInto writes at its offset what open gives, of a message of any size", (crypto) => {
       const key = crypto.aeadKey(new Uint8Array(32).fill(3))
-      const parts = [new Uint8Array(100).fill(1), nothing, Uint8Array.of(2), new Uint8Array(5000).fill(3)]
-      const pieces = key.sealPieces(9, parts)
-      assert.deepStrictEqual(Bytes.concat(pieces), key.seal(9, nothing, parts))
-      key.sealPieces(10, parts)
-      assert.deepStrictEqual(Bytes.concat(pieces), key.seal(9, nothing, parts), "in memory of their own")
+      for (const size of [0, 1, 15, 16, 17, 64, 4095, 4096, 4097, 65_519]) {
+        const message = Uint8Array.from({ length: size }, (_, i) => i * 7)
+        const sealed = key.seal(size, nothing, [message])
+        const target = new Uint8Array(size + 5).fill(0xee)
+        assert.strictEqual(key.openInto(size, sealed, target, 2), size)
+        assert.deepStrictEqual(target.slice(2, 2 + size), message)
+        assert.deepStrictEqual(target.slice(0, 2), new Uint8Array(2).fill(0xee))
+        assert.deepStrictEqual(target.slice(2 + size), new Uint8Array(3).fill(0xee))
+        const written = new Uint8Array(sealed.length + 1)
+        assert.strictEqual(key.sealInto(size, [message], written, 1), sealed.length)
+        assert.deepStrictEqual(written.slice(1), sealed)
+        assert.deepStrictEqual(
+          message,
+          Uint8Array.from({ length: size }, (_, i) => i * 7),
+          "what is given is left alone"
+        )
+        assert.deepStrictEqual(key.open(size, nothing, sealed), message)
+        assert.isUndefined(key.openInto(size + 1, sealed, target, 2))
+        sealed[size >> 1] = (sealed[size >> 1] ?? 0) ^ 1
+        assert.isUndefined(key.openInto(size, sealed, target, 2))
+      }
+      assert.isUndefined(key.openInto(0, new Uint8Array(15), new Uint8Array(16), 0))
     })
 
     test("an empty message has a tag", (crypto) => {

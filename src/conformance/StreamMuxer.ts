@@ -16,6 +16,7 @@ import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Pipe from "../layers/internal/Pipe.ts"
 import * as ByteStream from "../services/ByteStream.ts"
+import { lending } from "./ByteStream.ts"
 import type { MuxedConnection, MuxedStream, MuxerProtocol } from "../services/StreamMuxer.ts"
 
 export interface Facts {
@@ -53,6 +54,10 @@ export const join = Effect.fnUntraced(function* (
   const listener = yield* make(raw[1], { role: "listener" })
   return { dialer, listener, raw }
 })
+
+/** The same protocol over connections that lend what is read, for as short as they may. */
+export const overLent = <R>(protocol: Effect.Effect<MuxerProtocol, never, R>): Effect.Effect<MuxerProtocol, never, R> =>
+  Effect.map(protocol, ({ id, make }) => ({ id, make: (connection, options) => make(lending(connection), options) }))
 
 const bytesOf = (length: number, seed = 0): Uint8Array =>
   Uint8Array.from({ length }, (_, at) => (at * 31 + seed) & 0xff)

@@ -104,6 +104,8 @@ export interface ByteStream {
    * be referred to until they are sent: do not change them.
    */
   readonly tryWrite: (bytes: Uint8Array) => number
+  /** True when bytes that were taken are copied, so that they may change at once. */
+  readonly copiesWrites?: boolean | undefined
   /** Waits until `tryWrite` takes at least a byte; fails if it never will. */
   readonly writable: Effect.Effect<void, StreamError>
   /** Sends what was taken. Without it, bytes are sent at the latest when the turn ends. */

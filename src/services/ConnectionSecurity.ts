@@ -53,9 +53,8 @@ export class SecurityError extends Schema.TaggedError<SecurityError>()("Security
   }
 }
 
-/** A connection whose remote has proven its identity. Its reads are always owned by the reader. */
+/** A connection whose remote has proven its identity. */
 export interface SecuredConnection extends ByteStream {
-  readonly ownedReads: true
   readonly remotePeer: PeerId
   readonly remotePublicKey: PublicKey
   /** The protocol that secured it, such as `/noise`. */

@@ -47,10 +47,13 @@ export interface AeadKey {
    * `target` must not overlap the parts.
    */
   readonly sealInto: (counter: number, parts: ReadonlyArray<Uint8Array>, target: Uint8Array, offset: number) => number
-  /** Encrypts the parts as one message, in pieces of memory of their own: ciphertext, then tag. Spares joining large ones. */
-  readonly sealPieces: (counter: number, parts: ReadonlyArray<Uint8Array>) => ReadonlyArray<Uint8Array>
   /** Decrypts into memory of its own; `undefined` when it does not authenticate. */
   readonly open: (counter: number, associated: Uint8Array, sealed: Uint8Array) => Uint8Array | undefined
+  /**
+   * Decrypts into `target` at `offset` and returns the bytes written; `undefined` when it does not authenticate,
+   * and then what is in their place has no meaning. `target` must not overlap `sealed`.
+   */
+  readonly openInto: (counter: number, sealed: Uint8Array, target: Uint8Array, offset: number) => number | undefined
 }
 
 export class Crypto extends Context.Service<

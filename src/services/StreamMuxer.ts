@@ -74,9 +74,8 @@ export class MuxerError extends Schema.TaggedError<MuxerError>()("MuxerError", {
   }
 }
 
-/** A stream of a multiplexed connection. Its reads are owned by the reader. */
+/** A stream of a multiplexed connection. */
 export interface MuxedStream extends ByteStream {
-  readonly ownedReads: true
   /** Unique within the connection, never reused. */
   readonly id: number
   /** Which end opened it. */
@@ -122,7 +121,7 @@ export interface MuxerOptions {
 /** One way of multiplexing. */
 export interface MuxerProtocol {
   readonly id: string
-  /** `connection` is secured; its reads are owned by the reader. */
+  /** `connection` is secured. */
   readonly make: (connection: ByteStream, options: MuxerOptions) => Effect.Effect<MuxedConnection, never, Scope.Scope>
 }
 

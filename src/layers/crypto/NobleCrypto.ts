@@ -62,11 +62,20 @@ export const aeadKey = (key: Uint8Array): AeadKey => {
       chacha20poly1305(secret, setNonce(counter)).encrypt(plaintext, target.subarray(offset, offset + size))
       return size
     },
-    sealPieces: (counter, parts) => [chacha20poly1305(secret, setNonce(counter)).encrypt(join(parts))],
     open: (counter, associated, sealed) => {
       if (sealed.length < tagSize) return undefined
       try {
         return chacha20poly1305(secret, setNonce(counter), associated).decrypt(sealed)
+      } catch {
+        return undefined
+      }
+    },
+    openInto: (counter, sealed, target, offset) => {
+      const size = sealed.length - tagSize
+      if (size < 0) return undefined
+      try {
+        chacha20poly1305(secret, setNonce(counter)).decrypt(sealed, target.subarray(offset, offset + size))
+        return size
       } catch {
         return undefined
       }

@@ -21,6 +21,7 @@ const writeClosed = Effect.suspend(() => Effect.fail(new StreamError({ reason: n
 export class FaultyStream implements ByteStream, FaultLink {
   readonly host: string
   readonly ownedReads: boolean
+  readonly copiesWrites: boolean | undefined
   readonly readable: Effect.Effect<void, StreamError>
   readonly writable: Effect.Effect<void, StreamError>
   readonly closeWrite: Effect.Effect<void, StreamError>
@@ -52,6 +53,7 @@ export class FaultyStream implements ByteStream, FaultLink {
     this.inner = inner
     this.host = host
     this.ownedReads = inner.ownedReads
+    this.copiesWrites = inner.copiesWrites
     this.faults = tools.controls.of(host)
     this.holding = holds(this.faults)
     this.signal = new Signal(tools.dispatcher)

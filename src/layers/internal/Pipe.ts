@@ -110,6 +110,7 @@ const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fiber
 
 class End implements PipeEnd {
   readonly ownedReads = true
+  readonly copiesWrites = true
   readonly readable: Effect.Effect<void, StreamError>
   readonly writable: Effect.Effect<void, StreamError>
   readonly closeWrite: Effect.Effect<void, StreamError>

@@ -31,7 +31,7 @@ import {
 import { Inbox } from "../internal/Inbox.ts"
 import { bind } from "./NodeDatagram.ts"
 import { codeOf, lookupReason, netReason } from "./NodeErrors.ts"
-import { type NodeSocket, open, type Shared, writeLimit } from "./NodeSocket.ts"
+import { type NodeSocket, open, type Shared, writeSize } from "./NodeSocket.ts"
 
 export interface Options {
   /**
@@ -137,7 +137,7 @@ const connectOnce = (
   Effect.suspend(() => {
     const bound = from === undefined ? undefined : bindLike(from)
     const { socket, stream } = open(state.shared, (onread) => {
-      const options = { onread, allowHalfOpen: true, noDelay: true, writableHighWaterMark: writeLimit }
+      const options = { onread, allowHalfOpen: true, noDelay: true, writableHighWaterMark: writeSize }
       const socket = new net.Socket(bound === undefined ? options : withHandle(options, bound))
       // So that it does not read before it is asked to.
       socket.pause()
@@ -204,7 +204,7 @@ const adopt = (
   accepted.on("error", ignore)
   if (typeof handle !== "object" || handle === null) return { socket: accepted, pushes: true }
   Reflect.set(accepted, "_handle", null)
-  const options = { onread, allowHalfOpen: true, writableHighWaterMark: writeLimit }
+  const options = { onread, allowHalfOpen: true, writableHighWaterMark: writeSize }
   const socket = new net.Socket(withHandle(options, handle))
   socket.pause()
   socket.on("error", ignore)
@@ -259,7 +259,7 @@ const listen = (state: State, options: ListenOptions): Effect.Effect<SocketListe
       allowHalfOpen: true,
       pauseOnConnect: true,
       noDelay: true,
-      highWaterMark: writeLimit
+      highWaterMark: writeSize
     })
     server.on("error", ignore)
     server.on("connection", (accepted) => {

@@ -7,8 +7,11 @@
  * If nobody waits, they are copied and reading stops until they are taken, so at
  * most one batch is held here and TCP's own window holds back the rest.
  *
- * Writing: corked by the first write, uncorked by `flush` or at the end of the
- * turn, so that what one turn writes leaves in one system call.
+ * Writing: bytes are copied into a buffer that leaves when it is full, by `flush`
+ * or at the end of the turn, so that what one turn writes leaves in one system
+ * call. While one buffer is handed over a second one is filled, and no third.
+ * That one was taken is told after the turn, so that a turn writes no more than
+ * two. All sockets share the buffers; one that has nothing to send has none.
  */
 import * as Effect from "effect/Effect"
 import type * as Scheduler from "effect/Scheduler"
@@ -21,6 +24,7 @@ import {
   WriteClosed
 } from "../../services/ByteStream.ts"
 import type { Endpoint, Socket } from "../../services/Net.ts"
+import { Buffers } from "../internal/Buffers.ts"
 import { codeOf, streamReason } from "./NodeErrors.ts"
 
 /** What the sockets of one Net layer share. */
@@ -32,8 +36,12 @@ export interface Shared {
   readonly linger: number
 }
 
-/** Bytes written and not yet taken by the system, above which `tryWrite` takes nothing. */
-export const writeLimit = 256 * 1024
+/** Bytes that one write to the system has at most. */
+export const writeSize = 128 * 1024
+
+const buffers = new Buffers(writeSize, 16)
+/** Where a turn that writes little is gathered. */
+const smallBuffers = new Buffers(2048, 64)
 
 const nothing = new Uint8Array(0)
 
@@ -91,6 +99,7 @@ export class NodeSocket implements Socket {
   readonly local: Endpoint
   readonly remote: Endpoint
   readonly ownedReads = false
+  readonly copiesWrites = true
   readonly readable: Effect.Effect<void, StreamError>
   readonly writable: Effect.Effect<void, StreamError>
   readonly closeWrite: Effect.Effect<void, StreamError>
@@ -103,7 +112,11 @@ export class NodeSocket implements Socket {
   private error: StreamErrorReason | undefined
   private writer: Resume | undefined
   private writeClosed = false
-  private corked = false
+  /** What waits to be handed to the system, and how much of it is used. */
+  private out: Uint8Array | undefined
+  private used = 0
+  /** What the system was handed and has not taken whole. */
+  private sending: Uint8Array | undefined
   private turnScheduled = false
   private wakeScheduled = false
   private closed = false
@@ -115,11 +128,14 @@ export class NodeSocket implements Socket {
     this.local = local
     this.remote = remote
     // These listeners stay for the life of the socket: an 'error' that nobody hears would end the process.
-    socket.on("error", (error) => this.fail(streamReason(codeOf(error))))
+    socket.on("error", (error) => {
+      this.drop()
+      this.fail(streamReason(codeOf(error)))
+    })
     socket.on("end", () => this.atEnd())
-    socket.on("drain", () => this.wakeWriter())
     socket.on("close", () => {
       this.closed = true
+      this.drop()
       if (!(inbound.ended && socket.writableFinished))
         this.fail(new ConnectionLost({ detail: "the socket was closed" }))
     })
@@ -162,7 +178,7 @@ export class NodeSocket implements Socket {
   private writeState(): Effect.Effect<void, StreamError> | undefined {
     if (this.error !== undefined) return failure(this.error)
     if (this.writeClosed) return failure(new WriteClosed())
-    return this.socket.writableLength < writeLimit ? Effect.void : undefined
+    return this.used < writeSize ? Effect.void : undefined
   }
 
   readonly tryRead = (): Uint8Array | null | undefined => {
@@ -175,19 +191,38 @@ export class NodeSocket implements Socket {
 
   readonly tryWrite = (bytes: Uint8Array): number => {
     if (this.error !== undefined || this.writeClosed || bytes.length === 0) return 0
-    const room = writeLimit - this.socket.writableLength
-    if (room <= 0) return 0
-    const piece = bytes.length <= room ? bytes : bytes.subarray(0, room)
-    if (!this.corked) {
-      this.corked = true
-      this.socket.cork()
-      if (!this.turnScheduled) {
-        this.turnScheduled = true
-        this.shared.dispatcher.scheduleTask(this.endTurn, 0)
-      }
+    let taken = this.put(bytes)
+    while (taken < bytes.length && this.sending === undefined) {
+      this.flush()
+      taken += this.put(bytes.subarray(taken))
     }
-    this.socket.write(piece)
+    if (!this.turnScheduled && this.used > 0) {
+      this.turnScheduled = true
+      this.shared.dispatcher.scheduleTask(this.endTurn, 0)
+    }
+    return taken
+  }
+
+  /** Copies as much as there is room for. */
+  private put(bytes: Uint8Array): number {
+    const piece = bytes.length <= writeSize - this.used ? bytes : bytes.subarray(0, writeSize - this.used)
+    if (piece.length > 0) this.room(piece.length).set(piece, this.used)
+    this.used += piece.length
     return piece.length
+  }
+
+  /** The buffer, with room for so many bytes more. */
+  private room(length: number): Uint8Array {
+    const { out } = this
+    const wanted = this.used + length
+    if (out !== undefined && wanted <= out.length) return out
+    const larger = wanted <= smallBuffers.size ? smallBuffers.take() : buffers.take()
+    if (out !== undefined) {
+      larger.set(out.subarray(0, this.used))
+      smallBuffers.give(out)
+    }
+    this.out = larger
+    return larger
   }
 
   private readonly endTurn = (): void => {
@@ -196,9 +231,25 @@ export class NodeSocket implements Socket {
   }
 
   readonly flush = (): void => {
-    if (!this.corked) return
-    this.corked = false
-    this.socket.uncork()
+    const { out } = this
+    if (out === undefined || this.sending !== undefined) return
+    this.sending = out
+    this.out = undefined
+    const bytes = out.subarray(0, this.used)
+    this.used = 0
+    this.socket.write(bytes, this.sent)
+  }
+
+  private readonly sent = (error?: Error | null): void => {
+    const { sending } = this
+    // Of a socket that is gone: what it was handed may still be read.
+    if (error || sending === undefined) return
+    this.sending = undefined
+    buffers.give(sending)
+    smallBuffers.give(sending)
+    this.flush()
+    if (this.writeClosed) this.endWhenSent()
+    this.wakeWriter()
   }
 
   readonly reset = (because: string): void => {
@@ -264,19 +315,25 @@ export class NodeSocket implements Socket {
     this.writeClosed = true
     this.flush()
     this.wakeLater()
-    const socket = this.socket
-    // `end` is called only when all is written: while a shutdown waits behind data, a socket cannot be reset.
-    if (socket.writableLength === 0) socket.end()
-    else {
-      socket.write(nothing, (error) => {
-        if (!error && !socket.destroyed) socket.end()
-      })
-    }
+    this.endWhenSent()
+  }
+
+  /** `end` is called only when all is written: while a shutdown waits behind data, a socket cannot be reset. */
+  private endWhenSent(): void {
+    const { socket } = this
+    if (this.sending === undefined && this.out === undefined && !socket.writableEnded) socket.end()
+  }
+
+  /** What was not handed to the system never will be. */
+  private drop(): void {
+    this.out = undefined
+    this.used = 0
   }
 
   /** Closes the socket at once so that the other side sees a reset, not an end. */
   private abort(): void {
     const socket = this.socket
+    this.drop()
     if (socket.destroyed) return
     // In between, the shutdown is under way and all data has left: a plain close is what the system allows.
     if (socket.writableEnded && !socket.writableFinished) socket.destroy()

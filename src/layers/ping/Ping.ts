@@ -26,7 +26,7 @@ const maxStreamsPerConnection = 32
 const echo = (stream: ProtocolStream): Effect.Effect<void, ByteStream.StreamError> =>
   Effect.gen(function* () {
     for (;;) {
-      const batch = stream.bytes.tryRead() ?? (yield* stream.read)
+      const batch = yield* stream.read
       if (batch === null) return
       yield* stream.write(batch)
     }

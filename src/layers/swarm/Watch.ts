@@ -74,6 +74,7 @@ const counted = (raw: RawConnection, traffic: Traffic): RawConnection => ({
     traffic.sent += taken
     return taken
   },
+  copiesWrites: raw.copiesWrites,
   flush: () => raw.flush(),
   reset: (because) => raw.reset(because),
   // Effects that may change with the state of the connection.

@@ -73,6 +73,7 @@ const toConnection = (socket: Socket, sharesPort = false): RawConnection => {
     ownedReads: socket.ownedReads,
     readable: socket.readable,
     tryWrite: socket.tryWrite,
+    copiesWrites: socket.copiesWrites,
     writable: socket.writable,
     flush: socket.flush,
     closeWrite: socket.closeWrite,

@@ -5,7 +5,7 @@ import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import * as Mplex from "../../../src/layers/muxer/Mplex.ts"
 import * as ByteStream from "../../../src/services/ByteStream.ts"
 import type { MuxedStream } from "../../../src/services/StreamMuxer.ts"
-import { type Facts, join, muxerSuite, readAll } from "../../../src/conformance/StreamMuxer.ts"
+import { type Facts, join, muxerSuite, overLent, readAll } from "../../../src/conformance/StreamMuxer.ts"
 
 const KiB = 1024
 
@@ -18,6 +18,7 @@ const facts = (maxUnreadPerStream: number): Facts => ({
 })
 
 muxerSuite("Mplex", Mplex.make(), facts(4096 * KiB))
+muxerSuite("Mplex over lent bytes", overLent(Mplex.make()), facts(4096 * KiB))
 muxerSuite(
   "Mplex with little room",
   Mplex.make({ outputHighWater: 32 * KiB, maxUnreadPerStream: 64 * KiB }),

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Yamux from "../../../src/layers/muxer/Yamux.ts"
 import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import * as ByteStream from "../../../src/services/ByteStream.ts"
-import { type Facts, join, muxerSuite, readAll } from "../../../src/conformance/StreamMuxer.ts"
+import { type Facts, join, muxerSuite, overLent, readAll } from "../../../src/conformance/StreamMuxer.ts"
 
 const window = 256 * 1024
 
@@ -14,6 +14,10 @@ const facts: Facts = {
 }
 
 muxerSuite("Yamux", Yamux.make(), facts)
+muxerSuite("Yamux over lent bytes", overLent(Yamux.make()), {
+  ...facts,
+  narrow: { ...facts.narrow, protocol: overLent(facts.narrow.protocol) }
+})
 muxerSuite("Yamux with little room for output", Yamux.make({ outputHighWater: 32 * 1024 }), facts)
 
 const calm = Effect.gen(function* () {

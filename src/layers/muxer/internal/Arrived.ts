@@ -7,6 +7,8 @@ import type { StreamState } from "./StreamState.ts"
 export class Arrived<S extends StreamState> {
   /** The sum over the inboxes of all streams, in bytes. */
   total = 0
+  /** Batches are lent: what is to be kept of them has to be copied. */
+  lent = false
   /** Streams that are done, and whose bytes were not all read. */
   private readonly leftover = new Set<S>()
   /** Streams that data of the last batch waits on, as views of it. */
@@ -18,7 +20,7 @@ export class Arrived<S extends StreamState> {
   }
 
   shift(stream: S): Uint8Array | undefined {
-    const bytes = stream.inbox.shift()
+    const bytes = stream.inbox.shift(this.lent)
     if (bytes === undefined) return undefined
     this.total -= bytes.length
     if (stream.done && stream.inbox.size === 0) this.leftover.delete(stream)
@@ -39,10 +41,10 @@ export class Arrived<S extends StreamState> {
     if (stream.inbox.size > 0) this.leftover.add(stream)
   }
 
-  /** Copies what would keep a whole batch in memory for a few bytes that nobody has read yet. */
+  /** Copies what would keep a whole batch in memory for a few bytes that nobody has read yet, or would outlast a lent one. */
   settle(): void {
     if (this.loose.length === 0) return
-    for (const stream of this.loose) stream.inbox.settle()
+    for (const stream of this.loose) stream.inbox.settle(this.lent)
     this.loose = []
   }
 

@@ -71,6 +71,7 @@ export interface Options<S extends StreamState> {
 
 class Driver<S extends StreamState> implements Carrier<S> {
   readonly session: Session<S>
+  readonly ownedReads: boolean
   readonly ended: Deferred.Deferred<MuxerErrorReason>
   private readonly connection: ByteStream
   private readonly options: Options<S>
@@ -116,12 +117,14 @@ class Driver<S extends StreamState> implements Carrier<S> {
     ended: Deferred.Deferred<MuxerErrorReason>
   ) {
     this.connection = connection
+    this.ownedReads = connection.ownedReads
     this.options = options
     this.clock = clock
     this.dispatcher = dispatcher
     this.fork = fork
     this.ended = ended
     this.session = options.session(this.now())
+    this.session.batchesLent = !connection.ownedReads
     this.account = new Account(this.session, options.memory)
   }
 
@@ -292,12 +295,15 @@ class Driver<S extends StreamState> implements Carrier<S> {
       }
       session.receive(bytes, driver.now())
       const lastOfTurn = batch % batchesPerTurn === 0
-      const next = bytes.length < smallBatch && !lastOfTurn ? connection.tryRead() : undefined
+      const mayJoin = driver.ownedReads && bytes.length < smallBatch && !lastOfTurn
+      const next = mayJoin ? connection.tryRead() : undefined
       if (next !== undefined && next !== null) {
         bytes = next
         continue
       }
       driver.settle()
+      // What nobody has read at once is kept; the rest of a lent batch need not be.
+      if (!driver.ownedReads) session.settle()
       if (session.liveness?.pongs !== pongs) {
         pongs = session.liveness?.pongs
         driver.pingers.wake()

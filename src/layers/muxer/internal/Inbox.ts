@@ -4,6 +4,7 @@
  * part of its batch. Where a few bytes would keep a large batch in memory, or
  * many tiny pieces would cost more than they hold, they are copied together:
  * not as each frame comes, but once, when they are read or the next batch comes.
+ * Of a batch that was only lent, all that is not read at once is copied.
  */
 
 /** What is kept may hold at most this many times its own size in memory. */
@@ -39,21 +40,28 @@ export class Inbox {
     return fresh
   }
 
-  /** Decides what to copy of the bytes that came since the last time. All of them are of one batch. */
-  settle(): void {
+  /** Decides what to copy of the bytes that came since the last time, which are of one batch; of a lent one, all. */
+  settle(lent: boolean): void {
     const loose = this.looseBytes
     if (loose === 0) return
+    const backing = this.pieces[this.looseFrom]?.buffer.byteLength ?? 0
+    if (lent || loose * slack < backing || this.isCrumbled) return this.copyLoose()
     this.looseBytes = 0
+    this.pack = undefined
+  }
+
+  /** What came is in pieces so small that together they cost less. */
+  private get isCrumbled(): boolean {
+    const count = this.pieces.length - this.looseFrom
+    return (this.size > this.looseBytes || count > 1) && this.looseBytes < tiny * count
+  }
+
+  private copyLoose(): void {
+    const loose = this.looseBytes
     const from = this.looseFrom
-    const count = this.pieces.length - from
     const before = this.size - loose
-    const backing = this.pieces[from]?.buffer.byteLength ?? 0
-    const small = (before > 0 || count > 1) && loose < tiny * count
-    if (loose * slack >= backing && !small) {
-      this.pack = undefined
-      return
-    }
-    let pack = this.pack
+    this.looseBytes = 0
+    let { pack } = this
     let at = from - 1
     if (pack === undefined || pack.length - this.packUsed < loose) {
       pack = new Uint8Array(Math.max(loose, Math.min(before, largestPack)))
@@ -71,13 +79,19 @@ export class Inbox {
     this.pack = this.packUsed < pack.length ? pack : undefined
   }
 
-  /** The oldest bytes, which are the caller's from now on; `undefined` when there are none. */
-  shift(): Uint8Array | undefined {
-    if (this.looseBytes > 0 && this.first === this.looseFrom) this.settle()
+  /** The oldest bytes, the caller's from now on, or for as long as their batch is lent; `undefined` when there are none. */
+  shift(lent: boolean): Uint8Array | undefined {
+    const isLoose = this.looseBytes > 0 && this.first === this.looseFrom
+    if (isLoose && !lent) this.settle(false)
+    else if (isLoose && this.isCrumbled) this.copyLoose()
     const piece = this.pieces[this.first]
     if (piece === undefined) return undefined
     this.size -= piece.length
     this.first += 1
+    if (isLoose && this.looseBytes > 0) {
+      this.looseBytes -= piece.length
+      this.looseFrom += 1
+    }
     if (this.first === this.pieces.length) {
       this.pieces = none
       this.first = 0

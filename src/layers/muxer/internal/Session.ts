@@ -366,8 +366,13 @@ export abstract class Session<S extends StreamState = StreamState> {
     this.touch(stream)
   }
 
+  /** The batches that it is fed with are lent: they are valid until the next `settle`, and not beyond the turn. */
+  set batchesLent(lent: boolean) {
+    this.arrived.lent = lent
+  }
+
   /** Before the next batch, and when nothing comes for long: holds no more of the last than was not read. */
-  protected settle(): void {
+  settle(): void {
     this.arrived.settle()
   }
 

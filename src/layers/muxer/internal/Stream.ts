@@ -19,6 +19,8 @@ import type { StreamFailure, StreamState } from "./StreamState.ts"
 /** What a stream needs of its connection. */
 export interface Carrier<S extends StreamState> {
   readonly session: Session<S>
+  /** As that of the connection. */
+  readonly ownedReads: boolean
   /** The time in ms, from any origin, never going back. */
   readonly now: () => number
   /** There is something to send, or someone to wake, at the end of the turn. */
@@ -55,7 +57,6 @@ const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fiber
 
 /** A stream on its carrier. All of it is on the prototype: a connection may have thousands. */
 export class Stream<S extends StreamState> implements MuxedStream {
-  readonly ownedReads = true
   // Truly private: who logs a stream does not mean all of its connection.
   readonly #carrier: Carrier<S>
   readonly #state: S
@@ -72,6 +73,10 @@ export class Stream<S extends StreamState> implements MuxedStream {
 
   get id(): number {
     return this.#state.id
+  }
+
+  get ownedReads(): boolean {
+    return this.#carrier.ownedReads
   }
 
   get direction(): "inbound" | "outbound" {

@@ -78,6 +78,11 @@ export class FrameReader {
     return rest
   }
 
+  /** Bytes of a message that has come in part. */
+  get held(): number {
+    return this.filled
+  }
+
   /** True in the middle of a message, where a stream must not end. */
   get partial(): boolean {
     return this.lengthHigh !== undefined || this.length !== undefined

@@ -3,8 +3,10 @@
  * stream under it and opens what is read from it.
  *
  * Reading: a batch of the raw stream is opened at once, message by message,
- * straight out of the memory lent, because it is lent no longer than that. What
- * waits here is therefore bounded by one batch and one partial message.
+ * straight out of the memory lent, because it is lent no longer than that. Its
+ * plaintext is lent on in turn, in a buffer that is used again from the next
+ * read on. What waits here is therefore bounded by one batch and one partial
+ * message.
  *
  * Writing: parts are gathered by reference and sealed as one message when
  * flushed, when the largest message is full, or when the turn ends. Should the
@@ -25,9 +27,9 @@ import {
   UnexpectedEnd,
   WriteClosed
 } from "../../../services/ByteStream.ts"
-import { Batches } from "../../internal/Batches.ts"
+import { Buffers } from "../../internal/Buffers.ts"
 import { FrameReader, headerSize, writeLength } from "./Frames.ts"
-import { type CipherState, empty, maxPlaintext, tagSize } from "./SymmetricState.ts"
+import { type CipherState, maxMessage, maxPlaintext, tagSize } from "./SymmetricState.ts"
 
 export interface SecureStreamOptions {
   readonly raw: ByteStream
@@ -40,19 +42,23 @@ export interface SecureStreamOptions {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
-/** Below this average, parts are copied together: one pass of the cipher is cheaper than many. */
-const smallPart = 4096
-
-/** From here up, a message is handed over in pieces: joining them would cost half as much again as the cipher. */
-const largeMessage = 16 * 1024
-
-/** Where they are copied to. Sealing is synchronous, so one serves all connections. */
+/** Where parts are copied together: one pass of the cipher is cheaper than two. Sealing is synchronous, so one serves all connections. */
 const scratch = new Uint8Array(maxPlaintext)
+
+/** Sealed messages, for as long as it takes to hand them over. */
+const sealedMessages = new Buffers(headerSize + maxMessage, 8)
+
+/** The plaintext of one batch, until the next read. */
+const plaintexts = new Buffers(256 * 1024, 8)
+
+/** Up to here plaintext has memory of its own, so that a connection on which little comes holds little. */
+const smallBatch = 4096
 
 type Resume = (effect: Effect.Effect<void, StreamError>) => void
 
 export class SecureStream implements ByteStream {
-  readonly ownedReads = true
+  readonly ownedReads = false
+  readonly copiesWrites = false
   private readonly raw: ByteStream
   private readonly send: CipherState
   private readonly receive: CipherState
@@ -62,12 +68,17 @@ export class SecureStream implements ByteStream {
   private error: StreamError | undefined
 
   private readonly frames = new FrameReader()
-  private readonly opened = new Batches()
+  /** Plaintext that was not read yet. */
+  private opened: Uint8Array | undefined
+  /** The buffer that plaintext is or was lent in. */
+  private lent: Uint8Array | undefined
   private readEnded = false
 
   private parts: Array<Uint8Array> = []
   private gathered = 0
-  private backlog: ReadonlyArray<Uint8Array> | undefined
+  /** What the raw stream did not take of a sealed message, and the buffer that it is in. */
+  private backlog: Uint8Array | undefined
+  private backlogBuffer: Uint8Array | undefined
   /** The fiber that waits for room is at work. */
   private draining = false
   private writeClosed = false
@@ -95,8 +106,12 @@ export class SecureStream implements ByteStream {
 
   readonly tryRead = (): Uint8Array | null | undefined => {
     for (;;) {
-      const opened = this.opened.take()
-      if (opened !== undefined) return opened
+      const { opened } = this
+      if (opened !== undefined) {
+        this.opened = undefined
+        return opened
+      }
+      this.takeBack()
       if (this.error !== undefined) return undefined
       if (this.readEnded) return null
       if (!this.pull()) return undefined
@@ -104,7 +119,7 @@ export class SecureStream implements ByteStream {
   }
 
   readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
-    if (!this.opened.isEmpty) return Effect.void
+    if (this.opened !== undefined) return Effect.void
     if (this.error !== undefined) return Effect.fail(this.error)
     if (this.readEnded) return Effect.void
     return Effect.matchEffect(this.raw.readable, {
@@ -128,20 +143,36 @@ export class SecureStream implements ByteStream {
   }
 
   private open(batch: Uint8Array): void {
+    const target = this.plaintext(this.frames.held + batch.length)
+    let filled = 0
     this.frames.feed(batch)
     for (let message = this.frames.next(); message !== undefined; message = this.frames.next()) {
-      const plaintext = this.receive.decrypt(empty, message)
-      if (plaintext === undefined) {
+      const size = this.receive.decryptInto(message, target, filled)
+      if (size === undefined) {
         this.fail(
           new ProtocolViolation({
             layer: "noise",
             detail: this.receive.exhausted ? "too many messages for one key" : "a message does not authenticate"
           })
         )
-        return
+        break
       }
-      if (plaintext.length > 0) this.opened.push(plaintext)
+      filled += size
     }
+    this.lent = target
+    if (filled > 0) this.opened = target.subarray(0, filled)
+  }
+
+  /** Memory for so many bytes. */
+  private plaintext(length: number): Uint8Array {
+    return length > smallBatch && length <= plaintexts.size ? plaintexts.take() : new Uint8Array(length)
+  }
+
+  /** What was lent is lent no longer. */
+  private takeBack(): void {
+    if (this.lent === undefined) return
+    plaintexts.give(this.lent)
+    this.lent = undefined
   }
 
   // Writing
@@ -192,42 +223,31 @@ export class SecureStream implements ByteStream {
   /** Seals what is gathered and hands it to the raw stream. Only when there is no backlog. */
   private seal(): void {
     if (this.gathered === 0) return
-    const pieces = this.gathered < largeMessage ? this.sealWhole() : this.sealPieces()
-    if (pieces === undefined) return this.fail(new ResetLocally({ because: "too many noise messages for one key" }))
+    const size = headerSize + this.gathered + tagSize
+    const buffer = this.raw.copiesWrites === true ? sealedMessages.take() : new Uint8Array(size)
+    writeLength(buffer, this.gathered + tagSize)
+    if (this.send.encryptInto(this.joined(), buffer, headerSize) === undefined) {
+      return this.fail(new ResetLocally({ because: "too many noise messages for one key" }))
+    }
     this.parts = []
     this.gathered = 0
-    this.backlog = this.handOver(pieces)
+    this.handOver(buffer.subarray(0, size), buffer)
     if (this.backlog === undefined || this.draining) return
     this.draining = true
     this.fork(this.drain)
   }
 
-  private sealWhole(): ReadonlyArray<Uint8Array> | undefined {
-    const sealed = new Uint8Array(headerSize + this.gathered + tagSize)
-    writeLength(sealed, this.gathered + tagSize)
-    return this.send.encryptInto(this.joined(), sealed, headerSize) === undefined ? undefined : [sealed]
-  }
-
-  private sealPieces(): ReadonlyArray<Uint8Array> | undefined {
-    const header = new Uint8Array(headerSize)
-    writeLength(header, this.gathered + tagSize)
-    const pieces = this.send.encryptPieces(this.joined())
-    return pieces === undefined ? undefined : [header, ...pieces]
-  }
-
-  /** Writes to the raw stream, and gives what it did not take. */
-  private handOver(pieces: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> | undefined {
-    for (let i = 0; i < pieces.length; i++) {
-      const piece = pieces[i] ?? empty
-      if (piece.length === 0) continue
-      const taken = this.raw.tryWrite(piece)
-      if (taken < piece.length) return [piece.subarray(taken), ...pieces.slice(i + 1)]
-    }
-    return undefined
+  /** Writes to the raw stream, and keeps what it does not take. */
+  private handOver(message: Uint8Array, buffer: Uint8Array): void {
+    const taken = this.raw.tryWrite(message)
+    const whole = taken === message.length
+    this.backlog = whole ? undefined : message.subarray(taken)
+    this.backlogBuffer = whole ? undefined : buffer
+    if (whole && this.raw.copiesWrites === true) sealedMessages.give(buffer)
   }
 
   private joined(): ReadonlyArray<Uint8Array> {
-    if (this.parts.length === 1 || this.gathered >= smallPart * this.parts.length) return this.parts
+    if (this.parts.length === 1) return this.parts
     let at = 0
     for (const part of this.parts) {
       scratch.set(part, at)
@@ -240,10 +260,10 @@ export class SecureStream implements ByteStream {
   private readonly sendBacklog: Effect.Effect<void, StreamError> = Effect.suspend(() => {
     if (this.error !== undefined) return Effect.fail(this.error)
     return Effect.flatMap(this.raw.writable, () => {
-      const rest = this.backlog
+      const { backlog, backlogBuffer } = this
       // Dropped meanwhile: the stream has failed.
-      if (rest === undefined) return this.sendBacklog
-      this.backlog = this.handOver(rest)
+      if (backlog === undefined || backlogBuffer === undefined) return this.sendBacklog
+      this.handOver(backlog, backlogBuffer)
       if (this.pending) return this.sendBacklog
       this.seal()
       if (this.pending) return this.sendBacklog
@@ -279,7 +299,9 @@ export class SecureStream implements ByteStream {
 
   readonly reset = (because: string): void => {
     if (this.error === undefined) {
-      this.opened.clear()
+      // Not taken back: its reader may still be at it.
+      this.opened = undefined
+      this.lent = undefined
       this.error = new StreamError({ reason: new ResetLocally({ because }) })
     }
     this.drop()
@@ -303,5 +325,6 @@ export class SecureStream implements ByteStream {
     this.parts = []
     this.gathered = 0
     this.backlog = undefined
+    this.backlogBuffer = undefined
   }
 }

@@ -51,11 +51,6 @@ export class CipherState {
     return this.exhausted ? undefined : this.key.sealInto(this.counter++, parts, target, offset)
   }
 
-  /** Seals the parts as one message in pieces; `undefined` when the key is exhausted. */
-  encryptPieces(parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> | undefined {
-    return this.exhausted ? undefined : this.key.sealPieces(this.counter++, parts)
-  }
-
   /** Opens a message; `undefined` when it does not authenticate or the key is exhausted. */
   decrypt(associated: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     if (this.exhausted) return undefined
@@ -63,6 +58,14 @@ export class CipherState {
     // Only a message that authenticates takes its number.
     if (opened !== undefined) this.counter += 1
     return opened
+  }
+
+  /** Opens a message into `target` and says how many bytes that took; `undefined` as for `decrypt`. */
+  decryptInto(sealed: Uint8Array, target: Uint8Array, offset: number): number | undefined {
+    if (this.exhausted) return undefined
+    const size = this.key.openInto(this.counter, sealed, target, offset)
+    if (size !== undefined) this.counter += 1
+    return size
   }
 }
 

@@ -48,6 +48,7 @@ export interface SocketOwner {
 
 export class SimSocket implements Socket, FlightEnd {
   readonly ownedReads = true
+  readonly copiesWrites = true
   readonly owner: SocketOwner
   readonly local: Endpoint
   readonly remote: Endpoint

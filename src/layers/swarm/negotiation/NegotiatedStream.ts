@@ -28,6 +28,7 @@ type Answer = "none" | "begun" | "agreed"
 /** Its owner sees the bytes of the protocol alone. */
 class NegotiatedStream implements ByteStream {
   readonly ownedReads: boolean
+  readonly copiesWrites: boolean | undefined
   private readonly inner: ByteStream
   /** The negotiation whose answer has not come yet. */
   private pending: Dialer | undefined
@@ -47,6 +48,7 @@ class NegotiatedStream implements ByteStream {
   ) {
     this.inner = inner
     this.ownedReads = inner.ownedReads
+    this.copiesWrites = inner.copiesWrites
     this.rest = options.rest !== undefined && options.rest.length > 0 ? options.rest : undefined
     this.pending = options.pending
     this.proposed = options.proposed
@@ -147,7 +149,8 @@ const receive = (stream: ByteStream, begun: boolean): Effect.Effect<Uint8Array, 
         onSuccess: () => receive(stream, begun)
       })
     }
-    if (bytes !== null) return Effect.succeed(bytes)
+    // A fiber may be suspended between any two of its steps, and lent bytes would not outlast it.
+    if (bytes !== null) return Effect.succeed(stream.ownedReads ? bytes : new Uint8Array(bytes))
     return Effect.fail(
       new NegotiationInterrupted({
         cause: new StreamError({ reason: new UnexpectedEnd({ detail: "in the middle of the negotiation" }) }),
@@ -189,10 +192,7 @@ const selected = (stream: ByteStream, protocol: string, rest: Uint8Array): Negot
   answer: agreed
 })
 
-/**
- * Runs either end to its verdict, from `first` if that came of its first bytes.
- * Bytes of a batch that was lent are copied before it is left.
- */
+/** Runs either end to its verdict, from `first` if that came of its first bytes. */
 const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | Listener, first: Step | undefined) {
   let step = first
   for (let begun = step !== undefined; ; begun = true) {
@@ -215,9 +215,8 @@ const run = Effect.fnUntraced(function* (stream: ByteStream, core: Dialer | List
       stream.reset("no protocol was agreed")
       return yield* Effect.fail(fromFailure(step.failure))
     }
-    const rest = stream.ownedReads ? step.rest : step.rest.slice()
     yield* put(stream, core.takeOutput(), true)
-    return selected(stream, step.protocol, rest)
+    return selected(stream, step.protocol, step.rest)
   }
 })
 
@@ -266,13 +265,13 @@ export const answer = <E = never>(
 ): Effect.Effect<Negotiated, NegotiationError | E> =>
   Effect.suspend(() => {
     const listener = new Listener(supports, protocols)
-    // The proposal came with the stream, nearly always. What is lent is taken where it is used.
-    const bytes = stream.ownedReads ? stream.tryRead() : undefined
+    // The proposal came with the stream, nearly always.
+    const bytes = stream.tryRead()
     const step = bytes === undefined || bytes === null ? undefined : listener.receive(bytes)
     if (step?._tag !== "Selected") {
       return within(Effect.mapError(run(stream, listener, step), negotiationError(protocols())))
     }
-    const now = selected(stream, step.protocol, step.rest)
+    const now = selected(stream, step.protocol, stream.ownedReads ? step.rest : new Uint8Array(step.rest))
     const reply = listener.takeOutput()
     const taken = stream.tryWrite(reply)
     if (taken === reply.length) return Effect.succeed(now)

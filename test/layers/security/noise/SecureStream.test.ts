@@ -119,6 +119,27 @@ describe("SecureStream: what a remote may do to it", () => {
   )
 })
 
+describe("SecureStream: what it lends", () => {
+  it.live("is left alone until the next read, whatever other connections read meanwhile", () =>
+    Effect.gen(function* () {
+      const pairs = yield* Effect.all(Array.from({ length: 20 }, () => make({ capacity: 1_000_000 })))
+      for (let turn = 0; turn < 3; turn++) {
+        for (const [i, { remote }] of pairs.entries()) {
+          const plaintext = pattern(10_000 + i * 1000 + turn)
+          yield* send(remote, frame(key(2).seal(turn, nothing, [plaintext.fill(i + turn * 32)])))
+        }
+        const lent = yield* Effect.forEach(pairs, ({ stream }) =>
+          Effect.map(stream.readable, () => stream.tryRead() ?? assert.fail())
+        )
+        for (const [i, bytes] of lent.entries()) {
+          assert.strictEqual(bytes.length, 10_000 + i * 1000 + turn)
+          assert.isTrue(bytes.every((byte) => byte === i + turn * 32))
+        }
+      }
+    })
+  )
+})
+
 describe("SecureStream: what it writes", () => {
   it.live("parts written in a turn become one message", () =>
     Effect.gen(function* () {
