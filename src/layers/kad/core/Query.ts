@@ -23,56 +23,15 @@
  * Specification: kad-dht/README.md, "Peer routing".
  */
 import * as Key from "./Key.ts"
-import { Patience, type PatienceOptions } from "./Patience.ts"
+import { Patience } from "./Patience.ts"
+import type { Options, Progress, Reason, Step } from "./QueryTypes.ts"
 
 type Contact = Key.Contact
 
-export interface Options {
-  readonly target: Key.Key
-  /** This node, which is never asked. */
-  readonly self: Key.Key
-  /** Peers to begin with. */
-  readonly seeds: ReadonlyArray<Contact>
-  /** How many of the closest peers are looked for. Default 20. */
-  readonly k?: number | undefined
-  /** Requests at once. Default 10. */
-  readonly alpha?: number | undefined
-  /** How many of the closest must have answered. Default `k`; to find one thing, {@link beta} is enough. */
-  readonly need?: number | undefined
-  /** Paths that share no peer. Default 1. */
-  readonly paths?: number | undefined
-  /** Requests in all. Default 500. */
-  readonly maxAsked?: number | undefined
-  /** Peers remembered that were not asked, of each path. Default 500. */
-  readonly maxHeard?: number | undefined
-  readonly patience?: PatienceOptions | undefined
-}
+export type { Options, Progress, Reason, Step } from "./QueryTypes.ts"
 
 /** How many of the closest must have answered when one thing is looked for. */
 export const beta = 3
-
-/** Why it ended: the closest have answered; nobody is left to ask; it was stopped; too many were asked. */
-export type Reason = "closest" | "starved" | "stopped" | "limit"
-
-export interface Step {
-  /** To be asked now; they count as asked. */
-  readonly ask: ReadonlyArray<Contact>
-  /** When to call `next` again even if nothing happened; `undefined` when it has ended. */
-  readonly wakeAt: number | undefined
-}
-
-export interface Progress {
-  readonly asked: number
-  readonly answered: number
-  readonly failed: number
-  /** Asked, and neither answered, failed nor late. */
-  readonly inFlight: number
-  readonly late: number
-  /** The longest chain of peers that answered, in which each was learnt from the one before. */
-  readonly hops: number
-  /** Peers that answered, the closest first, at most `k`. */
-  readonly closest: ReadonlyArray<Contact>
-}
 
 interface Candidate {
   readonly contact: Contact
@@ -94,10 +53,7 @@ interface Path {
   done: "closest" | "starved" | undefined
 }
 
-/**
- * The proof of a lookup that was made: it ended by itself, and peers answered.
- * Only a query gives one.
- */
+/** What a lookup came to. Only a query gives one: it is proof that peers were asked. */
 export class Finished {
   readonly target: Key.Key
   readonly reason: Reason

@@ -13,33 +13,13 @@
  * Specification: kad-dht/README.md, "Kademlia routing table".
  */
 import { Bucket, type BucketSnapshot, Entry, type Facts, type News } from "./Bucket.ts"
-import * as Diversity from "./Diversity.ts"
 import * as Key from "./Key.ts"
 import type { Finished } from "./Query.ts"
+import { type Options, type Settings, settings } from "./TableOptions.ts"
+
+export type { Options } from "./TableOptions.ts"
 
 type Contact = Key.Contact
-
-export interface Options {
-  /** Peers of a bucket. Default 20. */
-  readonly k?: number | undefined
-  /** Peers that wait for a place in a bucket. Default 10. */
-  readonly maxReplacements?: number | undefined
-  /** Peers that take longer to answer are not added. Default 10,000. */
-  readonly maxLatencyMs?: number | undefined
-  /** Who was not heard of for so long is to be checked. Default 10 minutes. */
-  readonly checkAfterMs?: number | undefined
-  /** Who was of no use for so long gives way to a replacement, even if it answers. Default 1 hour. */
-  readonly uselessAfterMs?: number | undefined
-  /** A check that nobody reported on is forgotten after this. Default 1 minute. */
-  readonly checkTimeoutMs?: number | undefined
-  /** When nobody was heard of for so long, this node may be cut off. Default 1 minute. */
-  readonly silentAfterMs?: number | undefined
-  /** Who was heard of within this time stays while this node may be cut off. Default 30 minutes. */
-  readonly keepSilentMs?: number | undefined
-  /** A bucket is to be refreshed so often. Default 10 minutes. */
-  readonly refreshEveryMs?: number | undefined
-  readonly diversity?: Diversity.Limits | undefined
-}
 
 /** What became of a peer that was offered. */
 export type Offered =
@@ -84,15 +64,7 @@ const none: Change = { added: [], removed: [] }
 export class RoutingTable {
   readonly self: Key.Key
   readonly k: number
-  readonly #maxReplacements: number
-  readonly #maxLatencyMs: number
-  readonly #checkAfterMs: number
-  readonly #uselessAfterMs: number
-  readonly #checkTimeoutMs: number
-  readonly #silentAfterMs: number
-  readonly #keepSilentMs: number
-  readonly #refreshEveryMs: number
-  readonly #diversity: Diversity.Limits
+  readonly #settings: Settings
   readonly #first = new Bucket()
   readonly #buckets: Array<Bucket> = [this.#first]
   #size = 0
@@ -101,16 +73,8 @@ export class RoutingTable {
 
   constructor(self: Key.Key, options: Options = {}) {
     this.self = self
-    this.k = Math.max(1, options.k ?? 20)
-    this.#maxReplacements = options.maxReplacements ?? 10
-    this.#maxLatencyMs = options.maxLatencyMs ?? 10_000
-    this.#checkAfterMs = options.checkAfterMs ?? 600_000
-    this.#uselessAfterMs = options.uselessAfterMs ?? 3_600_000
-    this.#checkTimeoutMs = options.checkTimeoutMs ?? 60_000
-    this.#silentAfterMs = options.silentAfterMs ?? 60_000
-    this.#keepSilentMs = options.keepSilentMs ?? 1_800_000
-    this.#refreshEveryMs = options.refreshEveryMs ?? 600_000
-    this.#diversity = options.diversity ?? Diversity.defaults
+    this.#settings = settings(options)
+    this.k = this.#settings.k
   }
 
   // ---- asking ---------------------------------------------------------------
@@ -149,7 +113,7 @@ export class RoutingTable {
       this.#heard(known, facts, now)
       return { ...none, outcome: "known" }
     }
-    if ((facts.latencyMs ?? 0) > this.#maxLatencyMs) return { ...none, outcome: "latency" }
+    if ((facts.latencyMs ?? 0) > this.#settings.maxLatencyMs) return { ...none, outcome: "latency" }
     while (this.#isFull(this.#bucketOf(key)) && this.#unfold(key));
     const bucket = this.#bucketOf(key)
     const entry = new Entry(contact, facts, now)
@@ -158,7 +122,7 @@ export class RoutingTable {
       this.#put(bucket, entry)
       return { added: [contact], removed: [], outcome: "added" }
     }
-    bucket.wait(entry, this.#maxReplacements)
+    bucket.wait(entry, this.#settings.maxReplacements)
     return { ...none, outcome: "waiting" }
   }
 
@@ -208,7 +172,7 @@ export class RoutingTable {
     const entry = bucket.entries.get(key.id)
     if (entry === undefined) return none
     if (result === "dead") {
-      if (now - this.#heardAt < this.#silentAfterMs || now - entry.seenAt >= this.#keepSilentMs) {
+      if (now - this.#heardAt < this.#settings.silentAfterMs || now - entry.seenAt >= this.#settings.keepSilentMs) {
         return this.#replace(bucket, entry, now)
       }
       entry.doubtful = true
@@ -225,7 +189,9 @@ export class RoutingTable {
   due(now: number): ReadonlyArray<Due> {
     const last = this.#buckets.length - 1
     return this.#buckets.flatMap(({ refreshedAt }, bucket) =>
-      refreshedAt !== undefined && now - refreshedAt < this.#refreshEveryMs ? [] : [{ bucket, last: bucket === last }]
+      refreshedAt !== undefined && now - refreshedAt < this.#settings.refreshEveryMs
+        ? []
+        : [{ bucket, last: bucket === last }]
     )
   }
 
@@ -298,22 +264,22 @@ export class RoutingTable {
     }
     return entry.groups.every(
       (group) =>
-        count(bucket.entries.values(), group) < this.#diversity.perBucket &&
-        count(this.#entries(), group) < this.#diversity.perTable
+        count(bucket.entries.values(), group) < this.#settings.diversity.perBucket &&
+        count(this.#entries(), group) < this.#settings.diversity.perTable
     )
   }
 
   #isChecked(entry: Entry, now: number): boolean {
-    return entry.checkedAt !== undefined && now - entry.checkedAt < this.#checkTimeoutMs
+    return entry.checkedAt !== undefined && now - entry.checkedAt < this.#settings.checkTimeoutMs
   }
 
   #isUseless(entry: Entry, now: number): boolean {
-    return now - (entry.usefulAt ?? entry.addedAt) >= this.#uselessAfterMs
+    return now - (entry.usefulAt ?? entry.addedAt) >= this.#settings.uselessAfterMs
   }
 
   #isStale(bucket: Bucket, entry: Entry, now: number): boolean {
     if (this.#isChecked(entry, now)) return false
-    if (entry.doubtful || now - entry.seenAt >= this.#checkAfterMs) return true
+    if (entry.doubtful || now - entry.seenAt >= this.#settings.checkAfterMs) return true
     return bucket.replacements.size > 0 && this.#isUseless(entry, now)
   }
 }
