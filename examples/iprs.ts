@@ -1,5 +1,5 @@
 // A profile that only its owner can write, and that everyone can check.
-import { Effect, Layer } from "effect"
+import { Clock, Effect, Layer } from "effect"
 import {
   Crypto,
   IdentityFromSeed,
@@ -35,9 +35,11 @@ export const program = Effect.gen(function* () {
   const store = yield* RecordStore.RecordStore
   const outdated = yield* Effect.flip(store.put(first.name, first.record.bytes))
   const { value } = yield* store.get(second.name)
-  const found = yield* Effect.fromResult(Iprs.verify(yield* scheme, second.name, value, Date.now()))
+  const now = yield* Clock.currentTimeMillis
+  const found = yield* Effect.fromResult(Iprs.verify(yield* scheme, second.name, value, now))
   return { text: new TextDecoder().decode(found.value), because: outdated.reason._tag }
 }).pipe(
-  Effect.provide(Layer.merge(Records, IdentityFromSeed.layer(new Uint8Array(32).fill(7)))),
-  Effect.provide(NodeCrypto.layer)
+  Effect.provide(
+    Layer.merge(Records, IdentityFromSeed.layer(new Uint8Array(32).fill(7))).pipe(Layer.provideMerge(NodeCrypto.layer))
+  )
 )

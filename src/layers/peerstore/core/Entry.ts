@@ -1,4 +1,5 @@
 /** What is known of one peer: a value, which each change replaces. */
+import * as Bytes from "../../../data/Bytes.ts"
 import type { PublicKey } from "../../../data/Keys.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
 import type { PeerInfo } from "../../../services/PeerStore.ts"
@@ -120,7 +121,7 @@ export const toInfo = (facts: Facts, now: number): PeerInfo => {
     publicKey: publicKey ?? peer.publicKey,
     protocols,
     tags: Object.fromEntries([...tags].map(([name, tag]) => [name, Tags.valueAt(tag, now)])),
-    metadata: Object.fromEntries([...metadata].map(([name, value]) => [name, value.slice()])),
+    metadata: Object.fromEntries([...metadata].map(([name, value]) => [name, Bytes.copy(value)])),
     recordSequence: record?.envelope === undefined ? undefined : record.sequence
   }
 }

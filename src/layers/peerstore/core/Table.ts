@@ -142,7 +142,7 @@ export class Table {
     this.#hear(facts, now, {
       // Most ids hold their key.
       publicKey: facts.publicKey ?? (peer.publicKey === undefined ? publicKey : undefined),
-      record: { sequence, envelope: envelope.slice(), expiresAt: now + ttl },
+      record: { sequence, envelope: Bytes.copy(envelope), expiresAt: now + ttl },
       addresses: Addresses.certify(
         facts.addresses,
         this.#normalise(peer, record.addresses),
@@ -230,7 +230,7 @@ export class Table {
     if (sizeOf(name) > maxNameSize) return over("bytes of the name of a metadata entry", maxNameSize)
     if (value.length > maxMetadataSize) return over("bytes of a metadata value", maxMetadataSize)
     if (!metadata.has(name) && metadata.size >= maxMetadata) return over("metadata entries", maxMetadata)
-    this.#hear(facts, now, { metadata: metadata.set(name, value.slice()) })
+    this.#hear(facts, now, { metadata: metadata.set(name, Bytes.copy(value)) })
     return Result.void
   }
 

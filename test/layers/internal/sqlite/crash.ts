@@ -11,7 +11,7 @@ import { DatabaseSync } from "node:sqlite"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 
-export type Found<E> = (number: number) => Effect.Effect<boolean, E>
+type Found<E> = (number: number) => Effect.Effect<boolean, E>
 
 /** Opens a store on one of the files, to look for writes. */
 export type Open<E> = (path: string, file: number) => Effect.Effect<Found<E>, E, FileSystem.FileSystem | Scope.Scope>

@@ -6,7 +6,7 @@ import type { RecordStore } from "../../../../src/services/RecordStore.ts"
 import * as RecordValidators from "../../../../src/services/RecordValidators.ts"
 import { validators } from "../../../../src/conformance/RecordStore.ts"
 
-export const rules: Layer.Layer<never> = RecordValidators.layer(validators)
+const rules: Layer.Layer<never> = RecordValidators.layer(validators)
 
 /** Some files wait for the disk, some do not: neither may lose anything when their process is killed. */
 export const storeAt = (path: string, file: number) =>
