@@ -3,9 +3,14 @@
  * order is the order of the bytes.
  */
 
+/** Bytes that become characters in one call; each is an argument of it. */
+const atOnce = 4096
+
 export const nameOf = (key: Uint8Array): string => {
   let name = ""
-  for (const byte of key) name += String.fromCharCode(byte)
+  for (let i = 0; i < key.length; i += atOnce) {
+    name += Reflect.apply(String.fromCharCode, undefined, key.subarray(i, i + atOnce))
+  }
   return name
 }
 
