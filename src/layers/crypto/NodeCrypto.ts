@@ -13,6 +13,7 @@ import * as NodeCrypto from "node:crypto"
 import * as Bytes from "../../data/Bytes.ts"
 import { type KeyType, PrivateKey, type PublicKey } from "../../data/Keys.ts"
 import { type AeadKey, Crypto, CryptoError, type DhKeyPair, type Signer } from "../../services/Crypto.ts"
+import { release } from "../internal/Buffers.ts"
 import { attempt, fail, generate, isScalar, lowS } from "./Common.ts"
 import * as Der from "./Der.ts"
 
@@ -138,17 +139,10 @@ const total = (parts: ReadonlyArray<Uint8Array>): number => {
   return size
 }
 
-/** From here up, memory is given back at once: below, that costs more than it spares. */
-const largeOutput = 4096
-
-/**
- * Copies what a cipher made, and gives back its memory. OpenSSL's output is in memory of its own each time, outside the
- * heap, and waiting for the collector to find it costs as much as the cipher: it collects the whole heap for every 64 MiB.
- */
-const move = (output: Buffer<ArrayBuffer>, target: Uint8Array, offset: number): void => {
+/** Copies what a cipher made, and gives back its memory. */
+const move = (output: Uint8Array, target: Uint8Array, offset: number): void => {
   target.set(output, offset)
-  const { buffer } = output
-  if (buffer.byteLength >= largeOutput && buffer.byteLength === output.length) buffer.transfer(0)
+  release(output)
 }
 
 /** A ChaCha20-Poly1305 key on OpenSSL: the faster one from about 400 bytes up. */

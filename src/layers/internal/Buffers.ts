@@ -25,3 +25,14 @@ export class Buffers {
     if (buffer.length === this.size && this.free.length < this.keep) this.free.push(buffer)
   }
 }
+
+/** From here up, memory is given back at once: below, that costs more than it spares. */
+const largeBytes = 4096
+
+/**
+ * Gives the memory of bytes back at once, if they have it to themselves. What OpenSSL puts out is in memory of its own
+ * each time, and waiting for the collector to find it costs as much as the cipher. Nobody may refer to it any more.
+ */
+export const release = ({ buffer, length }: Uint8Array): void => {
+  if (length >= largeBytes && length === buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}

@@ -149,7 +149,7 @@ const secureWith = (secureContext: tls.SecureContext, crypto: Crypto["Service"])
     // Not flushed after the last step: a dialer's last flight goes out with what the caller writes in this turn.
     const remote = yield* Effect.onError(outcome, () => Effect.sync(() => stream.reset(unfinished)))
     const connection: SecuredConnection = {
-      ownedReads: true,
+      ownedReads: stream.ownedReads,
       tryRead: stream.tryRead,
       readable: stream.readable,
       tryWrite: stream.tryWrite,

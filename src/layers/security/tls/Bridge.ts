@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { Duplex } from "node:stream"
 import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
+import { release } from "../../internal/Buffers.ts"
 
 /** Runs a fiber that waits for the raw stream. */
 export type Fork = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
@@ -59,9 +60,15 @@ export class Bridge extends Duplex {
 
   private send(pieces: Pieces, done: () => void): void {
     const rest = this.handOver(pieces)
-    if (rest === undefined) return done()
+    if (rest === undefined) return this.settle(pieces, done)
     this.raw.flush()
-    this.await(this.drain(rest), done)
+    this.await(this.drain(rest), () => this.settle(pieces, done))
+  }
+
+  /** All was taken. What TLS gives to be written is a copy that nobody else has. */
+  private settle(pieces: Pieces, done: () => void): void {
+    if (this.raw.copiesWrites === true) for (const piece of pieces) release(piece)
+    done()
   }
 
   /** Writes to the raw stream, and gives what it did not take. */

@@ -25,12 +25,12 @@ import {
   UnexpectedEnd,
   WriteClosed
 } from "../../../services/ByteStream.ts"
-import { Batches } from "../../internal/Batches.ts"
 import { describe, type TlsFault } from "./Alerts.ts"
 import { Bridge, type Fork } from "./Bridge.ts"
+import { Opened } from "./Opened.ts"
 
-/** Bytes that one write to TLS may have: eight full records. */
-export const limit = 128 * 1024
+/** Bytes that one write to TLS may have: seven full records, which fit into one write of a socket. */
+export const limit = 7 * 16 * 1024
 
 export interface TlsStreamOptions {
   readonly raw: ByteStream
@@ -46,7 +46,7 @@ export interface TlsStreamOptions {
 type Resume = (effect: Effect.Effect<void, StreamError>) => void
 
 export class TlsStream implements ByteStream {
-  readonly ownedReads = true
+  readonly ownedReads = false
   private readonly raw: ByteStream
   private readonly dispatcher: Scheduler.SchedulerDispatcher
   private readonly scratch: Uint8Array
@@ -56,7 +56,7 @@ export class TlsStream implements ByteStream {
   private error: StreamError | undefined
   private found: TlsFault | undefined
 
-  private readonly opened = new Batches()
+  private readonly opened = new Opened()
   private rawEnded = false
   private readEnded = false
 
