@@ -62,6 +62,7 @@ export class Deadlines {
     ms: number,
     orElse: () => Effect.Effect<B, E2, R2>
   ): Effect.Effect<A | B, E | E2, R | R2> {
+    if (Exit.isExit(effect)) return effect
     return Effect.contextWith((context: Context.Context<R>): Effect.Effect<A | B, E | E2, R2> => {
       const fiber = Effect.runForkWith(context)(effect)
       const exit = fiber.pollUnsafe()

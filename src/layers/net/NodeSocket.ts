@@ -23,6 +23,7 @@ import {
   type StreamErrorReason,
   WriteClosed
 } from "../../services/ByteStream.ts"
+import { untraced } from "../../data/Untraced.ts"
 import type { Endpoint, Socket } from "../../services/Net.ts"
 import { Buffers } from "../internal/Buffers.ts"
 import { codeOf, streamReason } from "./NodeErrors.ts"
@@ -57,7 +58,7 @@ const hidesResets = (() => {
 type Resume = (effect: Effect.Effect<void, StreamError>) => void
 
 const failure = (reason: StreamErrorReason): Effect.Effect<never, StreamError> =>
-  Effect.suspend(() => Effect.fail(new StreamError({ reason })))
+  Effect.suspend(() => Effect.fail(untraced(() => new StreamError({ reason }))))
 
 const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fibers wait on "${side}" of one byte stream`)
 

@@ -25,7 +25,7 @@ import {
   type SecurityProtocol,
   WrongPeer
 } from "../../services/ConnectionSecurity.ts"
-import { Crypto } from "../../services/Crypto.ts"
+import { Crypto, type DhKeyPair } from "../../services/Crypto.ts"
 import { Identity } from "../../services/Identity.ts"
 import { frame, FrameReader } from "./noise/Frames.ts"
 import { HandshakeState } from "./noise/HandshakeState.ts"
@@ -108,13 +108,24 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
     const staticKey = crypto.dhKeyPair(yield* random.randomBytes(32))
     const signature = identity.sign(Proof.signedBytes(staticKey.publicKey))
     const check = Proof.rememberingCheck(crypto.verify)
+    const newKey = Effect.map(random.randomBytes(32), crypto.dhKeyPair)
+    /** The ephemeral key of the next handshake, made while this one waits for the remote. */
+    let spare: DhKeyPair | undefined
+    const payloads = new WeakMap<ReadonlyArray<string>, Uint8Array>()
+    /** Nodes offer the same muxers each time. */
+    const payloadFor = (muxers: ReadonlyArray<string>): Uint8Array => {
+      const known = payloads.get(muxers) ?? Proof.encode(identity.publicKey, signature, muxers)
+      payloads.set(muxers, known)
+      return known
+    }
 
     const handshake = Effect.fnUntraced(function* (raw: ByteStream, options: SecureOptions) {
       const initiator = options.role === "dialer"
-      const ephemeralKey = crypto.dhKeyPair(yield* random.randomBytes(32))
+      const ephemeralKey = spare ?? (yield* newKey)
+      spare = undefined
       const state = new HandshakeState(crypto, { role: initiator ? "initiator" : "responder", staticKey, ephemeralKey })
       const frames = new FrameReader()
-      const payload = Proof.encode(identity.publicKey, signature, options.muxers)
+      const payload = payloadFor(options.muxers)
 
       const write = (content: Uint8Array) =>
         Result.match(state.write(content), {
@@ -145,6 +156,7 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
       if (initiator) {
         yield* write(empty)
         raw.flush()
+        spare ??= yield* newKey
         remote = yield* prove(yield* read)
         // Not flushed: it goes out with what the caller writes in this turn, or when the turn ends.
         yield* write(payload)
@@ -152,6 +164,7 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
         yield* read
         yield* write(payload)
         raw.flush()
+        spare ??= yield* newKey
         remote = yield* prove(yield* read)
       }
       const ciphers = state.ciphers

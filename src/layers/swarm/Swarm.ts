@@ -156,7 +156,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   const dialError = (peer: string, reason: DialErrorReason) => new DialError({ peer, reason, attempts: [] })
 
   const pause = Pauses.make()
-  const swarm: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope | Actors>({
+  const swarm: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope>({
     name: "swarm",
     mailbox: 1024,
     restart: { times: Number.POSITIVE_INFINITY, within: "1 minute" },
@@ -167,7 +167,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         table.clear()
         yield* pause
         connectionsScope = yield* Scope.fork(runScope, "parallel")
-        const context = yield* Effect.context<Actors | Scope.Scope>()
+        const fork = Effect.runForkWith(yield* Effect.context())
 
         const opened = Effect.fnUntraced(function* (prepared: Connections.Prepared) {
           // It ended while it waited for its turn: given up, or of the run before. Nobody waits for the answer.
@@ -180,11 +180,11 @@ const make = Effect.fnUntraced(function* (options?: Options) {
           const ended = (end: ConnectionEnd) => {
             const message: Message = { _tag: "Ended", id, end }
             if (self.tellUnsafe(message)) return
-            Fiber.runIn(Effect.runForkWith(context)(Effect.ignore(self.tell(message))), runScope)
+            Fiber.runIn(fork(Effect.ignore(self.tell(message))), runScope)
           }
           const started = yield* Connections.start(id, openedAt, prepared, surroundings, ended, () =>
             successor(standing)
-          ).pipe(Scope.provide(prepared.scope))
+          ).pipe(Scope.provide(prepared.scope), Effect.provideService(Actors, actors))
           const { connection } = started
           const entry: Entry = { ...started, scope: prepared.scope, isOpen, standing }
           table.add(entry)
@@ -241,7 +241,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
             Effect.flatMap((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit })))
           )
 
-        const receive = (message: Message): Effect.Effect<void, never, Actors | Scope.Scope> => {
+        const receive = (message: Message): Effect.Effect<void> => {
           switch (message._tag) {
             case "Dial": {
               const open = message.peer === undefined ? undefined : table.usable(message.peer)
@@ -308,7 +308,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         }
 
         return {
-          receive: (message: Message) => Effect.provideContext(receive(message), context),
+          receive,
           detail: () => `${table.size} connections with ${table.peers} peers, ${dials.size} dials`
         }
       })

@@ -462,8 +462,7 @@ describe("Swarm", () => {
                 Effect.never
               ).pipe(Effect.ensuring(Effect.sync(() => alive--)))
             )
-            yield* Effect.sleep(10)
-            assert.strictEqual(alive, 1)
+            yield* Effect.repeat(Effect.yieldNow, { until: () => alive === 1 })
           })
         )
         assert.strictEqual(alive, 0)

@@ -26,6 +26,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
+import { untraced } from "../../../data/Untraced.ts"
 import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
 import type { MemoryAccount } from "../../../services/ResourceManager.ts"
 import {
@@ -378,18 +379,20 @@ class Driver<S extends StreamState> implements Carrier<S> {
     // To a remote that is gone there is nothing to say.
     const gone = end._tag === "KeepAliveTimeout" || end._tag === "SendTimeout"
     const goodbye = gone ? Effect.void : this.goodbye
-    return goodbye.pipe(
-      Effect.timeoutOption(this.options.closeGraceMs),
-      Effect.ignore,
-      Effect.andThen(
-        Effect.sync(() => {
-          const reason = reasonOf(end)
-          this.connection.reset(`${this.session.protocol}: the session has ended`)
-          this.account.close()
-          Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
-        })
+    const { closeGraceMs, deadlines } = this.options
+    return deadlines
+      .within(goodbye, closeGraceMs, () => Effect.void)
+      .pipe(
+        Effect.ignore,
+        Effect.andThen(
+          Effect.sync(() => {
+            const reason = reasonOf(end)
+            this.connection.reset(`${this.session.protocol}: the session has ended`)
+            this.account.close()
+            Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
+          })
+        )
       )
-    )
   }
 
   /** Sends what is left, closes the writing side, and waits until the remote has closed its own. */
@@ -406,7 +409,8 @@ class Driver<S extends StreamState> implements Carrier<S> {
   // --- What users ask for --------------------------------------------------
 
   private fail(reason: MuxerErrorReason): Effect.Effect<never, MuxerError> {
-    return Effect.suspend(() => Effect.fail(new MuxerError({ protocol: this.session.protocol, reason })))
+    const { protocol } = this.session
+    return Effect.suspend(() => Effect.fail(untraced(() => new MuxerError({ protocol, reason }))))
   }
 
   readonly tryOpen = (): MuxedStream | undefined => {

@@ -27,6 +27,7 @@ import {
   UnexpectedEnd,
   WriteClosed
 } from "../../../services/ByteStream.ts"
+import { untraced } from "../../../data/Untraced.ts"
 import { Buffers } from "../../internal/Buffers.ts"
 import { FrameReader, headerSize, writeLength } from "./Frames.ts"
 import { type CipherState, maxMessage, maxPlaintext, tagSize } from "./SymmetricState.ts"
@@ -302,7 +303,7 @@ export class SecureStream implements ByteStream {
       // Not taken back: its reader may still be at it.
       this.opened = undefined
       this.lent = undefined
-      this.error = new StreamError({ reason: new ResetLocally({ because }) })
+      this.error = untraced(() => new StreamError({ reason: new ResetLocally({ because }) }))
     }
     this.drop()
     this.raw.reset(because)
@@ -310,7 +311,7 @@ export class SecureStream implements ByteStream {
 
   /** Fails both directions. What authenticated before can still be read. */
   private fail(reason: StreamErrorReason): void {
-    this.lost(new StreamError({ reason }))
+    this.lost(untraced(() => new StreamError({ reason })))
     this.raw.reset("the secured connection failed")
   }
 
