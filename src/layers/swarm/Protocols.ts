@@ -1,4 +1,5 @@
 /** The registry of protocol handlers; one for a node. */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
@@ -25,6 +26,13 @@ const make = Effect.gen(function* () {
     options?: HandlerOptions
   ) {
     const context = yield* Effect.context<R>()
+    // Merged once for all streams of a connection: their fibers begin in the same context.
+    const merged = new WeakMap<Context.Context<never>, Context.Context<R>>()
+    const within = (from: Context.Context<never>): Context.Context<R> => {
+      const known = merged.get(from) ?? Context.merge(from, context)
+      merged.set(from, known)
+      return known
+    }
     const changed = () => PubSub.publishUnsafe(changes, undefined)
     const register = Effect.suspend(() => {
       if (handlers.has(protocol)) return Effect.fail(new ProtocolTaken({ protocol }))
@@ -32,7 +40,7 @@ const make = Effect.gen(function* () {
         protocol,
         maxStreamsPerConnection: options?.maxStreamsPerConnection ?? defaultMaxStreams,
         service: options?.service,
-        run: (stream) => Effect.provideContext(handler(stream), context)
+        run: (stream) => Effect.updateContext(handler(stream), (from: Context.Context<never>) => within(from))
       })
       return Effect.sync(changed)
     })

@@ -51,8 +51,6 @@ const failWriteClosed: Effect.Effect<never, StreamError> = Effect.suspend(() =>
   Effect.fail(new StreamError({ reason: new WriteClosed() }))
 )
 
-const none: ReadonlyArray<() => void> = []
-
 const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fibers wait on "${side}" of one stream`)
 
 /** A stream on its carrier. All of it is on the prototype: a connection may have thousands. */
@@ -63,7 +61,7 @@ export class Stream<S extends StreamState> implements MuxedStream {
   private reader: Resume | undefined
   private writer: Resume | undefined
   /** To be called at the end. */
-  private closing: ReadonlyArray<() => void> = none
+  private closing: (() => void) | undefined
 
   constructor(carrier: Carrier<S>, state: S) {
     this.#carrier = carrier
@@ -115,10 +113,10 @@ export class Stream<S extends StreamState> implements MuxedStream {
         writer(now)
       }
     }
-    if (this.#state.done && this.closing.length > 0) {
-      const { closing } = this
-      this.closing = none
-      for (const done of closing) done()
+    const { closing } = this
+    if (closing !== undefined && this.#state.done) {
+      this.closing = undefined
+      closing()
     }
   }
 
@@ -191,6 +189,15 @@ export class Stream<S extends StreamState> implements MuxedStream {
 
   onClosed(done: () => void): void {
     if (this.#state.done) done()
-    else this.closing = [...this.closing, done]
+    else {
+      const { closing } = this
+      this.closing =
+        closing === undefined
+          ? done
+          : () => {
+              closing()
+              done()
+            }
+    }
   }
 }

@@ -31,15 +31,6 @@ const isStreamFailure = (cause: Cause.Cause<unknown>): boolean =>
     (reason) => Cause.isInterruptReason(reason) || (Cause.isFailReason(reason) && reason.error instanceof StreamError)
   )
 
-/** Calls `done` when it was called for the second time. */
-const atSecondCall = (done: () => void) => {
-  let calls = 0
-  return () => {
-    calls += 1
-    if (calls === 2) done()
-  }
-}
-
 /** How to serve a stream. It counts, in every scope of the limits that it belongs to, until it and its handler have ended. */
 export const make = (carrier: Carrier, { emit, refused }: Surroundings) => {
   const { facts, negotiationTimeoutMs, peer, protocols, reservation, watch } = carrier
@@ -88,6 +79,8 @@ export const make = (carrier: Carrier, { emit, refused }: Surroundings) => {
     return { registration, agreed: ProtocolStream.make({ ...facts, bytes: stream, protocol, direction: "inbound" }) }
   }
 
+  const attributesOf = (protocol: string) => () => ({ "libp2p.peer": peer, "libp2p.protocol": protocol })
+
   const refuse = (why: string): Effect.Effect<never, string> => {
     refused()
     return Effect.andThen(Effect.logDebug(`a stream of ${peer} was refused: ${why}`), Effect.fail(why))
@@ -101,37 +94,40 @@ export const make = (carrier: Carrier, { emit, refused }: Surroundings) => {
     return isStreamFailure(cause) ? Effect.logDebug(what, cause) : Effect.logWarning(what, cause)
   }
 
-  const handle = (registration: Registration, agreed: ProtocolStream.ProtocolStream) =>
-    Effect.suspend(() => {
-      const { protocol } = registration
-      count(protocol, 1)
-      const attributes = () => ({ "libp2p.peer": peer, "libp2p.protocol": protocol })
-      return Effect.onExit(trace("libp2p.handle", attributes, registration.run(agreed), null), (exit) => {
-        count(protocol, -1)
-        return Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? Effect.void : tell(protocol, exit.cause)
-      })
-    })
-
-  /** From negotiation to the end of the handler. */
+  /** From negotiation to the end of the handler. What it failed with was told; a fiber that nobody joins fails in silence. */
   const serve = (stream: MuxedStream, counted: StreamReservation) => {
-    const ended = atSecondCall(counted.release)
+    let handled: string | undefined
+    let parts = 2
+    const ended = () => {
+      parts -= 1
+      if (parts === 0) counted.release()
+    }
     // The remote's direction may be open still when the handler ends, and is held for it.
     stream.onClosed(ended)
-    return negotiate(stream).pipe(
-      Effect.catch(refuse),
-      Effect.flatMap((negotiated) => {
-        const admitted = admit(negotiated, counted)
-        return typeof admitted === "string" ? refuse(admitted) : handle(admitted.registration, admitted.agreed)
-      }),
-      Effect.onExit((exit) => finish(stream, exit)),
-      // Logged where the handler ran; a defect must not reach the acceptor.
-      Effect.ignoreCause,
-      Effect.ensuring(Effect.sync(ended))
+    const agreed = (negotiated: Negotiated): Effect.Effect<void, unknown> => {
+      const admitted = admit(negotiated, counted)
+      if (typeof admitted === "string") return refuse(admitted)
+      const { registration } = admitted
+      handled = registration.protocol
+      count(handled, 1)
+      return trace("libp2p.handle", attributesOf(handled), registration.run(admitted.agreed), null)
+    }
+    // Suspended, so that while the handler runs nothing of the negotiation is kept.
+    return Effect.suspend(() => negotiate(stream).pipe(Effect.catch(refuse), Effect.flatMap(agreed))).pipe(
+      Effect.onExit((exit) => {
+        ended()
+        const finished = finish(stream, exit)
+        if (handled === undefined) return finished
+        count(handled, -1)
+        return Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)
+          ? finished
+          : Effect.andThen(finished, tell(handled, exit.cause))
+      })
     )
   }
 
   /** Streams over a limit are reset before anything is done for them; in a flood there is no word of each. */
-  return (stream: MuxedStream): Effect.Effect<void> => {
+  return (stream: MuxedStream): Effect.Effect<void, unknown> => {
     carrier.begun()
     const counted = reservation.openStream("inbound")
     if (Result.isSuccess(counted)) return serve(stream, counted.success)
