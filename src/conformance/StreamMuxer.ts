@@ -179,6 +179,8 @@ export const muxerSuite = (
         yield* far.closeWrite
         assert.strictEqual(yield* ByteStream.read(near), null)
         yield* Effect.all([closed(near), closed(far)])
+        // Also when that is long known.
+        yield* closed(near)
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
       })
     )
@@ -213,6 +215,8 @@ export const muxerSuite = (
         assert.strictEqual(yield* reasonOf(ByteStream.write(near, bytesOf(1))), "ResetLocally")
         assert.strictEqual(yield* reasonOf(ByteStream.write(far, bytesOf(1))), "ResetByPeer")
         yield* Effect.all([closed(near), closed(far)])
+        // Also when that is long known.
+        yield* closed(near)
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
       })
     )
@@ -378,6 +382,7 @@ export const muxerSuite = (
         yield* listener.awaitClosed
         assert.strictEqual((yield* Effect.flip(dialer.openStream))._tag, "MuxerError")
         assert.strictEqual((yield* Effect.flip(listener.openStream))._tag, "MuxerError")
+        assert.isUndefined(dialer.tryOpenStream())
         assert.deepStrictEqual([dialer.streamCount(), listener.streamCount()], [0, 0])
       })
     )

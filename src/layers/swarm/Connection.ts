@@ -76,6 +76,9 @@ const endOf = (reason: MuxerErrorReason): ConnectionEnd => {
   }
 }
 
+/** Streams of the remote that are taken in a row before others get a turn. */
+const streamsPerTurn = 64
+
 /** Starts the actor in the scope of the connection. */
 export const start = Effect.fnUntraced(function* (
   id: number,
@@ -128,12 +131,15 @@ export const start = Effect.fnUntraced(function* (
       Effect.gen(function* () {
         const scope = yield* Effect.scope
         const streams = yield* Scope.fork(scope, "parallel")
+        let accepted = 0
         yield* Effect.forkIn(
-          // All that came with one batch are served in its turn: what they answer leaves in one piece.
+          // Those that came together are served in one turn: what they answer leaves in one piece.
           Effect.forever(
-            Effect.flatMap(muxed.acceptStream, (stream) =>
-              Effect.forkIn(serve(stream), streams, { startImmediately: true })
-            ),
+            Effect.flatMap(muxed.acceptStream, (stream) => {
+              const served = Effect.forkIn(serve(stream), streams, { startImmediately: true })
+              accepted += 1
+              return accepted % streamsPerTurn === 0 ? Effect.andThen(served, Effect.yieldNow) : served
+            }),
             { disableYield: true }
           ).pipe(
             // A connection that takes no more streams is of no use.

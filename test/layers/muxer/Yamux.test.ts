@@ -5,6 +5,7 @@ import * as Yamux from "../../../src/layers/muxer/Yamux.ts"
 import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import * as ByteStream from "../../../src/services/ByteStream.ts"
 import { type Facts, join, muxerSuite, overLent, readAll } from "../../../src/conformance/StreamMuxer.ts"
+import { noting } from "../../support/messages.ts"
 
 const window = 256 * 1024
 
@@ -24,35 +25,14 @@ const calm = Effect.gen(function* () {
   for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
 })
 
-/** A stream that notes how its bytes are written: the sizes between two flushes. */
-const noting = (stream: ByteStream.ByteStream) => {
-  const messages: Array<number> = []
-  let gathered = 0
-  const noted: ByteStream.ByteStream = {
-    ...stream,
-    tryRead: () => stream.tryRead(),
-    tryWrite: (bytes) => {
-      const taken = stream.tryWrite(bytes)
-      gathered += taken
-      return taken
-    },
-    flush: () => {
-      messages.push(gathered)
-      gathered = 0
-      stream.flush()
-    }
-  }
-  return { noted, messages }
-}
-
 describe("Yamux", () => {
   it.effect("a request and its answer are one message each way", () =>
     Effect.gen(function* () {
       const { make } = yield* Yamux.make()
       const [left, right] = yield* Pipe.pair()
-      const [near, far] = [noting(left), noting(right)]
-      const dialer = yield* make(near.noted, { role: "dialer" })
-      const listener = yield* make(far.noted, { role: "listener" })
+      const [near, far]: [Array<number>, Array<number>] = [[], []]
+      const dialer = yield* make(noting(left, near), { role: "dialer" })
+      const listener = yield* make(noting(right, far), { role: "listener" })
       const serving = yield* Effect.forkChild(
         Effect.gen(function* () {
           const stream = yield* listener.acceptStream
@@ -63,13 +43,13 @@ describe("Yamux", () => {
       )
       yield* calm
       const stream = yield* dialer.openStream
-      assert.deepStrictEqual(near.messages, [])
+      assert.deepStrictEqual(near, [])
       yield* ByteStream.write(stream, new Uint8Array(32))
       assert.strictEqual((yield* readAll(stream)).length, 32)
       yield* Fiber.join(serving)
       // The header, with SYN or ACK, and the payload; with the answer its FIN.
-      assert.deepStrictEqual(near.messages, [12 + 32])
-      assert.deepStrictEqual(far.messages, [12 + 32 + 12])
+      assert.deepStrictEqual(near, [12 + 32])
+      assert.deepStrictEqual(far, [12 + 32 + 12])
     })
   )
 
@@ -77,17 +57,17 @@ describe("Yamux", () => {
     Effect.gen(function* () {
       const { make } = yield* Yamux.make()
       const [left, right] = yield* Pipe.pair({ capacity: 1 << 20 })
-      const near = noting(left)
-      const dialer = yield* make(near.noted, { role: "dialer" })
+      const near: Array<number> = []
+      const dialer = yield* make(noting(left, near), { role: "dialer" })
       yield* make(right, { role: "listener" })
       const stream = yield* dialer.openStream
       for (let count = 0; count < 100; count++) yield* ByteStream.write(stream, new Uint8Array(1024))
       yield* calm
       assert.strictEqual(
-        near.messages.reduce((sum, size) => sum + size, 0),
+        near.reduce((sum, size) => sum + size, 0),
         100 * (1024 + 12)
       )
-      assert.isAtMost(near.messages.length, 3)
+      assert.isAtMost(near.length, 3)
     })
   )
 
