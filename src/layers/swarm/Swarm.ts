@@ -88,14 +88,21 @@ type Message =
       readonly span: Tracer.AnySpan | undefined
       readonly reply: Reply<Connection, DialError>
     }
+  /** A dial came to nothing. One that led to a connection hands it over as `Opened`. */
   | {
-      readonly _tag: "DialDone"
+      readonly _tag: "DialFailed"
       readonly key: string
-      readonly dial: object
-      readonly exit: Exit.Exit<Connection, DialError>
+      readonly dial: Dialing
+      readonly exit: Exit.Failure<Connection, DialError>
     }
   | { readonly _tag: "DialLeft"; readonly key: string; readonly reply: Reply<Connection, DialError> }
-  | { readonly _tag: "Opened"; readonly prepared: Connections.Prepared; readonly reply: Reply<Connection> }
+  | {
+      readonly _tag: "Opened"
+      readonly prepared: Connections.Prepared
+      /** The dial that led to it, whose askers get it at once. */
+      readonly dial: { readonly key: string; readonly dialing: Dialing } | undefined
+      readonly reply: Reply<Connection>
+    }
   | { readonly _tag: "Superseded"; readonly pair: Duplicates.Pair }
   | { readonly _tag: "Ended"; readonly id: number; readonly end: ConnectionEnd }
 
@@ -198,14 +205,14 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         })
 
         /** Hands a dialled connection to the actor. */
-        const handOver = (prepared: Connections.Prepared, scope: Scope.Closeable) =>
+        const handOver = (key: string, dialing: Dialing, prepared: Connections.Prepared, scope: Scope.Closeable) =>
           Effect.gen(function* () {
             const remote = prepared.upgraded.secured.remotePeer
             if (PeerId.equals(remote, identity.peerId)) return yield* dialError(remote.toString(), new DialSelf({}))
             // Known at once; the disk is not waited for.
             yield* Effect.forkIn(known.proven(remote, prepared.raw.remoteAddress), scope, { startImmediately: true })
             const asking = self.ask<Connection>(
-              (reply) => ({ _tag: "Opened", prepared: { ...prepared, scope }, reply }),
+              (reply) => ({ _tag: "Opened", prepared: { ...prepared, scope }, dial: { key, dialing }, reply }),
               patience
             )
             return yield* Effect.mapError(asking, (cause) =>
@@ -223,7 +230,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
                 Effect.flatMap((result) =>
                   result._tag === "Succeeded"
                     ? // Interruptible: an actor that is ending does not answer.
-                      restore(handOver(result.prepared, scope))
+                      restore(handOver(key, dialing, result.prepared, scope))
                     : Effect.fail(
                         new DialError({
                           peer: peer?.toString() ?? "",
@@ -238,8 +245,19 @@ const make = Effect.fnUntraced(function* (options?: Options) {
           ).pipe(
             Effect.exit,
             // Not a finalizer: while the run ends, its mailbox may be full, and nobody empties it before all dials have ended.
-            Effect.flatMap((exit) => Effect.ignore(self.tell({ _tag: "DialDone", key, dial: dialing, exit })))
+            Effect.flatMap((exit) =>
+              Exit.isSuccess(exit)
+                ? Effect.void
+                : Effect.ignore(self.tell({ _tag: "DialFailed", key, dial: dialing, exit }))
+            )
           )
+
+        /** Everybody who waits for the dial gets what came of it; nobody, if it was given up. */
+        const settle = (key: string, dialing: Dialing, exit: Exit.Exit<Connection, DialError>): Effect.Effect<void> => {
+          if (dials.get(key) !== dialing) return Effect.void
+          dials.delete(key)
+          return Effect.forEach(dialing.waiting, (reply) => Deferred.done(reply, exit), { discard: true })
+        }
 
         const receive = (message: Message): Effect.Effect<void> => {
           switch (message._tag) {
@@ -274,25 +292,25 @@ const make = Effect.fnUntraced(function* (options?: Options) {
               dials.delete(message.key)
               return Effect.sync(() => dialing.fiber?.interruptUnsafe())
             }
-            case "DialDone": {
-              const dialing = dials.get(message.key)
-              if (dialing === undefined || dialing !== message.dial) return Effect.void
-              dials.delete(message.key)
-              let { exit } = message
-              if (Exit.isFailure(exit)) {
-                journal.count("dialsFailed")
-                const error = Exit.findErrorOption(exit)
-                if (error._tag === "Some") emit({ _tag: "DialFailed", error: error.value })
-                // The peer may have come to us meanwhile.
-                const open = dialing.peer === undefined ? undefined : table.usable(dialing.peer)
-                if (open !== undefined) exit = Exit.succeed(open)
-              }
-              return Effect.forEach(dialing.waiting, (reply) => Deferred.done(reply, exit), { discard: true })
+            case "DialFailed": {
+              const { dial, exit, key } = message
+              if (dials.get(key) !== dial) return Effect.void
+              journal.count("dialsFailed")
+              const error = Exit.findErrorOption(exit)
+              if (error._tag === "Some") emit({ _tag: "DialFailed", error: error.value })
+              // The peer may have come to us meanwhile.
+              const open = dial.peer === undefined ? undefined : table.usable(dial.peer)
+              return settle(key, dial, open === undefined ? exit : Exit.succeed(open))
             }
             case "Opened":
-              return Effect.flatMap(opened(message.prepared), (connection) =>
-                connection === undefined ? Effect.void : Effect.asVoid(Deferred.succeed(message.reply, connection))
-              )
+              return Effect.flatMap(opened(message.prepared), (connection) => {
+                if (connection === undefined) return Effect.void
+                const { dial, reply } = message
+                const answered = Effect.asVoid(Deferred.succeed(reply, connection))
+                return dial === undefined
+                  ? answered
+                  : Effect.andThen(answered, settle(dial.key, dial.dialing, Exit.succeed(connection)))
+              })
             case "Superseded":
               return Effect.sync(() => {
                 message.pair.surplus.standing.successor = message.pair.preferred
@@ -380,7 +398,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
     emit,
     open: (prepared) =>
       Effect.catchTag(
-        swarm.ask<Connection>((reply) => ({ _tag: "Opened", prepared, reply }), patience),
+        swarm.ask<Connection>((reply) => ({ _tag: "Opened", prepared, dial: undefined, reply }), patience),
         "ActorError",
         (cause) => Effect.fail(new SwarmUnavailable({ cause }))
       )
