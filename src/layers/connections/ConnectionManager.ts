@@ -30,7 +30,8 @@ import { ConnectionManager } from "../../services/ConnectionManager.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
 import { type Limits, ResourceManager } from "../../services/ResourceManager.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
-import { Leases, pauseMs } from "./core/Leases.ts"
+import { pauseMs } from "../internal/Retry.ts"
+import { Leases } from "./core/Leases.ts"
 import { chooseToTrim, type Marks, nextChange, type Trimmable } from "./core/Trim.ts"
 
 export interface Options {

@@ -10,6 +10,7 @@ import type * as SecureRandom from "effect/crypto/SecureRandom"
 import { Crypto, type CryptoError } from "../../services/Crypto.ts"
 import { Identity, IdentityError } from "../../services/Identity.ts"
 import * as FromKey from "./FromKey.ts"
+import * as WholeFile from "../internal/WholeFile.ts"
 import * as KeyFile from "./KeyFile.ts"
 
 export type Options = KeyFile.Options
@@ -39,7 +40,7 @@ export const make = (options: Options): Effect.Effect<Identity["Service"], Ident
   Effect.gen(function* () {
     const found = yield* KeyFile.read(options)
     // Whoever made the file may have died before its name was safe; from here on this node is that peer.
-    if (found !== undefined) yield* KeyFile.syncFolder((yield* Path.Path).dirname(options.path))
+    if (found !== undefined) yield* WholeFile.syncFolder((yield* Path.Path).dirname(options.path))
     const privateKey = found ?? (yield* create(options))
     return yield* Effect.mapError(
       FromKey.make(privateKey),

@@ -1,21 +1,17 @@
 /**
  * A private key in a file: the libp2p protobuf of the key, as go-libp2p and
- * Kubo write it, readable by its owner alone.
- *
- * Writing goes through a second file beside the first, which is synced and
- * then takes the name: at any moment, also after a power cut, the name leads
- * to a whole key or to none.
+ * Kubo write it, readable by its owner alone. It is whole or not there at any
+ * moment, also after a power cut.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Path from "effect/Path"
+import type * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
-import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Bytes from "../../data/Bytes.ts"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Keys from "../../data/Keys.ts"
 import { IdentityError } from "../../services/Identity.ts"
+import * as WholeFile from "../internal/WholeFile.ts"
 
 export interface Options {
   /** Where the key is. */
@@ -32,20 +28,6 @@ const maxSize = Keys.maxPrivateKeySize + 8
 
 const leftAlone = "The file is left as it is: restore it from a backup, or move it away to start as a new peer"
 
-/** In words, what the system said. */
-const describe = (error: PlatformError.PlatformError): string => {
-  switch (error.reason._tag) {
-    case "PermissionDenied":
-      return "this user has no permission"
-    case "NotFound":
-      return "there is no such folder"
-    default: {
-      const cause = error.reason.cause
-      return cause instanceof Error ? cause.message : error.message
-    }
-  }
-}
-
 /**
  * Reads a private key; `undefined` if there is no file. The file is never
  * changed, whatever is in it.
@@ -54,14 +36,11 @@ export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
   const fs = yield* FileSystem.FileSystem
   const fail = (detail: string, mend: string) => new IdentityError({ path, detail, mend })
   const unreadable = (error: PlatformError.PlatformError) =>
-    fail(`it cannot be read: ${describe(error)}`, "Make it readable for the user that runs this, or name another file")
-  const info = yield* fs.stat(path).pipe(
-    Effect.catchIf(
-      (error) => error.reason._tag === "NotFound",
-      () => Effect.succeed(undefined)
-    ),
-    Effect.mapError(unreadable)
-  )
+    fail(
+      `it cannot be read: ${WholeFile.describe(error)}`,
+      "Make it readable for the user that runs this, or name another file"
+    )
+  const info = yield* Effect.mapError(WholeFile.stat(path), unreadable)
   if (info === undefined) return undefined
   if (info.type !== "File") return yield* fail("it is not a file", "Name the file of a key")
   if (Number(info.size) > maxSize) {
@@ -79,70 +58,21 @@ export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
   return key.success
 })
 
-/** Syncs a folder, so that a new name in it outlives a power cut; not every system can. */
-export const syncFolder = (folder: string) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    yield* (yield* fs.open(folder, { flag: "r" })).sync
-  }).pipe(Effect.scoped, Effect.ignore)
-
-/**
- * Writes bytes that only this user may read, whole or not at all, and makes the
- * folder if need be. Gives false, with nothing changed, if there is a file and
- * `overwrite` is not set; of two that write at once, one wins and the other
- * gets false.
- */
-export const writeSecret = Effect.fnUntraced(function* (
+/** Writes bytes that only this user may read, whole or not at all; see {@link WholeFile.write}. */
+export const writeSecret = (
   path: string,
   bytes: Uint8Array,
   options?: { readonly overwrite?: boolean | undefined }
-) {
-  const fs = yield* FileSystem.FileSystem
-  const paths = yield* Path.Path
-  const random = yield* SecureRandom.SecureRandom
-  const folder = paths.dirname(path)
-  const suffix = Bytes.toHex(yield* random.randomBytes(8))
-  const temporary = paths.join(folder, `.${paths.basename(path)}.${suffix}.tmp`)
-
-  const fill: Effect.Effect<void, PlatformError.PlatformError, Scope.Scope> = Effect.gen(function* () {
-    const file = yield* fs.open(temporary, { flag: "wx", mode: 0o600 })
-    yield* file.writeAll(bytes)
-    yield* file.sync
-  })
-  /** A hard link fails where the name is taken, which renaming does not; some file systems have none. */
-  const claim = fs.link(temporary, path).pipe(
-    Effect.as(true),
-    Effect.catchIf(
-      (error) => error.reason._tag === "AlreadyExists",
-      () => Effect.succeed(false)
-    ),
-    Effect.catch((error) =>
-      Effect.flatMap(fs.exists(path), (taken) =>
-        taken ? Effect.fail(error) : Effect.as(fs.rename(temporary, path), true)
-      )
-    )
+): Effect.Effect<boolean, IdentityError, FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom> =>
+  Effect.mapError(
+    WholeFile.write(path, bytes, options),
+    (error) =>
+      new IdentityError({
+        path,
+        detail: `it cannot be written: ${WholeFile.describe(error)}`,
+        mend: "Make its folder writable for the user that runs this, or name another file"
+      })
   )
-
-  return yield* Effect.gen(function* () {
-    yield* fs.makeDirectory(folder, { recursive: true, mode: 0o700 })
-    yield* Effect.scoped(fill)
-    const written = options?.overwrite === true ? yield* Effect.as(fs.rename(temporary, path), true) : yield* claim
-    if (written) yield* syncFolder(folder)
-    return written
-  }).pipe(
-    Effect.ensuring(Effect.ignore(fs.remove(temporary, { force: true }))),
-    // Half a second of disk; a stop in between would leave the temporary file.
-    Effect.uninterruptible,
-    Effect.mapError(
-      (error) =>
-        new IdentityError({
-          path,
-          detail: `it cannot be written: ${describe(error)}`,
-          mend: "Make its folder writable for the user that runs this, or name another file"
-        })
-    )
-  )
-})
 
 /** Writes a private key; see {@link writeSecret}. */
 export const write = (

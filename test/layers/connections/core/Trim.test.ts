@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { Leases, pauseMs } from "../../../../src/layers/connections/core/Leases.ts"
+import { Leases } from "../../../../src/layers/connections/core/Leases.ts"
 import { chooseToTrim, nextChange, type Trimmable } from "../../../../src/layers/connections/core/Trim.ts"
+import { pauseMs } from "../../../../src/layers/internal/Retry.ts"
 
 const now = 1_000_000
 const marks = { lowWater: 4, highWater: 6, graceMs: 20_000 }
