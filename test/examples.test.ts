@@ -5,6 +5,7 @@ import * as Chat from "../examples/chat.ts"
 import * as Echo from "../examples/echo.ts"
 import * as IprsExample from "../examples/iprs.ts"
 import * as Layers from "../examples/layers.ts"
+import * as Routing from "../examples/routing.ts"
 import * as Records from "../examples/records.ts"
 import { Swarm } from "../src/services/Swarm.ts"
 import { name, version } from "../src/data/Version.ts"
@@ -34,6 +35,14 @@ describe("examples", () => {
   )
 
   it.live("layers", () => Effect.map(Layers.program, (rtts) => assert.lengthOf(rtts, 3)))
+
+  it.live("routing", () =>
+    Effect.map(Routing.program, ({ found, met, rtts }) => {
+      assert.deepInclude(met, { _tag: "Some" })
+      assert.deepStrictEqual(found.addresses.map(String), ["/ip4/10.0.0.1/tcp/4001"])
+      assert.lengthOf(rtts, 1)
+    })
+  )
 })
 
 describe("README and docs", () => {
