@@ -67,6 +67,18 @@ export interface KadAnswer {
   readonly closest: ReadonlyArray<RoutedPeer>
 }
 
+/** A peer that was visited by a crawl. */
+export interface KadCrawled {
+  readonly realm: string
+  readonly peer: RoutedPeer
+  /** How long it took to tell its table; `undefined` when it did not. */
+  readonly ms: number | undefined
+  /** Peers that it told of. */
+  readonly knows: number
+  /** Why it could not be visited, in words. */
+  readonly failure: string | undefined
+}
+
 /** Those of a realm that are to hold something. */
 export interface KadHolders {
   readonly realm: string
@@ -80,6 +92,8 @@ export class Kad extends Context.Service<
     readonly status: Effect.Effect<ReadonlyArray<KadStatus>>
     /** Refreshes what is due in the tables now, and waits for it. It happens by itself. */
     readonly refresh: Effect.Effect<void>
+    /** Everyone in the networks, each as it is visited: every server is asked for its whole table. At most `maxPeers`, default 100,000. */
+    readonly crawl: (maxPeers?: number) => Stream.Stream<KadCrawled, RoutingError>
     /** What this node holds for others; `undefined` when it holds nothing. */
     readonly records: RecordStore["Service"] | undefined
     /** Asks for the value of a key, peer by peer towards those closest to it. */

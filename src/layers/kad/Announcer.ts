@@ -12,6 +12,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Kad from "../../data/messages/Kad.ts"
+import * as Multiaddr from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
@@ -62,16 +63,19 @@ export const make = Effect.fnUntraced(function* (
   /** Being announced for the first time by who provides them. */
   const underWay = new Set<string>()
 
-  /** How this node names itself in announcements; none that others could reach is no announcement. */
-  const provider = Effect.gen(function* () {
-    const addresses = Realm.filter(dht.settings.addresses, yield* dht.addressesOf(self), undefined)
-    return addresses.length === 0 ? undefined : [Wire.toWire({ peer: self, addresses }, true)]
-  })
+  /** How this node names itself to a holder, who may be on this machine; nothing when it could not be reached from there. */
+  const nameTo = (addresses: ReadonlyArray<Multiaddr.Multiaddr>) => (holder: RoutedPeer) => {
+    const nearby = holder.addresses.find((address) => Multiaddr.reach(address) === "loopback")
+    const reachable = Realm.filter(dht.settings.addresses, addresses, nearby)
+    return reachable.length === 0 ? undefined : [Wire.toWire({ peer: self, addresses: reachable }, true)]
+  }
 
   /** Tells a peer of keys, one after the other; gives how many it was told. */
-  const tell = (holder: RoutedPeer, keys: ReadonlyArray<Uint8Array>, providerPeers: ReadonlyArray<Kad.Peer>) =>
+  const tell = (holder: RoutedPeer, keys: ReadonlyArray<Uint8Array>, name: ReturnType<typeof nameTo>) =>
     Effect.gen(function* () {
+      const providerPeers = name(holder)
       let told = 0
+      if (providerPeers === undefined) return told
       for (const key of keys) {
         const sent = yield* Effect.option(dht.rpc.send(holder, Kad.make("AddProvider", { key, providerPeers })))
         if (sent._tag === "None") break
@@ -84,21 +88,24 @@ export const make = Effect.fnUntraced(function* (
     const id = key.join()
     return Effect.gen(function* () {
       underWay.add(id)
-      const providerPeers = yield* provider
-      if (providerPeers === undefined) return yield* new NotAnnounced({ reason: "no address" })
+      const name = nameTo(yield* dht.addressesOf(self))
       if (dht.size() === 0) return yield* new NotAnnounced({ reason: "nobody" })
       const item = { bytes: key, key: Key.fromBytes(key) }
       const { closest } = yield* dht.lookup({ target: item.key, question: Kad.make("FindNode", { key }) })
-      const told = yield* Effect.forEach(closest, (peer) => tell(peer, [key], providerPeers), { concurrency })
+      const told = yield* Effect.forEach(closest, (peer) => tell(peer, [key], name), { concurrency })
       const holders = told.reduce((sum, one) => sum + one, 0)
-      if (holders === 0) return yield* new NotAnnounced({ reason: closest.length === 0 ? "nobody" : "refused" })
+      if (holders === 0) {
+        if (closest.length === 0) return yield* new NotAnnounced({ reason: "nobody" })
+        const reason = closest.every((peer) => name(peer) === undefined) ? "no address" : "refused"
+        return yield* new NotAnnounced({ reason })
+      }
       plan.provided([item], yield* monotonicMs, yield* dht.networkSize)
       return holders
     }).pipe(Effect.ensuring(Effect.sync(() => void underWay.delete(id))))
   }
 
   /** Finds out who is to hold what of a region, and tells each of them all of it. */
-  const sweep = (items: ReadonlyArray<Provided>, providerPeers: ReadonlyArray<Kad.Peer>) =>
+  const sweep = (items: ReadonlyArray<Provided>, name: ReturnType<typeof nameTo>) =>
     Effect.gen(function* () {
       const found = new Map<string, RoutedPeer>()
       const search = new Sweep(items, k)
@@ -124,7 +131,7 @@ export const make = Effect.fnUntraced(function* (
             tell(
               found.get(contact.peer.toString()) ?? { peer: contact.peer, addresses: [] },
               items.map(({ bytes }) => bytes),
-              providerPeers
+              name
             ),
             (told) => {
               for (const item of items.slice(0, told)) held.add(item)
@@ -136,11 +143,11 @@ export const make = Effect.fnUntraced(function* (
     })
 
   const announceDue = Effect.gen(function* () {
-    const providerPeers = yield* provider
-    if (providerPeers === undefined || dht.size() === 0) return
+    const addresses = yield* dht.addressesOf(self)
+    if (addresses.length === 0 || dht.size() === 0) return
     const due = plan.due(yield* monotonicMs, yield* dht.networkSize, maxAtOnce)
     const items = due.filter(({ bytes }) => !underWay.has(bytes.join()))
-    if (items.length > 0) yield* sweep(items, providerPeers)
+    if (items.length > 0) yield* sweep(items, nameTo(addresses))
   })
   yield* Effect.andThen(Effect.sleep(lookEvery), announceDue).pipe(
     // A defect is told of; what was due comes again.

@@ -86,6 +86,8 @@ export interface Dht {
   readonly rpc: Rpc.Rpc
   /** Peers in the table. */
   readonly size: () => number
+  /** The peers in the table. */
+  readonly contacts: () => ReadonlyArray<RoutedPeer>
   /** Peers of the network, as far as lookups tell. */
   readonly networkSize: Effect.Effect<number | undefined>
   /** What others have announced here. */
@@ -476,6 +478,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     self: peerId,
     rpc,
     size: () => state.table.size,
+    contacts: () => nearest(self.key, state.table.size),
     networkSize,
     providersOf,
     lookup,

@@ -27,7 +27,7 @@ import { ContentRouting } from "../../services/ContentRouting.ts"
 import { Discovery } from "../../services/Discovery.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
-import { Kad, type KadAnswer } from "../../services/Kad.ts"
+import { Kad, type KadAnswer, type KadCrawled } from "../../services/Kad.ts"
 import {
   NobodyToAsk,
   PeerRouting,
@@ -44,6 +44,7 @@ import type { RecordStore } from "../../services/RecordStore.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import * as Announcer from "./Announcer.ts"
 import * as Both from "./Both.ts"
+import * as Crawl from "./Crawl.ts"
 import * as Diversity from "./core/Diversity.ts"
 import type * as Mode from "./core/Mode.ts"
 import type * as Providers from "./core/Providers.ts"
@@ -266,6 +267,10 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const kad = Kad.of({
     status: Effect.forEach(dhts, ({ status }) => status),
     refresh: Effect.forEach(dhts, ({ refresh }) => refresh, { concurrency: "unbounded", discard: true }),
+    crawl: (maxPeers = 100_000) =>
+      Both.streamed<KadCrawled>((emit) => dhts.map((dht) => Crawl.crawl(dht, maxPeers, emit))).pipe(
+        Stream.mapError(failed("a crawl"))
+      ),
     records,
     values: (key, question) =>
       Both.streamed<KadAnswer>((emit) => dhts.map((dht) => Questions.values(dht, key, question, emit))).pipe(
