@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import { bootstrap, closest, crawl, dht, find, get, provide, providers, put } from "./NetworkCommands.ts"
 import { sim } from "./SimCommands.ts"
 import { described, globalFlags, load, under } from "./Under.ts"
 import { DurationText } from "./Values.ts"
@@ -92,6 +93,16 @@ const node = Command.make(
       "FILE",
       "Keep what is known of peers in this SQLite file; without it, in memory, until the node stops"
     ),
+    dht: Flag.Literals("dht", ["auto", "server", "client", "off"]).pipe(
+      Flag.withDescription(
+        described(
+          "Part in the DHTs: a server answers others, a client only asks; auto without it: a server once others can reach this node",
+          "dht"
+        )
+      ),
+      Flag.optional
+    ),
+    bootstrap,
     metrics: optionalText(
       "metrics",
       "metrics",
@@ -106,10 +117,11 @@ const node = Command.make(
     ),
     timeout
   },
-  ({ listen, ...flags }) =>
+  ({ bootstrap, listen, ...flags }) =>
     under(
       {
         listen: listen.length === 0 ? undefined : listen,
+        bootstrap: bootstrap.length === 0 ? undefined : bootstrap,
         ...Record.map(flags, Option.getOrUndefined)
       },
       (settings) =>
@@ -313,6 +325,21 @@ const key = Command.make("key").pipe(
 
 export const root = Command.make("effect-libp2p").pipe(
   Command.withDescription("A libp2p node, and what it takes to look after one"),
-  Command.withSubcommands([node, ping, identify, limits, key, sim]),
+  Command.withSubcommands([
+    node,
+    ping,
+    identify,
+    find,
+    closest,
+    provide,
+    providers,
+    put,
+    get,
+    dht,
+    crawl,
+    limits,
+    key,
+    sim
+  ]),
   Command.withGlobalFlags(globalFlags)
 )

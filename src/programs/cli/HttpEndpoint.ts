@@ -49,20 +49,40 @@ const explain = (at: string, port: number, error: NodeJS.ErrnoException): string
   }
 }
 
-/** Serves until the scope closes; gives the URL, with the real port. */
+/** What is answered on a path, or on all that begin with it, with what follows. */
+export type Route<R> =
+  | Effect.Effect<Answer, never, R>
+  | {
+      /** How long the answer may take, in milliseconds. */
+      readonly withinMs: number
+      readonly answer: (rest: string) => Effect.Effect<Answer, never, R>
+    }
+
+/** Serves until the scope closes; gives the URL, with the real port. A path that ends with `/` stands for all below it. */
 export const serve = <R>(
   endpoint: { readonly host: string; readonly port: number },
-  routes: Readonly<Record<string, Effect.Effect<Answer, never, R>>>
+  routes: Readonly<Record<string, Route<R>>>
 ): Effect.Effect<string, UsageError, R | Scope.Scope> =>
   Effect.gen(function* () {
     const run = Effect.runForkWith(yield* Effect.context<R>())
     const paths = Object.keys(routes)
 
-    const answer = (method: string, path: string): Effect.Effect<Answer, never, R> => {
-      const route = Object.hasOwn(routes, path) ? routes[path] : undefined
+    const found = (
+      path: string
+    ): { readonly withinMs: number; readonly answer: Effect.Effect<Answer, never, R> } | undefined => {
+      const prefix = paths.find((one) => (one.endsWith("/") ? path.startsWith(one) : path === one))
+      const route = prefix === undefined ? undefined : routes[prefix]
+      if (route === undefined || prefix === undefined) return undefined
+      return Effect.isEffect(route)
+        ? { withinMs: requestMs, answer: route }
+        : { withinMs: route.withinMs, answer: route.answer(path.slice(prefix.length)) }
+    }
+
+    const answer = (method: string, path: string): Effect.Effect<Answer, Cause.TimeoutError, R> => {
+      const route = found(path)
       if (route === undefined) return Effect.succeed(text(404, `Not found. There is ${paths.join(", ")}.`))
       if (method !== "GET" && method !== "HEAD") return Effect.succeed(text(405, "Only GET."))
-      return route
+      return Effect.timeout(route.answer, route.withinMs)
     }
 
     const respond = (request: Http.IncomingMessage, response: Http.ServerResponse): void => {
@@ -73,7 +93,7 @@ export const serve = <R>(
         response.shouldKeepAlive = false
       }
       const fiber = run(
-        Effect.catchCause(Effect.timeout(answer(method, path), requestMs), (cause) =>
+        Effect.catchCause(answer(method, path), (cause) =>
           Effect.as(Effect.logError(`${path} could not be answered`, cause), text(500, "Internal error; see the log."))
         )
       )

@@ -14,8 +14,10 @@ import { Identity } from "../../services/Identity.ts"
 import { NodeMetrics } from "../../services/NodeMetrics.ts"
 import { ResourceManager } from "../../services/ResourceManager.ts"
 import { Swarm } from "../../services/Swarm.ts"
-import { type Answer, json, serve } from "./HttpEndpoint.ts"
+import { type Answer, json, type Route, serve } from "./HttpEndpoint.ts"
 import * as Peer from "./Peer.ts"
+import * as Routed from "./Routed.ts"
+import * as RoutingEndpoint from "./RoutingEndpoint.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import type { Settings } from "./Settings.ts"
 
@@ -77,12 +79,17 @@ export class Endpoint extends Context.Service<Endpoint, { readonly url: string |
   "effect-libp2p/cli/Endpoint"
 ) {}
 
-const layerEndpoint = (settings: Settings, at: NonNullable<Settings["metrics"]>) =>
+const layerEndpoint = <R>(
+  settings: Settings,
+  at: NonNullable<Settings["metrics"]>,
+  more: Readonly<Record<string, Route<R>>>
+) =>
   Layer.effect(
     Endpoint,
     Effect.gen(function* () {
       const metrics = yield* NodeMetrics
-      const url = yield* serve<Actors | ResourceManager | Swarm>(at, {
+      const url = yield* serve<Actors | ResourceManager | Swarm | R>(at, {
+        ...more,
         "/metrics": Effect.map(metrics.prometheus, (body): Answer => ({ status: 200, type: prometheusType, body })),
         "/limits": limits,
         "/health": health(settings)
@@ -141,11 +148,14 @@ const nowhere = Layer.succeed(Endpoint, { url: undefined })
  * happens: the meter, and the tracer, which it looks for when it is built. Above
  * it goes what reads it, and sends the last metrics before it ends.
  */
-export const layerNode = (settings: Settings) => {
-  const { metrics, otlp } = settings
-  const node = Peer.layerNode(settings)
+const watched = <A, E, R, N extends A>(
+  { otlp, ...settings }: Settings,
+  node: Layer.Layer<A, E, R>,
+  routes: Readonly<Record<string, Route<N>>>
+) => {
+  const { metrics } = settings
   if (metrics === undefined && otlp === undefined) return Layer.merge(node, nowhere)
-  const endpoint = metrics === undefined ? nowhere : layerEndpoint(settings, metrics)
+  const endpoint = metrics === undefined ? nowhere : layerEndpoint({ otlp, ...settings }, metrics, routes)
   const send = otlp === undefined ? Layer.empty : layerSend(otlp)
   return Layer.merge(endpoint, send).pipe(
     Layer.provide(layerNodeMetrics),
@@ -154,3 +164,23 @@ export const layerNode = (settings: Settings) => {
     Layer.provide(otlp === undefined ? Layer.empty : layerTracer(otlp))
   )
 }
+
+const layerPlain = (settings: Settings) => watched(settings, Peer.layerNode(settings), {})
+const layerRouted = (settings: Settings) =>
+  watched(
+    settings,
+    Layer.provideMerge(
+      Routed.layerDht(settings, settings.dht === "off" ? "client" : settings.dht),
+      Peer.layerNode(settings)
+    ),
+    RoutingEndpoint.routes
+  )
+
+type Plain = ReturnType<typeof layerPlain>
+type Routed = ReturnType<typeof layerRouted>
+
+/** The node of the settings, with its part in the DHTs unless it is off, watched as they ask. */
+export const layerNode = (
+  settings: Settings
+): Layer.Layer<Layer.Success<Plain>, Layer.Error<Routed>, Layer.Services<Plain | Routed>> =>
+  settings.dht === "off" ? layerPlain(settings) : layerRouted(settings)

@@ -20,6 +20,8 @@ import {
   endpointWords,
   HttpUrl,
   httpUrlWords,
+  DhtModes,
+  dhtWords,
   Muxers,
   muxerWords,
   Network,
@@ -65,6 +67,10 @@ export const Settings = Schema.Struct({
   allow: Schema.Array(Network),
   /** Where what is known of peers is kept: `memory`, or the path of a file. */
   peerStore: NonEmpty("memory or the path of a file"),
+  /** How the node takes part in DHTs. */
+  dht: DhtModes,
+  /** Peers to enter the network by. */
+  bootstrap: Schema.Array(Multiaddr.FromString),
   /** Where metrics, use of limits and health are served over HTTP. */
   metrics: Schema.optional(Endpoint),
   /** Where metrics and spans are sent. */
@@ -90,6 +96,8 @@ const expected: { readonly [K in Name]-?: string } = {
   deny: 'a list of peer ids and networks, such as ["203.0.113.0/24"]',
   allow: 'a list of networks, such as ["203.0.113.7"]',
   peerStore: "memory or the path of a file",
+  dht: dhtWords,
+  bootstrap: 'a list of multiaddrs with peer ids, such as ["/ip4/192.0.2.1/tcp/4001/p2p/<peer id>"]',
   metrics: endpointWords,
   otlp: httpUrlWords,
   json: "true or false",
@@ -142,6 +150,8 @@ const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
   deny: words,
   allow: words,
   peerStore: asIs,
+  dht: asIs,
+  bootstrap: words,
   metrics: asIs,
   otlp: asIs,
   json: bool,
@@ -174,6 +184,8 @@ const defaults = (): { readonly [K in Name]-?: unknown } => ({
   deny: [],
   allow: [],
   peerStore: "memory",
+  dht: "auto",
+  bootstrap: [],
   metrics: undefined,
   otlp: undefined,
   json: false,

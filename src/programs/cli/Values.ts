@@ -51,6 +51,13 @@ export const DurationText = Schema.String.annotate({ expected: durationWords }).
 export const NonEmpty = (what: string) =>
   Schema.String.annotate({ expected: what }).check(Schema.isMinLength(1, { message: `Expected ${what}` }))
 
+// ---- how a node takes part in DHTs
+
+export const dhtWords = "auto, server, client or off"
+
+/** `auto`: a client until it is known that others can reach the node, then a server. */
+export const DhtModes = Schema.Literals(["auto", "server", "client", "off"]).annotate({ expected: dhtWords })
+
 // ---- what secures and multiplexes
 
 const listOf = <const Names extends ReadonlyArray<string>>(names: Names, words: string) =>

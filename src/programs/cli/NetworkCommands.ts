@@ -1,0 +1,179 @@
+/** The commands that ask a network, and their flags. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import { described, load, under } from "./Under.ts"
+
+export const bootstrap = Flag.String("bootstrap").pipe(
+  Flag.withDescription(
+    described(
+      "Enter the network by this peer: a multiaddr that ends in /p2p/<peer id>, or public for the public IPFS network; may be given several times",
+      "bootstrap"
+    )
+  ),
+  Flag.withMetavar("ADDR"),
+  Flag.atLeast(0)
+)
+
+const of = Flag.String("of").pipe(
+  Flag.withDescription("Ask a running node: the address that it was given with --metrics"),
+  Flag.withMetavar("URL"),
+  Flag.optional
+)
+
+const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: "Expected a whole number above 0" }))
+
+const quorum = Flag.Int("quorum").pipe(
+  Flag.withDescription("How many peers must have it"),
+  Flag.withMetavar("N"),
+  Flag.withSchema(positive),
+  Flag.optional
+)
+
+const loadRouting = load(() => import("./RoutingCommand.ts"))
+const loadRecords = load(() => import("./RecordCommand.ts"))
+const given = (bootstrap: ReadonlyArray<string>) => ({ bootstrap: bootstrap.length === 0 ? undefined : bootstrap })
+
+const cid = Argument.String("cid").pipe(Argument.withDescription("What names the content, such as bafkrei… or Qm…"))
+const recordKey = Argument.String("key").pipe(
+  Argument.withDescription("A path such as /pk/0x0012…: the namespace first; 0x… is hexadecimal")
+)
+
+export const find = Command.make(
+  "find",
+  {
+    peer: Argument.String("peer").pipe(Argument.withDescription("A peer id, such as 12D3Koo… or Qm…")),
+    bootstrap,
+    of
+  },
+  ({ bootstrap, of, peer }) =>
+    under(given(bootstrap), (settings) =>
+      Effect.flatMap(loadRouting, (routing) => routing.find(settings, peer, { of: Option.getOrUndefined(of) }))
+    )
+).pipe(
+  Command.withDescription("Find where a peer can be reached, by asking the network"),
+  Command.withExamples([
+    {
+      command: "effect-libp2p find 12D3Koo… --bootstrap /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…",
+      description: "By way of a node"
+    },
+    {
+      command: "effect-libp2p find 12D3Koo… --of http://127.0.0.1:9464",
+      description: "By the node that was started with --metrics 9464"
+    }
+  ])
+)
+
+export const closest = Command.make(
+  "closest",
+  {
+    key: Argument.String("key").pipe(Argument.withDescription("A peer id, a CID, or any text")),
+    bootstrap,
+    of
+  },
+  ({ bootstrap, key, of }) =>
+    under(given(bootstrap), (settings) =>
+      Effect.flatMap(loadRouting, (routing) => routing.closest(settings, key, { of: Option.getOrUndefined(of) }))
+    )
+).pipe(Command.withDescription("List the peers of the network that are closest to a key"))
+
+export const providers = Command.make(
+  "providers",
+  {
+    cid,
+    count: Flag.Int("count").pipe(
+      Flag.withAlias("c"),
+      Flag.withDescription("Stop after so many"),
+      Flag.withMetavar("N"),
+      Flag.withSchema(positive),
+      Flag.optional
+    ),
+    bootstrap,
+    of
+  },
+  ({ bootstrap, cid, count, of }) =>
+    under(given(bootstrap), (settings) =>
+      Effect.flatMap(loadRouting, (routing) =>
+        routing.providers(settings, cid, { of: Option.getOrUndefined(of), count: Option.getOrUndefined(count) })
+      )
+    )
+).pipe(Command.withDescription("List who has the content of a CID; exit code 1 if nobody is found"))
+
+export const provide = Command.make(
+  "provide",
+  {
+    cids: Argument.String("cid").pipe(
+      Argument.withDescription("What names the content; several may be given"),
+      Argument.atLeast(1)
+    ),
+    listen: Flag.String("listen").pipe(
+      Flag.withDescription(
+        described("Listen on this multiaddr; may be given several times. Any free port without it", "listen")
+      ),
+      Flag.withMetavar("ADDR"),
+      Flag.atLeast(0)
+    ),
+    bootstrap
+  },
+  ({ bootstrap, cids, listen }) =>
+    under({ ...given(bootstrap), listen: listen.length === 0 ? undefined : listen }, (settings) =>
+      Effect.flatMap(loadRouting, (routing) => routing.provide(settings, cids))
+    )
+).pipe(
+  Command.withDescription("Announce that a node here has the content of these CIDs, and run it until it is stopped"),
+  Command.withShortDescription("Announce content, and run a node that has it")
+)
+
+export const put = Command.make(
+  "put",
+  {
+    key: recordKey,
+    value: Argument.String("value").pipe(Argument.withDescription("Text, or - for stdin")),
+    quorum,
+    bootstrap
+  },
+  ({ bootstrap, key, quorum, value }) =>
+    under(given(bootstrap), (settings) =>
+      Effect.flatMap(loadRecords, (records) => records.put(settings, key, value, Option.getOrUndefined(quorum)))
+    )
+).pipe(Command.withDescription("Store a record in the network"))
+
+export const get = Command.make("get", { key: recordKey, quorum, bootstrap }, ({ bootstrap, key, quorum }) =>
+  under(given(bootstrap), (settings) =>
+    Effect.flatMap(loadRecords, (records) => records.get(settings, key, Option.getOrUndefined(quorum)))
+  )
+).pipe(Command.withDescription("Get the best record of a key; its bytes as they are when stdout is no terminal"))
+
+const loadDht = load(() => import("./DhtCommand.ts"))
+
+export const dht = Command.make("dht", { bootstrap, of }, ({ bootstrap, of }) =>
+  under(given(bootstrap), (settings) => Effect.flatMap(loadDht, (dht) => dht.dht(settings, Option.getOrUndefined(of))))
+).pipe(
+  Command.withDescription(
+    "Draw the routing table of a running node, or of one that is made for this, bucket by bucket"
+  ),
+  Command.withShortDescription("Draw the routing table of a node"),
+  Command.withExamples([
+    { command: "effect-libp2p dht --of 9464", description: "Of the node that was started with --metrics 9464" }
+  ])
+)
+
+export const crawl = Command.make(
+  "crawl",
+  {
+    max: Flag.Int("max").pipe(
+      Flag.withDescription("Visit at most so many peers; 100000 without it"),
+      Flag.withMetavar("N"),
+      Flag.withSchema(positive),
+      Flag.optional
+    ),
+    bootstrap
+  },
+  ({ bootstrap, max }) =>
+    under(given(bootstrap), (settings) =>
+      Effect.flatMap(loadDht, (dht) => dht.crawl(settings, Option.getOrUndefined(max)))
+    )
+).pipe(Command.withDescription("Visit everyone in the network, and tell of each who answers and whom it knows"))

@@ -1,0 +1,123 @@
+/** Nodes that take part in a network: one made for a question, one that stays, or one that runs and is asked over HTTP. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as KadRecordStore from "../../layers/kad/KadRecordStore.ts"
+import * as KadRouting from "../../layers/kad/KadRouting.ts"
+import * as Libp2p from "../../layers/Libp2p.ts"
+import * as IdentityFromFile from "../../layers/identity/FromFile.ts"
+import * as MemoryRecordStore from "../../layers/records/MemoryRecordStore.ts"
+import * as DelegatedRouting from "../../layers/routing/DelegatedRouting.ts"
+import * as Multiaddr from "../../data/Multiaddr.ts"
+import { Kad } from "../../services/Kad.ts"
+import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import { Swarm } from "../../services/Swarm.ts"
+import { urlOf } from "./Endpoints.ts"
+import { UsageError } from "./Failure.ts"
+import * as Peer from "./Peer.ts"
+import * as Places from "./Places.ts"
+import type { Settings } from "./Settings.ts"
+
+const usage = (detail: string) => new UsageError({ detail })
+
+/** Who to enter by. */
+const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>, UsageError> =>
+  Effect.forEach(settings.bootstrap, (address) => {
+    const peer = Multiaddr.peerId(address)
+    return peer === undefined
+      ? Effect.fail(
+          usage(`--bootstrap: ${address.toString()} does not say which peer is there: it must end in /p2p/<peer id>`)
+        )
+      : Effect.succeed({ peer, addresses: [address] })
+  })
+
+/** The DHTs that a node of these settings takes part in, and the records that they hold. */
+export const layerDht = (settings: Settings, mode: KadRouting.Options["mode"]) =>
+  Layer.unwrap(
+    Effect.map(entrances(settings), (bootstrap) =>
+      KadRecordStore.layer().pipe(
+        Layer.provideMerge(KadRouting.layer({ mode, bootstrap, records: MemoryRecordStore.make() }))
+      )
+    )
+  )
+
+/** How often it is looked whether the network is entered. */
+const lookEvery = Duration.millis(50)
+
+/** Waits until somebody of the network is known, and says why when there is nobody. */
+const enter = (settings: Settings) =>
+  Effect.gen(function* () {
+    const peers = yield* entrances(settings)
+    if (peers.length === 0) {
+      return yield* usage(
+        "there is no network to ask: give --bootstrap with the address of a node that is part of it, or --of with the metrics address of a running node"
+      )
+    }
+    const swarm = yield* Swarm
+    const kad = yield* Kad
+    const dials = yield* Effect.forEach(peers, (peer) => Effect.result(swarm.dial(peer)), { concurrency: 16 })
+    const failures = dials.flatMap((dial) => (dial._tag === "Failure" ? [dial.failure.message] : []))
+    if (failures.length === dials.length) {
+      return yield* usage(`the network cannot be entered: ${failures.join("; ")}`)
+    }
+    const known = Effect.map(kad.status, (dhts) => dhts.some((dht) => dht.peers > 0))
+    yield* Effect.repeat(
+      Effect.tap(known, (is) => (is ? Effect.void : Effect.sleep(lookEvery))),
+      { until: (is) => is }
+    ).pipe(
+      Effect.timeoutOrElse({
+        duration: settings.timeout,
+        orElse: () =>
+          Effect.fail(
+            usage(
+              `${peers.map(({ peer }) => peer.toString()).join(", ")} can be reached, and is no server of a DHT: was it started with --dht server?`
+            )
+          )
+      })
+    )
+  })
+
+const layerClient = (settings: Settings) =>
+  layerDht(settings, "client").pipe(Layer.provideMerge(Peer.layerClient(settings)))
+
+/** Runs under a node that is made for it; records too. */
+export const provideNew =
+  (settings: Settings) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) => {
+    Peer.warn(settings)
+    return Effect.provide(Effect.andThen(enter(settings), effect), layerClient(settings))
+  }
+
+/** Runs under a new node, or asks the one whose endpoint is at `of`. */
+export const provide =
+  (settings: Settings, of: string | undefined) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      if (of === undefined) return yield* provideNew(settings)(effect)
+      const url = urlOf(of, "/")
+      if (url === undefined) return yield* usage(`--of: "${of}" is not a URL such as http://127.0.0.1:9464`)
+      return yield* Effect.provide(
+        effect,
+        DelegatedRouting.layerFetch({ url: url.href, name: `the node at ${url.host}` })
+      )
+    })
+
+/** Runs under a node that others can reach, with the key of this user, until it is stopped. */
+export const provideListening =
+  (settings: Settings) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) => {
+    Peer.warn(settings)
+    const listen = Effect.gen(function* () {
+      const swarm = yield* Swarm
+      yield* Effect.forEach(settings.listen, (address) => Effect.ignore(swarm.listen(address)))
+      if ((yield* swarm.listenAddresses).length === 0) {
+        return yield* usage(`none of ${settings.listen.map(String).join(", ")} can be listened on`)
+      }
+    })
+    const layer = layerDht(settings, settings.dht === "off" ? "auto" : settings.dht).pipe(
+      Layer.provideMerge(Peer.layerNode(settings)),
+      Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
+      Layer.provideMerge(Libp2p.layerNode)
+    )
+    return Effect.scoped(Effect.provide(Effect.andThen(Effect.andThen(listen, enter(settings)), effect), layer))
+  }

@@ -1,0 +1,87 @@
+/** A small network as its users see it: nodes that take part in a DHT, and the commands that ask it. */
+import { assert, describe, it } from "@effect/vitest"
+import { Result, Schema } from "effect"
+import * as PeerId from "../../src/data/PeerId.ts"
+import { events, isEvent, makeHome, run, start } from "./Program.ts"
+
+const Listening = Schema.Struct({
+  peer: Schema.String,
+  addresses: Schema.Array(Schema.String),
+  metrics: Schema.optional(Schema.String)
+})
+
+const startNode = async (args: ReadonlyArray<string>) => {
+  const node = start(makeHome(), ["node", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--dht", "server", ...args])
+  const { addresses, metrics, peer } = Schema.decodeUnknownSync(Listening)(
+    events(await node.line(isEvent("listening")))[0]
+  )
+  return { node, peer, address: addresses[0] ?? "", url: metrics === undefined ? "" : new URL(metrics).origin }
+}
+
+const cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+describe("a network", () => {
+  it("is asked by a node made for it, and by one that runs", { timeout: 120_000 }, async () => {
+    const home = makeHome()
+    const first = await startNode(["--metrics", "127.0.0.1:0"])
+    const second = await startNode(["--bootstrap", first.address])
+    const by = ["--json", "--bootstrap", first.address]
+    const of = ["--json", "--of", first.url]
+    const ask = async (...args: ReadonlyArray<string>) => {
+      const { code, stderr, stdout } = await run(home, args)
+      assert.strictEqual(code, 0, stderr)
+      return events(stdout)
+    }
+    await first.node.line((line) => isEvent("identified")(line) && line.includes(second.peer))
+
+    for (const how of [by, of]) {
+      const [found] = await ask("find", second.peer, ...how)
+      assert.deepInclude(found, { event: "found", peer: second.peer })
+      assert.include(JSON.stringify(found?.["addresses"]), second.address.replace(/\/p2p\/.*/, ""))
+    }
+
+    const provider = start(makeHome(), ["provide", cid, "--listen", "/ip4/127.0.0.1/tcp/0", ...by])
+    assert.include(await provider.line(isEvent("provided")), `"holders":2`)
+    for (const how of [by, of]) {
+      const found = await ask("providers", cid, ...how)
+      assert.deepStrictEqual(
+        found.map(({ event }) => event),
+        ["provider"]
+      )
+    }
+    provider.child.kill("SIGTERM")
+    assert.strictEqual((await provider.finished).code, 0)
+
+    const key = Result.getOrThrow(PeerId.fromString(second.peer)).bytes
+    const [identified] = await ask("identify", second.address, "--json")
+    const publicKey = Buffer.from(String(identified?.["publicKey"]), "base64")
+    const path = `/pk/0x${Buffer.from(key).toString("hex")}`
+    // An Ed25519 key in its protobuf: type 1, and 32 bytes.
+    const value = Buffer.concat([Buffer.from([8, 1, 18, 32]), publicKey])
+    const put = await run(home, ["put", path, "-", ...by], { stdin: value })
+    assert.strictEqual(put.code, 0, put.stderr)
+    const [got] = await ask("get", path, ...by)
+    assert.deepStrictEqual(Buffer.from(String(got?.["value"]), "base64"), value)
+
+    const crawled = await ask("crawl", ...by)
+    assert.sameMembers(
+      crawled.flatMap(({ event, failure, peer }) => (event === "crawled" && failure === null ? [peer] : [])),
+      [first.peer, second.peer]
+    )
+    const [status] = await ask("dht", ...of)
+    assert.deepInclude(status, { event: "dht", peer: first.peer })
+    first.node.child.kill("SIGTERM")
+    second.node.child.kill("SIGTERM")
+  })
+
+  it("says what is missing", { timeout: 60_000 }, async () => {
+    const home = makeHome()
+    const nobody = await run(home, ["find", "12D3KooWDKaCjvmLThQxeHRQ4AhWfzAz2GCn9W8z2VzLtp2vFfCj"])
+    assert.strictEqual(nobody.code, 1)
+    assert.include(nobody.stderr, "give --bootstrap")
+    const noPeer = await run(home, ["closest", "hello", "--bootstrap", "/ip4/127.0.0.1/tcp/1"])
+    assert.include(noPeer.stderr, "must end in /p2p/<peer id>")
+    const noCid = await run(home, ["providers", "hello", "--of", "1"])
+    assert.include(noCid.stderr, `"hello" is not a CID`)
+  })
+})
