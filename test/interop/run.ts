@@ -7,12 +7,24 @@
  *   npm run interop -- --stack go   one stack; likewise --test ping, --security tls, --muxer mplex
  *   INTEROP_REQUIRE=go,rust,js      a missing toolchain is a failure
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import {
+  build,
+  command,
+  hasToolchain,
+  ours,
+  progress,
+  required,
+  securities,
+  type Stack,
+  stacks,
+  versionOf
+} from "./Stacks.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
 
@@ -40,61 +52,6 @@ const tests = [
 ]
 const wanted = values.test ?? tests
 
-/** How to build and start the peer of a stack. */
-interface Stack {
-  readonly name: string
-  /** Its toolchain's own version command. */
-  readonly toolchain: ReadonlyArray<string>
-  readonly build: ReadonlyArray<string>
-  readonly run: ReadonlyArray<string>
-  readonly cwd: string
-  readonly muxers: ReadonlyArray<string>
-  /** The securities inside whose handshake its stack negotiates the muxer. */
-  readonly earlyMuxer: ReadonlyArray<string>
-}
-
-const securities = ["noise", "tls"]
-
-const ours: Stack = {
-  name: "effect",
-  toolchain: ["node", "--version"],
-  build: [],
-  run: [process.execPath, join(here, "effect/peer.ts")],
-  cwd: here,
-  muxers: ["yamux", "mplex"],
-  earlyMuxer: securities
-}
-
-const stacks: ReadonlyArray<Stack> = [
-  {
-    name: "go",
-    toolchain: ["go", "version"],
-    build: ["go", "build", "-o", "peer", "."],
-    run: [join(here, "go/peer")],
-    cwd: join(here, "go"),
-    muxers: ["yamux"],
-    earlyMuxer: securities
-  },
-  {
-    name: "rust",
-    toolchain: ["cargo", "--version"],
-    build: ["cargo", "build", "--release", "--locked"],
-    run: [join(here, "rust/target/release/peer")],
-    cwd: join(here, "rust"),
-    muxers: ["yamux", "mplex"],
-    earlyMuxer: []
-  },
-  {
-    name: "js",
-    toolchain: ["npm", "--version"],
-    build: ["npm", "ci", "--no-audit", "--no-fund"],
-    run: [process.execPath, join(here, "js/peer.js")],
-    cwd: join(here, "js"),
-    muxers: ["yamux", "mplex"],
-    earlyMuxer: securities
-  }
-]
-
 interface Cell {
   readonly stack: string
   readonly version: string
@@ -104,13 +61,6 @@ interface Cell {
   readonly test: string
   readonly status: "ok" | "failed" | "skipped"
   readonly detail: unknown
-}
-
-const progress = (text: string) => process.stderr.write(`${text}\n`)
-
-const command = (words: ReadonlyArray<string>): readonly [string, Array<string>] => {
-  const [program, ...rest] = words
-  return [program ?? "", rest]
 }
 
 /** Starts a listener and waits for the line that says where it is. */
@@ -237,13 +187,11 @@ const table = (cells: ReadonlyArray<Cell>): string => {
   ].join("\n")
 }
 
-const required = (process.env["INTEROP_REQUIRE"] ?? "").split(",").filter((name) => name !== "")
 const cells: Array<Cell> = []
 for (const stack of stacks.filter(({ name }) => values.stack === undefined || values.stack.includes(name))) {
-  const [tool, toolArgs] = command(stack.toolchain)
-  if (spawnSync(tool, toolArgs).status !== 0) {
+  if (!hasToolchain(stack)) {
     const status = required.includes(stack.name) ? "failed" : "skipped"
-    progress(`${status}: ${stack.name}, since ${tool} is not installed`)
+    progress(`${status}: ${stack.name}, since ${stack.toolchain[0]} is not installed`)
     for (const [security, muxer] of pairs(stack)) {
       for (const direction of ["they dial", "we dial"] as const) {
         for (const test of wanted) {
@@ -255,20 +203,14 @@ for (const stack of stacks.filter(({ name }) => values.stack === undefined || va
             muxer,
             test,
             status,
-            detail: `${tool} is not installed`
+            detail: `${stack.toolchain[0]} is not installed`
           })
         }
       }
     }
     continue
   }
-  progress(`building the ${stack.name} peer: ${stack.build.join(" ")}`)
-  const [builder, builderArgs] = command(stack.build)
-  const built =
-    existsSync(join(stack.cwd, "node_modules")) && stack.name === "js"
-      ? 0
-      : spawnSync(builder, builderArgs, { cwd: stack.cwd, stdio: ["ignore", "inherit", "inherit"] }).status
-  if (built !== 0) {
+  if (!build(stack)) {
     progress(`failed: the ${stack.name} peer does not build`)
     cells.push({
       stack: stack.name,
@@ -282,9 +224,7 @@ for (const stack of stacks.filter(({ name }) => values.stack === undefined || va
     })
     continue
   }
-  const [program, rest] = command([...stack.run, "--version-info"])
-  const info: { version?: string } = JSON.parse(spawnSync(program, rest, { cwd: stack.cwd }).stdout.toString() || "{}")
-  for (const [security, muxer] of pairs(stack)) cells.push(...(await run(stack, info.version ?? "", security, muxer)))
+  for (const [security, muxer] of pairs(stack)) cells.push(...(await run(stack, versionOf(stack), security, muxer)))
 }
 
 console.log(table(cells))

@@ -32,6 +32,7 @@ const usage = `usage:
   peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
   peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
   peer bench listen|dial [--security S]
+  peer dht --listen ADDR [--mode server|client]
   peer supports
   peer --version-info`
 
@@ -65,6 +66,8 @@ func main() {
 		dial(parse(os.Args[2:]))
 	case "bench":
 		bench(os.Args[2:])
+	case "dht":
+		runDht(os.Args[2:])
 	case "supports":
 		printJSON(supports)
 	case "--version-info":

@@ -15,11 +15,13 @@ import { yamux } from "@libp2p/yamux"
 import { createLibp2p } from "libp2p"
 import { version } from "libp2p/version"
 import { dial, tests } from "./dial.js"
+import { runDht } from "./dht.js"
 import { serve } from "./serve.js"
 
 const USAGE = `usage:
   peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
   peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
+  peer dht --listen ADDR [--mode server|client]
   peer supports
   peer --version-info`
 
@@ -51,6 +53,9 @@ switch (command) {
     process.exit(result.ok ? 0 : 1)
     break
   }
+  case "dht":
+    await runDht(args, printJSON).catch((err) => fatal(err.message))
+    break
   case "supports":
     printJSON(SUPPORTS)
     break

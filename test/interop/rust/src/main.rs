@@ -2,6 +2,7 @@
 //! The command line is described in ../README.md.
 
 mod bench;
+mod dht;
 mod dial;
 mod serve;
 mod streams;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage:
   peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
   peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
   peer bench listen|dial [--security S]
+  peer dht --listen ADDR [--mode server|client]
   peer supports
   peer --version-info";
 
@@ -97,6 +99,7 @@ async fn main() {
             Some(role @ ("listen" | "dial")) => bench::bench(role, options(&args[2..])).await,
             _ => fatal(USAGE),
         },
+        Some("dht") => dht::dht(&args[1..]).await,
         Some("supports") => println!("{}", json!(HashMap::from(SUPPORTS))),
         Some("--version-info") => {
             println!("{}", json!({"stack": "rust-libp2p", "version": version()}));
