@@ -216,6 +216,28 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const settle = (actor: ActorRef<Message>) =>
     Effect.ignore(actor.ask<void>((reply) => ({ _tag: "Settle", reply }), patience))
 
+  const lookup = (wanted: Lookup.Wanted): Effect.Effect<Lookup.Found> =>
+    Effect.suspend(() => {
+      counts.lookups++
+      return Lookup.run(
+        {
+          self,
+          k,
+          alpha: settings.alpha,
+          paths: settings.paths,
+          addresses: which,
+          rpc,
+          seeds: (target) => nearest(target, k),
+          known: (peer) => book.of(peer),
+          answered: (contact, at, latencyMs, useful) =>
+            void dht.tellUnsafe({ _tag: "Answered", contact, at, latencyMs, useful }),
+          failed: (contact, failure) => void dht.tellUnsafe({ _tag: "Failed", contact, failure }),
+          finished: (finished, whole) => void dht.tellUnsafe({ _tag: "Finished", finished, whole })
+        },
+        wanted
+      )
+    })
+
   const dht: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope>({
     name: `kad ${realm}`,
     mailbox: 1024,
@@ -411,34 +433,14 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           count: (refreshed) => void (refreshed ? counts.refreshed++ : counts.refreshesFailed++)
         })
         refreshNow = refresh.now
+        // Before anybody is told what this node speaks.
+        yield* decide
         return {
           receive,
           detail: () => `${state.mode}, ${table.size} peers, ${checking.size} checked`
         }
       })
   })
-
-  const lookup = (wanted: Lookup.Wanted): Effect.Effect<Lookup.Found> =>
-    Effect.suspend(() => {
-      counts.lookups++
-      return Lookup.run(
-        {
-          self,
-          k,
-          alpha: settings.alpha,
-          paths: settings.paths,
-          addresses: which,
-          rpc,
-          seeds: (target) => nearest(target, k),
-          known: (peer) => book.of(peer),
-          answered: (contact, at, latencyMs, useful) =>
-            void dht.tellUnsafe({ _tag: "Answered", contact, at, latencyMs, useful }),
-          failed: (contact, failure) => void dht.tellUnsafe({ _tag: "Failed", contact, failure }),
-          finished: (finished, whole) => void dht.tellUnsafe({ _tag: "Finished", finished, whole })
-        },
-        wanted
-      )
-    })
 
   // ---- what it shows
 
@@ -473,6 +475,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     }
   })
 
+  yield* settle(dht)
   const made: Dht = {
     settings,
     self: peerId,

@@ -130,7 +130,7 @@ describe("refresh", () => {
   )
 
   it(
-    "is made at once when it is asked for, and goes on after the actor has failed",
+    "is made at once when it is asked for, by a child of the DHT",
     simulate({ nodes: 3, layer: kadNode({ mode: "server" }) }, ({ nodes }) =>
       Effect.gen(function* () {
         yield* join(nodes)
@@ -146,6 +146,7 @@ describe("refresh", () => {
           ["refresh"]
         )
         assert.match(kad?.detail ?? "", /^server, 2 peers/)
+        assert.strictEqual(kad?.restarts, 0)
       })
     )
   )
