@@ -84,7 +84,8 @@ const reasonOf = (effect: Effect.Effect<unknown, RecordStoreError>): Effect.Effe
 /**
  * Declares the tests of one implementation. `make` is run in each test's own
  * scope with {@link validators} in its context, and gives an empty store each
- * time.
+ * time. The clock begins at 0, and must stand still while the store works: the
+ * tests look at times to the millisecond.
  */
 export const recordStoreSuite = <E>(
   name: string,
