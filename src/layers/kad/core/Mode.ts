@@ -8,7 +8,7 @@
  * worse: what was seen in a moment of bad luck does not make a server leave.
  */
 
-export type Mode = "client" | "server"
+type Mode = "client" | "server"
 
 /** What the program asked for. */
 export type Wanted = Mode | "auto"
