@@ -39,7 +39,7 @@ export interface Options {
    * `closeWrite` to leave; then the socket is reset. Default 1000.
    */
   readonly linger?: number | undefined
-  /** Bytes that one read takes at most; one buffer of this size serves all sockets. Default 64 KiB. */
+  /** Bytes that one read takes at most; one buffer of this size serves all sockets. Default 128 KiB. */
   readonly readSize?: number | undefined
 }
 
@@ -358,7 +358,7 @@ export const make = (options?: Options): Effect.Effect<Net["Service"]> =>
   Effect.map(Scheduler.Scheduler, (scheduler) => {
     const dispatcher = scheduler.makeDispatcher()
     const state: State = {
-      shared: { dispatcher, buffer: new Uint8Array(options?.readSize ?? 64 * 1024), linger: options?.linger ?? 1000 },
+      shared: { dispatcher, buffer: new Uint8Array(options?.readSize ?? 128 * 1024), linger: options?.linger ?? 1000 },
       reusable: new Set()
     }
     return Net.of({

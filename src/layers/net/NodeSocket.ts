@@ -37,10 +37,10 @@ export interface Shared {
   readonly linger: number
 }
 
-/** Bytes that one write to the system has at most. */
-export const writeSize = 128 * 1024
+/** Bytes that one write to the system has at most; a socket holds twice as many. */
+export const writeSize = 256 * 1024
 
-const buffers = new Buffers(writeSize, 16)
+const buffers = new Buffers(writeSize, 8)
 /** Where a turn that writes little is gathered. */
 const smallBuffers = new Buffers(2048, 64)
 

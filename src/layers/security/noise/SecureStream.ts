@@ -47,10 +47,10 @@ export interface SecureStreamOptions {
 const scratch = new Uint8Array(maxPlaintext)
 
 /** Sealed messages, for as long as it takes to hand them over. */
-const sealedMessages = new Buffers(headerSize + maxMessage, 8)
+const sealedMessages = new Buffers(headerSize + maxMessage, 4)
 
-/** The plaintext of one batch, until the next read. */
-const plaintexts = new Buffers(256 * 1024, 8)
+/** The plaintext of one batch, until the next read: of as much as a socket gives at once, and a message that began before it. */
+const plaintexts = new Buffers(128 * 1024 + maxMessage, 4)
 
 /** Up to here plaintext has memory of its own, so that a connection on which little comes holds little. */
 const smallBatch = 4096
