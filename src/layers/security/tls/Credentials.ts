@@ -19,7 +19,11 @@ const ciphers = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256
 export const pem = (label: string, der: Uint8Array): string =>
   `-----BEGIN ${label}-----\n${Buffer.from(der).toString("base64")}\n-----END ${label}-----\n`
 
-/** What TLS is to be done with: version 1.3 only, no root certificates, no tickets to resume sessions by. */
+/**
+ * What TLS is to be done with: version 1.3 only, no root certificates, no tickets to resume sessions by. The group is
+ * left to OpenSSL, which from 3.5 agrees on X25519 with ML-KEM-768 where the remote can: what is recorded today stays
+ * closed to a quantum computer. X25519 alone would spare each end a tenth of the handshake.
+ */
 const context = (certificate: string, key: string): tls.SecureContext =>
   tls.createSecureContext({
     cert: certificate,

@@ -8,7 +8,7 @@ import { Batches } from "../../internal/Batches.ts"
 import { Buffers, release } from "../../internal/Buffers.ts"
 
 /** A batch of the socket, and the record before it that was not whole yet. */
-const buffers = new Buffers(96 * 1024, 8)
+const buffers = new Buffers((128 + 16) * 1024, 8)
 
 /** Up to here a record keeps its own memory, so that a connection on which little comes holds little. */
 const smallRecord = 4096
@@ -18,6 +18,7 @@ export class Opened {
   private readonly batches = new Batches()
   private buffer: Uint8Array | undefined
   private used = 0
+  /** All of the memory of what was read last. */
   private lent: Uint8Array | undefined
 
   get isEmpty(): boolean {
@@ -40,10 +41,9 @@ export class Opened {
   /** The next batch, which takes the one before it back. */
   take(): Uint8Array | undefined {
     if (this.lent !== undefined) buffers.give(this.lent)
-    this.lent = undefined
-    if (!this.batches.isEmpty) return this.batches.take()
-    this.lent = this.buffer
-    return this.buffer === undefined ? undefined : this.close(this.buffer)
+    const batch = this.batches.take() ?? (this.buffer === undefined ? undefined : this.close(this.buffer))
+    this.lent = batch === undefined ? undefined : new Uint8Array(batch.buffer)
+    return batch
   }
 
   /** Drops what was not read; what is lent stays as it is. */

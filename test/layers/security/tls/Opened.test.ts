@@ -41,6 +41,16 @@ describe("Opened", () => {
     assert.isUndefined(opened.take())
   })
 
+  it("uses its buffers again, also where a batch takes more than one", () => {
+    const opened = new Opened()
+    const used = new Set<unknown>()
+    for (let i = 0; i < 20; i++) {
+      for (let record = 0; record < 16; record++) opened.push(new Uint8Array(16 * 1024))
+      for (let batch = opened.take(); batch !== undefined; batch = opened.take()) used.add(batch.buffer)
+    }
+    assert.isAtMost(used.size, 8)
+  })
+
   it("leaves a small record where it is", () => {
     const opened = new Opened()
     const record = Uint8Array.of(1, 2, 3)
