@@ -1,6 +1,7 @@
 /**
  * Peers to enter a DHT by: those that are given, those that were discovered
- * lately, and those that the peer store knows to speak the protocol.
+ * lately, those of the bootstrap list, and those that the peer store knows to
+ * speak the protocol.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -16,7 +17,12 @@ const concurrency = 4
 /** Peers of the store that are looked at. */
 const maxStored = 200
 
+/** For the way in to be found by who looks after that. */
+const patience = "30 seconds"
+
 export interface Options {
+  /** Connects to peers of a bootstrap list, where there is one. */
+  readonly reenter: Effect.Effect<unknown> | undefined
   readonly given: Effect.Effect<ReadonlyArray<RoutedPeer>>
   readonly discovery: Discovery["Service"] | undefined
   readonly peerStore: PeerStore["Service"]
@@ -29,7 +35,7 @@ export interface Options {
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<(protocol: string) => Effect.Effect<ReadonlyArray<RoutedPeer>>, never, Scope.Scope> {
-  const { discovery, given, peerStore, swarm, wanted } = options
+  const { discovery, given, peerStore, reenter, swarm, wanted } = options
   const use = tolerant("the DHT")
   const discovered = new Map<string, RoutedPeer>()
 
@@ -51,6 +57,7 @@ export const make = Effect.fnUntraced(function* (
 
   return (protocol) =>
     Effect.gen(function* () {
+      if (reenter !== undefined) yield* Effect.timeoutOption(reenter, patience)
       const stored: Array<RoutedPeer> = []
       for (const peer of (yield* use.read(peerStore.peers(maxStored))) ?? []) {
         const info = yield* use.read(peerStore.get(peer))

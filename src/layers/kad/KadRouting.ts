@@ -23,6 +23,7 @@ import * as Bytes from "../../data/Bytes.ts"
 import * as ContentKey from "../../data/ContentKey.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import type { Actors } from "../../services/Actors.ts"
+import { Bootstrap } from "../../services/Bootstrap.ts"
 import { ContentRouting } from "../../services/ContentRouting.ts"
 import { Discovery } from "../../services/Discovery.ts"
 import { Identify } from "../../services/Identify.ts"
@@ -94,7 +95,7 @@ export interface Options<E = never, R = never> {
   readonly maxProvided?: number | undefined
   /** How fast others may ask, and how long is waited for them. */
   readonly server?: Server.Options | undefined
-  /** Peers to enter the network by, asked for whenever the table is empty. A Discovery, if there is one, is asked too. */
+  /** Peers to enter the network by, asked for whenever the table is empty. A Bootstrap and a Discovery, if there are any, are asked too. */
   readonly bootstrap?: ReadonlyArray<RoutedPeer> | Effect.Effect<ReadonlyArray<RoutedPeer>> | undefined
 }
 
@@ -124,6 +125,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const swarm = yield* Swarm
   const random = yield* Random.Random
   const discovery = yield* Effect.serviceOption(Discovery)
+  const bootstrap = yield* Effect.serviceOption(Bootstrap)
   const records = options.records === undefined ? undefined : yield* options.records
   const use = tolerant("the DHT")
   const prefix = options.protocolPrefix ?? "/ipfs"
@@ -133,6 +135,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const dhts: Array<Dht.Dht> = []
 
   const entrances = yield* Entrances.make({
+    reenter: bootstrap._tag === "Some" ? bootstrap.value.reenter : undefined,
     given: Effect.isEffect(given) ? given : Effect.succeed(given),
     discovery: discovery._tag === "Some" ? discovery.value : undefined,
     peerStore,

@@ -2,6 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Path from "node:path"
+import * as BootstrapList from "../../layers/discovery/BootstrapList.ts"
 import * as KadRecordStore from "../../layers/kad/KadRecordStore.ts"
 import * as KadRouting from "../../layers/kad/KadRouting.ts"
 import * as Libp2p from "../../layers/Libp2p.ts"
@@ -20,23 +22,42 @@ import type { Settings } from "./Settings.ts"
 
 const usage = (detail: string) => new UsageError({ detail })
 
+/** The addresses of those to enter by, each with the id of its peer. */
+const listed = (settings: Settings): ReadonlyArray<string> =>
+  settings.bootstrap.flatMap((entry) => (entry === "public" ? BootstrapList.ipfs : [entry.toString()]))
+
 /** Who to enter by. */
 const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>, UsageError> =>
-  Effect.forEach(settings.bootstrap, (address) => {
-    const peer = Multiaddr.peerId(address)
-    return peer === undefined
-      ? Effect.fail(
-          usage(`--bootstrap: ${address.toString()} does not say which peer is there: it must end in /p2p/<peer id>`)
-        )
-      : Effect.succeed({ peer, addresses: [address] })
-  })
+  Effect.forEach(listed(settings), (text) =>
+    Effect.flatMap(Peer.parseAddress(text), (address) => {
+      const peer = Multiaddr.peerId(address)
+      return peer === undefined
+        ? Effect.fail(usage(`--bootstrap: ${text} does not say which peer is there: it must end in /p2p/<peer id>`))
+        : Effect.succeed({ peer, addresses: [address] })
+    })
+  )
 
 /** The DHTs that a node of these settings takes part in, and the records that they hold. */
+const layerRouting = (mode: KadRouting.Options["mode"], bootstrap: ReadonlyArray<RoutedPeer>) =>
+  KadRecordStore.layer().pipe(
+    Layer.provideMerge(KadRouting.layer({ mode, bootstrap, records: MemoryRecordStore.make() }))
+  )
+
+/**
+ * The same for a node that stays: its way in is a bootstrap list, with peers
+ * that it has learnt to be stable, which it keeps beside its key.
+ */
 export const layerDht = (settings: Settings, mode: KadRouting.Options["mode"]) =>
   Layer.unwrap(
-    Effect.map(entrances(settings), (bootstrap) =>
-      KadRecordStore.layer().pipe(
-        Layer.provideMerge(KadRouting.layer({ mode, bootstrap, records: MemoryRecordStore.make() }))
+    Effect.as(
+      entrances(settings),
+      layerRouting(mode, []).pipe(
+        Layer.provide(
+          BootstrapList.layerFile({
+            list: listed(settings),
+            path: Path.join(Path.dirname(Path.resolve(settings.identity)), "bootstrap.json")
+          })
+        )
       )
     )
   )
@@ -78,7 +99,9 @@ const enter = (settings: Settings) =>
   })
 
 const layerClient = (settings: Settings) =>
-  layerDht(settings, "client").pipe(Layer.provideMerge(Peer.layerClient(settings)))
+  Layer.unwrap(Effect.map(entrances(settings), (peers) => layerRouting("client", peers))).pipe(
+    Layer.provideMerge(Peer.layerClient(settings))
+  )
 
 /** Runs under a node that is made for it; records too. */
 export const provideNew =

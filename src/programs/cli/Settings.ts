@@ -18,8 +18,10 @@ import {
   durationWords,
   Endpoint,
   endpointWords,
+  Entrance,
   HttpUrl,
   httpUrlWords,
+  bootstrapWords,
   DhtModes,
   dhtWords,
   Muxers,
@@ -70,7 +72,7 @@ export const Settings = Schema.Struct({
   /** How the node takes part in DHTs. */
   dht: DhtModes,
   /** Peers to enter the network by. */
-  bootstrap: Schema.Array(Multiaddr.FromString),
+  bootstrap: Schema.Array(Entrance),
   /** Where metrics, use of limits and health are served over HTTP. */
   metrics: Schema.optional(Endpoint),
   /** Where metrics and spans are sent. */
@@ -97,7 +99,7 @@ const expected: { readonly [K in Name]-?: string } = {
   allow: 'a list of networks, such as ["203.0.113.7"]',
   peerStore: "memory or the path of a file",
   dht: dhtWords,
-  bootstrap: 'a list of multiaddrs with peer ids, such as ["/ip4/192.0.2.1/tcp/4001/p2p/<peer id>"]',
+  bootstrap: bootstrapWords,
   metrics: endpointWords,
   otlp: httpUrlWords,
   json: "true or false",

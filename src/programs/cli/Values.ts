@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { isIP } from "node:net"
+import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import * as Subnet from "../../data/Subnet.ts"
 
@@ -57,6 +58,12 @@ export const dhtWords = "auto, server, client or off"
 
 /** `auto`: a client until it is known that others can reach the node, then a server. */
 export const DhtModes = Schema.Literals(["auto", "server", "client", "off"]).annotate({ expected: dhtWords })
+
+export const bootstrapWords =
+  'a list of multiaddrs with peer ids, such as ["/ip4/192.0.2.1/tcp/4001/p2p/<peer id>"], or public'
+
+/** A peer to enter a network by; `public` is the list of the public IPFS network. */
+export const Entrance = Schema.Union([Schema.Literal("public"), Multiaddr.FromString])
 
 // ---- what secures and multiplexes
 
