@@ -308,8 +308,24 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           Effect.gen(function* () {
             const now = yield* monotonicMs
             const wasEmpty = table.size === 0
-            book.learn(contact.peer, at.addresses)
-            const groups = Diversity.groups(at.addresses)
+            const open = yield* swarm.connections(contact.peer)
+            const known = book.of(contact.peer)
+            if (known.length === 0) {
+              const reached = open.flatMap(({ direction, remoteAddress }) =>
+                direction === "outbound" ? Realm.filter(which, [remoteAddress], remoteAddress) : []
+              )
+              // It came by itself, or by another network: where it is in this one is others' word only.
+              if (open.length > 0 && reached.length === 0 && !table.has(contact.key)) return
+              book.learn(contact.peer, reached.length > 0 ? reached : at.addresses)
+            } else {
+              // What others say of it does not count beside what it says of itself.
+              book.learn(contact.peer, known)
+            }
+            // The addresses that it names are its choice; those of its connections are not.
+            const groups = Diversity.groups([
+              ...open.map(({ remoteAddress }) => remoteAddress),
+              ...book.of(contact.peer)
+            ])
             const change = table.offer(contact, { groups, latencyMs, useful }, now)
             yield* changed(change)
             if (wasEmpty && table.size > 0) refresh.begin()

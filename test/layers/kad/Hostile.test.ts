@@ -1,13 +1,36 @@
 /** A DHT with a peer in it that does not keep to the protocol: whatever it does, questions end in time, and honest peers are found. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import * as Bytes from "../../../src/data/Bytes.ts"
 import * as LengthPrefix from "../../../src/data/LengthPrefix.ts"
 import * as Kad from "../../../src/data/messages/Kad.ts"
+import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import { Writer } from "../../../src/data/Protobuf.ts"
+import * as Key from "../../../src/layers/kad/core/Key.ts"
+import * as KadRouting from "../../../src/layers/kad/KadRouting.ts"
+import * as Libp2p from "../../../src/layers/Libp2p.ts"
+import * as MemoryPeerStore from "../../../src/layers/peerstore/MemoryPeerStore.ts"
+import type { NodeInfo } from "../../../src/layers/simulation/SimNode.ts"
 import { simulate } from "../../../src/layers/simulation/Simulate.ts"
-import type { ProtocolStream } from "../../../src/services/ProtocolStream.ts"
-import { answering, at, content, findPeer, idsOf, join, kadNode, records, serving, statusOf } from "./network.ts"
+import { Kad as KadService } from "../../../src/services/Kad.ts"
+import { PeerRouting } from "../../../src/services/PeerRouting.ts"
+import { byteMessages, type ProtocolStream } from "../../../src/services/ProtocolStream.ts"
+import { Swarm } from "../../../src/services/Swarm.ts"
+import {
+  answering,
+  at,
+  content,
+  findPeer,
+  idsOf,
+  join,
+  kadNode,
+  type KadNode,
+  lan,
+  placeOf,
+  records,
+  serving,
+  statusOf
+} from "./network.ts"
 
 /** The last of the nodes is the hostile one: its own DHT only asks, so that it can serve what it likes. */
 const hostile = 5
@@ -185,6 +208,89 @@ describe("the public table", () => {
           const [provider] = yield* content(at(nodes, 1), ({ findProviders }) => Stream.runCollect(findProviders(key)))
           assert.deepStrictEqual(provider?.addresses.map(String), ["/ip4/22.0.0.1/tcp/4001"])
         })
+    )
+  )
+
+  it(
+    "takes few that connect from one network, wherever they say that they are",
+    simulate(
+      {
+        nodes: 7,
+        layer: ({ index }: NodeInfo) =>
+          KadRouting.layer({ lan: false, mode: "server" }).pipe(
+            Layer.provideMerge(Libp2p.layer({ listen: [`/ip4/${30 + index}.0.0.1/tcp/4001`] })),
+            Layer.provide(Libp2p.layerTcp),
+            Layer.provideMerge(MemoryPeerStore.layer())
+          ),
+        // All but the first have an address in the same network, which they connect from and do not tell of.
+        arrange: (_, nodes) =>
+          nodes.forEach((node, i) =>
+            node.host.setAddresses(i === 0 ? ["30.0.0.1"] : [`20.0.0.${i}`, `${30 + i}.0.0.1`])
+          )
+      },
+      ({ nodes: [first, ...others] }) =>
+        Effect.gen(function* () {
+          const target = { peer: first.peerId, addresses: first.addresses() }
+          for (const other of others) yield* other.run(Effect.flatMap(Swarm, (swarm) => swarm.dial(target)))
+          yield* Effect.sleep("10 seconds")
+          const seen = yield* first.run(Effect.flatMap(Swarm, ({ connections }) => connections()))
+          assert.lengthOf(seen, 6)
+          for (const { remoteAddress } of seen) assert.match(remoteAddress.toString(), /^\/ip4\/20\.0\.0\./)
+          const [status] = yield* first.run(Effect.flatMap(KadService, ({ status }) => status))
+          assert.strictEqual(status?.peers, 2)
+        })
+    )
+  )
+})
+
+describe("what a peer says of others", () => {
+  /** Where nobody is. */
+  const nowhere = Uint8Array.of(4, 10, 77, 7, 7, 6, 15, 161)
+  const eight = {
+    nodes: 8,
+    layer: kadNode(({ index }) => ({ k: 1, mode: index === 7 ? "client" : "server" }))
+  } as const
+
+  /** A node with a liar in its table, and one for whom there was no room beside the liar, so that the liar is asked for it. */
+  const lied = (nodes: ReadonlyArray<KadNode>) =>
+    Effect.gen(function* () {
+      const [first, liar] = [at(nodes, 0), at(nodes, 7)]
+      let of: KadNode | undefined
+      yield* serving(
+        liar,
+        answering(({ type }) =>
+          Kad.make(type, {
+            closerPeers:
+              of === undefined ? [] : [{ id: of.peerId.bytes, addrs: [nowhere], connection: "Connected" as const }]
+          })
+        )
+      )
+      yield* first.run(Effect.flatMap(Swarm, (swarm) => swarm.dial(placeOf(liar))))
+      yield* join(nodes.slice(0, 7))
+      const shared = ({ peerId }: KadNode) => Key.commonPrefix(Key.contact(first.peerId).key, Key.contact(peerId).key)
+      const other = nodes.slice(1, 7).find((node) => shared(node) === shared(liar)) ?? assert.fail("another seed")
+      of = other
+      return { first, liar, other }
+    })
+
+  it(
+    "is not passed on in place of what they say of themselves",
+    simulate(eight, ({ nodes }) =>
+      Effect.gen(function* () {
+        const { first, liar, other } = yield* lied(nodes)
+        yield* first.run(
+          Effect.flatMap(PeerRouting, (routing) => Stream.runDrain(routing.closestPeers(other.peerId.bytes)))
+        )
+        const asked = Effect.gen(function* () {
+          const { read, write } = byteMessages(yield* (yield* Swarm).openStream(first.peerId, lan))
+          yield* write(Kad.encode(Kad.make("FindNode", { key: other.peerId.bytes })))
+          return yield* Effect.fromResult(Kad.decode((yield* read) ?? assert.fail("no answer")))
+        })
+        const { closerPeers } = yield* liar.run(Effect.scoped(asked))
+        const found = closerPeers.find(({ id }) => Bytes.equals(id, other.peerId.bytes))
+        const own = other.addresses().flatMap((address) => Multiaddr.withoutPeer(address)?.bytes ?? [])
+        assert.deepStrictEqual(found?.addrs, own)
+      })
     )
   )
 })
