@@ -26,6 +26,7 @@ const idleAnswers = 2
 /** Asks a peer for its table. */
 const visit = Effect.fnUntraced(function* (dht: Dht, to: RoutedPeer, chance: Key.Chance) {
   const own = Key.fromBytes(to.peer.bytes)
+  const belief = { addresses: dht.settings.addresses, known: dht.known }
   const began = yield* monotonicMs
   const knows = new Map<string, RoutedPeer>()
   for (let shared = 0, idle = 0; shared <= maxShared && idle < idleAnswers; shared++) {
@@ -33,7 +34,10 @@ const visit = Effect.fnUntraced(function* (dht: Dht, to: RoutedPeer, chance: Key
     if (asked === undefined) break
     const answer = yield* dht.rpc.request(to, Kad.make("FindNode", { key: asked.bytes }))
     const before = knows.size
-    for (const one of Wire.fromWire(answer.closerPeers, dht.settings.k)) knows.set(one.peer.toString(), one)
+    for (const one of Wire.believed(belief, to, answer.closerPeers, dht.settings.k)) {
+      // Nobody is dialled where this realm does not lead.
+      if (one.addresses.length > 0) knows.set(one.peer.toString(), one)
+    }
     idle = knows.size === before ? idle + 1 : 0
   }
   return { knows: [...knows.values()], ms: (yield* monotonicMs) - began }

@@ -14,12 +14,12 @@
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Kad from "../../data/messages/Kad.ts"
-import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Key from "./core/Key.ts"
 import { Finished, type Progress, Query } from "./core/Query.ts"
-import * as Realm from "./Realm.ts"
+import type * as Realm from "./Realm.ts"
 import type { Failure, Rpc } from "./Rpc.ts"
 import * as Wire from "./Wire.ts"
 
@@ -34,7 +34,7 @@ export interface Settings {
   /** Peers to begin with, and where they are. */
   readonly seeds: (target: Key.Key) => ReadonlyArray<RoutedPeer>
   /** Where a peer was last met. */
-  readonly known: (peer: RoutedPeer["peer"]) => ReadonlyArray<Multiaddr.Multiaddr>
+  readonly known: (peer: RoutedPeer["peer"]) => ReadonlyArray<Multiaddr>
   /** A peer answered: it is a server, it is there, and how long it took. `useful`: it told of something. */
   readonly answered: (contact: Key.Contact, at: RoutedPeer, latencyMs: number, useful: boolean) => void
   readonly failed: (contact: Key.Contact, failure: Failure) => void
@@ -79,9 +79,9 @@ type Outcome =
 export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const { addresses: which, k, rpc, self } = settings
+      const { k, rpc, self } = settings
       const scope = yield* Effect.scope
-      const places = new Map<string, ReadonlyArray<Multiaddr.Multiaddr>>()
+      const places = new Map<string, ReadonlyArray<Multiaddr>>()
       const at = ({ peer }: Key.Contact): RoutedPeer => ({
         peer,
         addresses: places.get(peer.toString()) ?? settings.known(peer)
@@ -120,13 +120,8 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         })
 
       /** The peers of an answer that can be asked: those with an address that counts here, or met before. */
-      const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> => {
-        const local = from.addresses.find((address) => Multiaddr.reach(address) === "loopback") ?? from.addresses[0]
-        return Wire.fromWire(answer.closerPeers, 2 * k)
-          .map(({ addresses, peer }) => ({ peer, addresses: Realm.filter(which, addresses, local) }))
-          .map((told) => (told.addresses.length > 0 ? told : { ...told, addresses: settings.known(told.peer) }))
-          .filter(({ addresses }) => addresses.length > 0)
-      }
+      const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> =>
+        Wire.believed(settings, from, answer.closerPeers, 2 * k).filter(({ addresses }) => addresses.length > 0)
 
       const took = (outcome: Outcome, now: number): void => {
         if (outcome._tag === "Failed") {

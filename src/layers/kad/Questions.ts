@@ -20,7 +20,6 @@ import * as Key from "./core/Key.ts"
 import type * as Query from "./core/Query.ts"
 import type { Dht } from "./Kad.ts"
 import type { Found, Wanted } from "./Lookup.ts"
-import * as Realm from "./Realm.ts"
 import * as Wire from "./Wire.ts"
 
 /** The name of this routing. */
@@ -123,15 +122,13 @@ export const findProviders = (
   onProvider: (provider: RoutedPeer) => void
 ): Effect.Effect<void, RoutingErrorReason> =>
   Effect.gen(function* () {
+    const belief = { addresses: dht.settings.addresses, known: dht.known }
     for (const provider of yield* dht.providersOf(key)) onProvider(provider)
     const wanted: Wanted = {
       target: Key.fromBytes(key),
       question: Kad.make("GetProviders", { key }),
       onAnswer: ({ providerPeers }, from) => {
-        for (const { addresses, peer } of Wire.fromWire(providerPeers, maxProviders)) {
-          const believed = Realm.filter(dht.settings.addresses, addresses, from.addresses[0])
-          onProvider({ peer, addresses: believed.length > 0 ? believed : dht.known(peer) })
-        }
+        for (const provider of Wire.believed(belief, from, providerPeers, maxProviders)) onProvider(provider)
         return false
       }
     }

@@ -4,6 +4,7 @@ import type * as Kad from "../../data/messages/Kad.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import * as Realm from "./Realm.ts"
 
 /** Addresses of a peer that are told to others; a node has few that matter. */
 export const maxToldAddresses = 32
@@ -18,6 +19,30 @@ export const fromWire = (peers: ReadonlyArray<Kad.Peer>, limit: number): Readonl
     read.set(peer.toString(), { peer, addresses: addrs.flatMap((bytes) => addressOf(peer, bytes)) })
   }
   return [...read.values()]
+}
+
+/** What is believed in a DHT, and known. */
+export interface Belief {
+  readonly addresses: Realm.Addresses
+  /** Where a peer was last met. */
+  readonly known: (peer: PeerId.PeerId) => ReadonlyArray<Multiaddr.Multiaddr>
+}
+
+/**
+ * Reads the peers that `from` tells of, at most `limit`, with those of their
+ * addresses that count in the realm; for who has none, those that are known.
+ */
+export const believed = (
+  { addresses: which, known }: Belief,
+  from: RoutedPeer,
+  peers: ReadonlyArray<Kad.Peer>,
+  limit: number
+): ReadonlyArray<RoutedPeer> => {
+  const local = from.addresses.find((address) => Multiaddr.reach(address) === "loopback") ?? from.addresses[0]
+  return fromWire(peers, limit).map(({ addresses, peer }) => {
+    const counting = Realm.filter(which, addresses, local)
+    return { peer, addresses: counting.length > 0 ? counting : known(peer) }
+  })
 }
 
 const addressOf = (peer: PeerId.PeerId, bytes: Uint8Array): ReadonlyArray<Multiaddr.Multiaddr> => {

@@ -293,4 +293,33 @@ describe("what a peer says of others", () => {
       })
     )
   )
+
+  it(
+    "sends no crawl to where the realm does not lead",
+    simulate(options, ({ nodes, sometimes }) =>
+      Effect.gen(function* () {
+        const ssh = Uint8Array.of(4, 127, 0, 0, 1, 6, 0, 22)
+        yield* serving(
+          at(nodes, hostile),
+          answering(({ type }) =>
+            Kad.make(type, {
+              closerPeers: [1, 2, 3].map((i) => ({
+                id: Uint8Array.of(0x12, 32, ...new Uint8Array(32).fill(i)),
+                addrs: [ssh],
+                connection: "Connected" as const
+              }))
+            })
+          )
+        )
+        yield* sometimes("the hostile peer is asked")
+        yield* join(nodes)
+        const crawled = yield* at(nodes, 1).run(Effect.flatMap(KadService, ({ crawl }) => Stream.runCollect(crawl())))
+        assert.sameMembers(
+          crawled.map(({ peer }) => peer.peer.toString()),
+          [0, 2, 3, 4, 5].map((i) => at(nodes, i).peerId.toString())
+        )
+        for (const { failure } of crawled) assert.isUndefined(failure)
+      })
+    )
+  )
 })
