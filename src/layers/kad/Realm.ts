@@ -47,6 +47,10 @@ export const belongs = (
   listen: ReadonlyArray<Multiaddr.Multiaddr>
 ): boolean => {
   if (which === "any") return true
-  if (which === "private") return Multiaddr.reach(remote) !== "public"
+  if (which === "private") return mayAsk(which, remote)
   return filter("public", listen, undefined).some((address) => !isRelayed(address))
 }
+
+/** True when a peer may ask here, by where it is connected from: what is local is told to nobody outside. */
+export const mayAsk = (which: Addresses, remote: Multiaddr.Multiaddr): boolean =>
+  which !== "private" || Multiaddr.reach(remote) !== "public"

@@ -213,6 +213,7 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
       })
 
     return Effect.gen(function* () {
+      if (!Realm.mayAsk(which, stream.remoteAddress)) return yield* refuse("it is not in the local network")
       for (;;) {
         const bytes = yield* nextQuestion
         if (bytes === null) return

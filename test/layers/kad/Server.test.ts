@@ -349,4 +349,19 @@ describe("who asks", () => {
       })
     )
   )
+
+  it(
+    "from outside is told nothing of the local network",
+    simulate(
+      { ...options, arrange: (_, nodes) => nodes.forEach(({ host }, i) => host.setAddresses([`${20 + i}.0.0.1`])) },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          const [a, b] = two(nodes)
+          const neighbour = somebody(1, "/ip4/192.168.1.7/tcp/4001")
+          yield* serving(b, { knowledge: { addresses: "private", nearest: () => [neighbour] } })
+          const failure = yield* asking(a, b, (ask) => Effect.flip(ask(Kad.make("FindNode", { key }))))
+          assert.include(["StreamFailed", "NoAnswer"], failure._tag)
+        })
+    )
+  )
 })
