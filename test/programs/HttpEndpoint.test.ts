@@ -88,4 +88,14 @@ describe("the HTTP endpoint", () => {
       assert.include(elsewhere.message, "this machine has no such address")
     }).pipe(Effect.scoped)
   )
+
+  it.live("waits for an answer for as long as the answer may take, and not for a client that says nothing", () =>
+    Effect.gen(function* () {
+      const slow = { withinMs: 5000, answer: () => Effect.as(Effect.sleep(600), json({ fine: true })) }
+      const url = yield* serve({ host: "127.0.0.1", port: 0 }, { "/slow/": slow }, 100)
+      const port = Number(new URL(url).port)
+      assert.match(yield* exchange(port, get("/slow/x")), /^HTTP\/1\.1 200 /)
+      assert.strictEqual(yield* exchange(port, "GET /slow/x"), "")
+    }).pipe(Effect.scoped)
+  )
 })

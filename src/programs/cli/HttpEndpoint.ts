@@ -19,7 +19,8 @@ export interface Answer {
 
 const maxConnections = 32
 const requestMs = 5000
-const idleMs = 10_000
+/** For a client that neither asks nor reads. */
+const defaultIdleMs = 10_000
 
 export const json = (body: unknown, status = 200): Answer => ({
   status,
@@ -61,7 +62,8 @@ export type Route<R> =
 /** Serves until the scope closes; gives the URL, with the real port. A path that ends with `/` stands for all below it. */
 export const serve = <R>(
   endpoint: { readonly host: string; readonly port: number },
-  routes: Readonly<Record<string, Route<R>>>
+  routes: Readonly<Record<string, Route<R>>>,
+  idleMs: number = defaultIdleMs
 ): Effect.Effect<string, UsageError, R | Scope.Scope> =>
   Effect.gen(function* () {
     const run = Effect.runForkWith(yield* Effect.context<R>())
@@ -78,8 +80,7 @@ export const serve = <R>(
         : { withinMs: route.withinMs, answer: route.answer(path.slice(prefix.length)) }
     }
 
-    const answer = (method: string, path: string): Effect.Effect<Answer, Cause.TimeoutError, R> => {
-      const route = found(path)
+    const answer = (method: string, route: ReturnType<typeof found>): Effect.Effect<Answer, Cause.TimeoutError, R> => {
       if (route === undefined) return Effect.succeed(text(404, `Not found. There is ${paths.join(", ")}.`))
       if (method !== "GET" && method !== "HEAD") return Effect.succeed(text(405, "Only GET."))
       return Effect.timeout(route.answer, route.withinMs)
@@ -92,8 +93,11 @@ export const serve = <R>(
       if (request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined) {
         response.shouldKeepAlive = false
       }
+      const route = found(path)
+      // While the answer is made nothing moves on the socket, and the client is not to blame.
+      if (route !== undefined) request.socket.setTimeout(idleMs + route.withinMs)
       const fiber = run(
-        Effect.catchCause(answer(method, path), (cause) =>
+        Effect.catchCause(answer(method, route), (cause) =>
           Effect.as(Effect.logError(`${path} could not be answered`, cause), text(500, "Internal error; see the log."))
         )
       )
@@ -101,6 +105,7 @@ export const serve = <R>(
       fiber.addObserver((exit) => {
         if (Exit.isFailure(exit) || response.destroyed) return
         const { body, status, type } = exit.value
+        request.socket.setTimeout(idleMs)
         response.writeHead(status, {
           "content-type": type,
           "content-length": Buffer.byteLength(body),

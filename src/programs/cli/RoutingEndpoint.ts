@@ -16,8 +16,9 @@ import { PeerRouting, type RoutedPeer, type RoutingError } from "../../services/
 import { Swarm } from "../../services/Swarm.ts"
 import { type Answer, json, type Route } from "./HttpEndpoint.ts"
 
-/** For an answer, the lookup included. */
+/** For an answer, and for the lookup in it, which ends first. */
 const withinMs = 60_000
+const deadline = "50 seconds"
 /** Providers of one answer. */
 const maxProviders = 100
 
@@ -39,16 +40,23 @@ const peers = (text: string) => {
   if (Result.isFailure(peer)) return Effect.succeed(refuse(422, peer.failure.message))
   return Effect.gen(function* () {
     const routing = yield* PeerRouting
-    return json({ Peers: [record(yield* routing.findPeer(peer.success))] })
+    return json({ Peers: [record(yield* routing.findPeer(peer.success, { deadline }))] })
   }).pipe(Effect.catch((error) => Effect.succeed(failed(error))))
 }
 
-const providers = (text: string) => {
+/** What is answered to who asks for the providers of a CID. */
+export const providers = (text: string) => {
   const key = ContentKey.fromString(text)
   if (Result.isFailure(key)) return Effect.succeed(refuse(422, key.failure.message))
   return Effect.gen(function* () {
     const routing = yield* ContentRouting
-    const found = yield* Stream.runCollect(Stream.take(routing.findProviders(key.success), maxProviders))
+    const found: Array<RoutedPeer> = []
+    yield* routing.findProviders(key.success, { deadline }).pipe(
+      Stream.take(maxProviders),
+      Stream.runForEach((provider) => Effect.sync(() => void found.push(provider))),
+      // Those that were found before it failed, or ran out of time, are an answer.
+      Effect.catch((error) => (found.length === 0 ? Effect.fail(error) : Effect.void))
+    )
     return found.length === 0 ? json({ Providers: null }, 404) : json({ Providers: found.map(record) })
   }).pipe(Effect.catch((error) => Effect.succeed(failed(error))))
 }
@@ -60,7 +68,7 @@ const closest = (text: string) => {
   if (key === undefined) return Effect.succeed(refuse(422, `"${text.slice(0, 120)}" is neither a peer id nor a CID`))
   return Effect.gen(function* () {
     const routing = yield* PeerRouting
-    const last = yield* Stream.runLast(routing.closestPeers(key))
+    const last = yield* Stream.runLast(routing.closestPeers(key, { deadline }))
     return json({ Peers: Option.match(last, { onNone: () => [], onSome: ({ closest }) => closest.map(record) }) })
   }).pipe(Effect.catch((error) => Effect.succeed(failed(error))))
 }
