@@ -1,8 +1,9 @@
 /**
  * Who provides what, as other peers have told this node: key, providers, and
  * where these are. Records live for a time, their addresses for a shorter one.
- * All is bounded: keys, providers of a key, and keys of a peer, so that one peer
- * cannot fill the table. Where there are too many, the one renewed longest ago
+ * All is bounded: keys, providers of a key, keys of a peer, and all of them
+ * together, so that one peer cannot fill the table. Where a peer is, is kept once
+ * for all that it provides. Where there are too many, the one renewed longest ago
  * gives way: who is still there renews.
  *
  * Times are given in milliseconds. What has expired is not told, and is dropped
@@ -21,6 +22,8 @@ export interface Limits {
   readonly maxProviders?: number | undefined
   /** Keys of a peer. Default 10,000. */
   readonly maxKeysOfPeer?: number | undefined
+  /** Announcements in all. Default 1,000,000. */
+  readonly maxRecords?: number | undefined
   /** Addresses of a provider. Default 32. */
   readonly maxAddresses?: number | undefined
   /** How long a record lives. Default 48 hours. */
@@ -35,9 +38,19 @@ export interface Provider {
   readonly addresses: ReadonlyArray<Multiaddr>
 }
 
-interface Record extends Provider {
+/** A peer that provides something. */
+interface Announcer {
+  readonly id: string
+  readonly peer: PeerId
+  readonly records: Set<Record>
+  addresses: ReadonlyArray<Multiaddr>
+  /** When it last said where it is. */
+  locatedAt: number
+}
+
+interface Record {
   readonly keyId: string
-  readonly peerId: string
+  readonly announcer: Announcer
   readonly renewedAt: number
 }
 
@@ -48,12 +61,13 @@ export class Providers {
   readonly #maxKeys: number
   readonly #maxProviders: number
   readonly #maxKeysOfPeer: number
+  readonly #maxRecords: number
   readonly #maxAddresses: number
   readonly #ttlMs: number
   readonly #addressTtlMs: number
   /** By the hexadecimal of the key, then by the text of the peer; those renewed longest ago first. */
   readonly #keys = new Map<string, Map<string, Record>>()
-  readonly #peers = new Map<string, Set<Record>>()
+  readonly #peers = new Map<string, Announcer>()
   /** All of them, those renewed longest ago first. */
   readonly #order = new Set<Record>()
 
@@ -61,6 +75,7 @@ export class Providers {
     this.#maxKeys = limits.maxKeys ?? 100_000
     this.#maxProviders = limits.maxProviders ?? 64
     this.#maxKeysOfPeer = limits.maxKeysOfPeer ?? 10_000
+    this.#maxRecords = limits.maxRecords ?? 1_000_000
     this.#maxAddresses = limits.maxAddresses ?? 32
     this.#ttlMs = limits.ttlMs ?? 48 * 3_600_000
     this.#addressTtlMs = limits.addressTtlMs ?? 24 * 3_600_000
@@ -75,18 +90,19 @@ export class Providers {
   add(key: Uint8Array, peer: PeerId, addresses: ReadonlyArray<Multiaddr>, now: number): void {
     this.#sweep(now)
     const keyId = Bytes.toHex(key)
-    const peerId = peer.toString()
-    const before = this.#keys.get(keyId)?.get(peerId)
+    const id = peer.toString()
+    const announcer = this.#peers.get(id) ?? { id, peer, records: new Set(), addresses: [], locatedAt: now }
     // A peer that renews without addresses has not moved.
-    const known = before !== undefined && addresses.length === 0 ? before.addresses : addresses
+    if (addresses.length > 0) announcer.addresses = addresses.slice(0, this.#maxAddresses)
+    announcer.locatedAt = now
+    const before = this.#keys.get(keyId)?.get(id)
     if (before !== undefined) this.#drop(before)
-    const record = { keyId, peerId, peer, addresses: known.slice(0, this.#maxAddresses), renewedAt: now }
-    const ofPeer = this.#peers.get(peerId)
-    if (ofPeer !== undefined && ofPeer.size >= this.#maxKeysOfPeer) this.#dropFirst(ofPeer)
+    const { records } = announcer
+    if (records.size >= this.#maxKeysOfPeer) this.#dropFirst(records)
     const ofKey = this.#keys.get(keyId)
     if (ofKey !== undefined && ofKey.size >= this.#maxProviders) this.#dropFirst(ofKey.values())
-    this.#put(record)
-    while (this.#keys.size > this.#maxKeys) this.#dropFirst(this.#order)
+    this.#put({ keyId, announcer, renewedAt: now })
+    while (this.#keys.size > this.#maxKeys || this.#order.size > this.#maxRecords) this.#dropFirst(this.#order)
   }
 
   /** Who provides the key, at most `limit`, those that told last first. */
@@ -94,8 +110,8 @@ export class Providers {
     const found: Array<Provider> = []
     for (const record of [...(this.#keys.get(Bytes.toHex(key))?.values() ?? [])].toReversed()) {
       if (found.length >= limit || now - record.renewedAt >= this.#ttlMs) break
-      const isFresh = now - record.renewedAt < this.#addressTtlMs
-      found.push({ peer: record.peer, addresses: isFresh ? record.addresses : [] })
+      const { addresses, locatedAt, peer } = record.announcer
+      found.push({ peer, addresses: now - locatedAt < this.#addressTtlMs ? addresses : [] })
     }
     return found
   }
@@ -109,21 +125,22 @@ export class Providers {
   // ---- inside ---------------------------------------------------------------
 
   #put(record: Record): void {
-    const ofKey = this.#keys.get(record.keyId) ?? new Map<string, Record>()
-    this.#keys.set(record.keyId, ofKey.set(record.peerId, record))
-    const ofPeer = this.#peers.get(record.peerId) ?? new Set<Record>()
-    this.#peers.set(record.peerId, ofPeer.add(record))
+    const { announcer, keyId } = record
+    const ofKey = this.#keys.get(keyId) ?? new Map<string, Record>()
+    this.#keys.set(keyId, ofKey.set(announcer.id, record))
+    this.#peers.set(announcer.id, announcer)
+    announcer.records.add(record)
     this.#order.add(record)
   }
 
   #drop(record: Record): void {
+    const { announcer, keyId } = record
     this.#order.delete(record)
-    const ofKey = this.#keys.get(record.keyId)
-    ofKey?.delete(record.peerId)
-    if (ofKey?.size === 0) this.#keys.delete(record.keyId)
-    const ofPeer = this.#peers.get(record.peerId)
-    ofPeer?.delete(record)
-    if (ofPeer?.size === 0) this.#peers.delete(record.peerId)
+    const ofKey = this.#keys.get(keyId)
+    ofKey?.delete(announcer.id)
+    if (ofKey?.size === 0) this.#keys.delete(keyId)
+    announcer.records.delete(record)
+    if (announcer.records.size === 0) this.#peers.delete(announcer.id)
   }
 
   #dropFirst(records: Iterable<Record>): void {

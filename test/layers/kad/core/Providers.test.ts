@@ -51,12 +51,34 @@ describe("Providers", () => {
     assert.strictEqual(providers.get(key(999), 2).length, 1)
   })
 
+  it("keeps where a peer is once, the last that it said, and no more announcements than it may", () => {
+    const providers = new Providers({ maxRecords: 5 })
+    providers.add(key(1), peer(1), [address(1)], 0)
+    providers.add(key(2), peer(1), [address(2)], 1)
+    providers.add(key(3), peer(1), [], 2)
+    const told = [1, 2, 3].map((i) => providers.get(key(i), 3)[0]?.addresses)
+    assert.deepStrictEqual(told, [[address(2)], [address(2)], [address(2)]])
+    assert.strictEqual(told[0], told[1])
+    for (let i = 0; i < 20; i++) providers.add(key(4), peer(2 + i), [], 4)
+    assert.deepStrictEqual(providers.held, { keys: 1, records: 5, peers: 5 })
+  })
+
   it("does as a plain list does, within its bounds", () => {
-    const limits = { maxKeys: 12, maxProviders: 4, maxKeysOfPeer: 5, maxAddresses: 2, ttlMs: 1_000, addressTtlMs: 500 }
+    const limits = {
+      maxKeys: 12,
+      maxProviders: 4,
+      maxKeysOfPeer: 5,
+      maxRecords: 25,
+      maxAddresses: 2,
+      ttlMs: 1_000,
+      addressTtlMs: 500
+    }
     for (let seed = 0; seed < 8; seed++) {
       const prng = new Prng(`providers ${seed}`)
       const providers = new Providers(limits)
-      let model: Array<{ key: number; peer: number; at: number; addresses: number }> = []
+      let model: Array<{ key: number; peer: number; at: number }> = []
+      /** Of each peer that provides anything: addresses, and when it told of them. */
+      const places = new Map<number, { readonly at: number; readonly addresses: number }>()
       const dropFirst = (test: (one: (typeof model)[number]) => boolean) => {
         const at = model.findIndex(test)
         if (at !== -1) model.splice(at, 1)
@@ -78,19 +100,23 @@ describe("Providers", () => {
             Array.from({ length: given }, (_, i) => address(i)),
             now
           )
-          const before = model.find(isSame)?.addresses ?? 0
+          const before = model.some(({ peer }) => peer === one.peer) ? (places.get(one.peer)?.addresses ?? 0) : 0
+          places.set(one.peer, { at: now, addresses: given === 0 ? before : Math.min(2, given) })
           dropFirst(isSame)
           if (model.filter(({ peer }) => peer === one.peer).length >= 5) dropFirst(({ peer }) => peer === one.peer)
           if (model.filter(({ key }) => key === one.key).length >= 4) dropFirst(({ key }) => key === one.key)
-          model.push({ ...one, at: now, addresses: given === 0 ? before : Math.min(2, given) })
-          while (new Set(model.map(({ key }) => key)).size > 12) model.shift()
+          model.push({ ...one, at: now })
+          while (model.length > 25 || new Set(model.map(({ key }) => key)).size > 12) model.shift()
         }
         for (const i of [one.key, prng.below(20), prng.below(20)]) {
           const told = providers.get(key(i), now).map(({ addresses, peer }) => [peer.toString(), addresses.length])
           const expected = model
             .filter((that) => that.key === i)
             .toReversed()
-            .map((that) => [peer(that.peer).toString(), now - that.at < 500 ? that.addresses : 0])
+            .map((that) => {
+              const place = places.get(that.peer)
+              return [peer(that.peer).toString(), place !== undefined && now - place.at < 500 ? place.addresses : 0]
+            })
           assert.deepStrictEqual(told, expected)
         }
         const { keys, peers } = providers.held
