@@ -182,9 +182,12 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         const local = held?._tag === "Some" ? take(held.value) : []
         const remote = kad.values(key, question).pipe(
           Stream.map((answer) => {
-            answers.push(answer)
             const { value } = answer
-            return value === undefined ? [] : take({ key, value, expiresAt: undefined })
+            const before = valid
+            const better = value === undefined ? [] : take({ key, value, expiresAt: undefined })
+            // What is not valid is not kept: who holds it is to be given the best like who holds none.
+            answers.push(valid > before ? answer : { ...answer, value: undefined })
+            return better
           }),
           Stream.takeUntil(() => valid >= quorum),
           Stream.flatMap(Stream.fromIterable),

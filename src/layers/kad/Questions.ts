@@ -147,8 +147,12 @@ export const values = (
   const wanted: Wanted = {
     target: Key.fromBytes(key),
     question: Kad.make("GetValue", { key }),
-    refuse: ({ record }) =>
-      record === undefined || Bytes.equals(record.key, key) ? undefined : "it has a record for another key",
+    refuse: ({ record }) => {
+      if (record === undefined) return undefined
+      if (!Bytes.equals(record.key, key)) return "it has a record for another key"
+      // All values of a search are kept to its end: none may be larger than what could be put.
+      return record.value.length > Kad.maxRequestSize ? `it has a value of ${record.value.length} bytes` : undefined
+    },
     onAnswer: ({ record }, from) => {
       pending.push({ realm: dht.settings.realm, from, value: record?.value })
       return false

@@ -1,6 +1,6 @@
 /** Records held by a DHT, in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, Exit, Stream } from "effect"
 import * as Bytes from "../../../src/data/Bytes.ts"
 import * as Kad from "../../../src/data/messages/Kad.ts"
 import { simulate } from "../../../src/layers/simulation/Simulate.ts"
@@ -136,6 +136,28 @@ describe("KadRecordStore", () => {
         yield* join(nodes)
         const error = yield* Effect.flip(records(at(nodes, 0), ({ put }) => put(key, ok("1"))))
         assert.strictEqual(error._tag === "RecordStoreError" ? error.reason._tag : error._tag, "QuorumNotReached")
+      })
+    )
+  )
+
+  it(
+    "takes no value from a peer that could not have been put there",
+    simulate({ nodes: 2, layer: kadNode(({ index }) => ({ mode: index === 0 ? "server" : "client" })) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        const value = Bytes.concat([ok("and long"), new Uint8Array(Kad.maxRequestSize)])
+        let asked = 0
+        yield* serving(
+          at(nodes, 1),
+          answering(({ key, type }) => {
+            if (type !== "GetValue") return Kad.make(type)
+            asked++
+            return Kad.make(type, { record: { key, value, timeReceived: "" } })
+          })
+        )
+        yield* join(nodes)
+        const found = yield* Effect.exit(records(at(nodes, 0), ({ get }) => get(key)))
+        assert.strictEqual(asked, 1)
+        assert.isTrue(Exit.isFailure(found))
       })
     )
   )
