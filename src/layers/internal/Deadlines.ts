@@ -63,11 +63,12 @@ export class Deadlines {
     orElse: () => Effect.Effect<B, E2, R2>
   ): Effect.Effect<A | B, E | E2, R | R2> {
     if (Exit.isExit(effect)) return effect
-    return Effect.contextWith((context: Context.Context<R>): Effect.Effect<A | B, E | E2, R2> => {
-      const fiber = Effect.runForkWith(context)(effect)
-      const exit = fiber.pollUnsafe()
-      if (exit !== undefined) return exit
-      return Effect.callback((resume) => {
+    return Effect.contextWith((context: Context.Context<R>) =>
+      Effect.callback<A | B, E | E2, R2>((resume) => {
+        // Here, where no turn ends: there is no moment in which nobody would end it.
+        const fiber = Effect.runForkWith(context)(effect)
+        const exit = fiber.pollUnsafe()
+        if (exit !== undefined) return resume(exit)
         let isLate = false
         const takeBack = this.after(ms, () => {
           isLate = true
@@ -79,7 +80,7 @@ export class Deadlines {
         })
         return Fiber.interrupt(fiber)
       })
-    })
+    )
   }
 
   /** Ends the sleeper. */

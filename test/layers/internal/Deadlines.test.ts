@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Effect, Exit, Fiber, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
 import * as Deadlines from "../../../src/layers/internal/Deadlines.ts"
 
@@ -80,6 +80,30 @@ describe("Deadlines", () => {
       )
       yield* Fiber.interrupt(fiber)
       assert.isTrue(ended)
+    })
+  )
+
+  it.effect("wherever a turn ends, an interruption leaves nothing running", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* Deadlines.make
+      let running = 0
+      const work = Effect.acquireUseRelease(
+        Effect.sync(() => running++),
+        () => Effect.never,
+        () => Effect.sync(() => running--)
+      )
+      let reached = 0
+      for (let length = 3; length < 8; length++) {
+        for (let turns = 0; turns < 12; turns++) {
+          const waiting = deadlines.within(work, 10, () => Effect.void)
+          const fiber = yield* Effect.forkChild(Effect.provideService(waiting, Scheduler.MaxOpsBeforeYield, length))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          reached += running
+          yield* Fiber.interrupt(fiber)
+          assert.strictEqual(running, 0)
+        }
+      }
+      assert.isAbove(reached, 0)
     })
   )
 
