@@ -151,7 +151,8 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         const { ask: asked, wakeAt } = query.next(now)
         for (const contact of asked) yield* Effect.forkIn(ask(contact), scope)
         if (wakeAt === undefined) break
-        const outcome = yield* Effect.timeoutOption(Queue.take(outcomes), Math.max(0, wakeAt - now))
+        // Whole milliseconds: less than a timer can wait would come to waiting for nothing, again and again.
+        const outcome = yield* Effect.timeoutOption(Queue.take(outcomes), Math.max(1, Math.ceil(wakeAt - now)))
         if (outcome._tag === "Some") took(outcome.value, yield* monotonicMs)
       }
       const finished = Finished.of(query)
