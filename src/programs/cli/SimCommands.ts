@@ -63,7 +63,9 @@ export const sim = Command.make(
   "sim",
   {
     scenario: Flag.String("scenario").pipe(
-      Flag.withDescription("chat, upgrade, restart, slow, storm, swarm-storm or churn"),
+      Flag.withDescription(
+        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition or dht-eclipse"
+      ),
       Flag.withDefault("chat")
     ),
     nodes: Flag.Int("nodes").pipe(

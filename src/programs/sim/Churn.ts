@@ -5,11 +5,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Layer from "effect/Layer"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { ScheduledFault } from "../../layers/simulation/Faults.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"
-import type { SimNode } from "../../layers/simulation/SimNode.ts"
+import type { NodeInfo, NodeServices, SimNode } from "../../layers/simulation/SimNode.ts"
 import { makeNode, type Simulation } from "../../layers/simulation/Simulate.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
 import { ResourceManager } from "../../services/ResourceManager.ts"
@@ -45,15 +46,20 @@ const growthMiB = 24
 setFlagsFromString("--expose-gc")
 const collect: unknown = runInNewContext("gc")
 /** Bytes in use once what nobody refers to is gone. */
-const heapBytes = (): number => {
+export const heapBytes = (): number => {
   if (typeof collect === "function") collect()
   return process.memoryUsage().heapUsed
 }
 
-const exponential = (random: Prng, mean: number): number => -Math.log(1 - random.nextDoubleUnsafe()) * mean
+/** Exponentially distributed with this mean. */
+export const exponential = (random: Prng, mean: number): number => -Math.log(1 - random.nextDoubleUnsafe()) * mean
 
 /** A node that was not there before. */
-const arrive = (simulation: Simulation<AgentNode>, number: number, { layer }: Options): SimNode<AgentNode> =>
+export const arrive = <R>(
+  simulation: Simulation<R>,
+  number: number,
+  { layer }: { readonly layer: (node: NodeInfo) => Layer.Layer<R, unknown, NodeServices> }
+): SimNode<R> =>
   makeNode(
     simulation,
     { index: 1000 + number, name: `v${number}`, address: `10.${100 + ((number >> 8) & 127)}.${number & 255}.1` },

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import { type ScheduledFault, shrink } from "../../layers/simulation/Faults.ts"
 import { type SimulationReport, start } from "../../layers/simulation/Simulate.ts"
 import { formatEvent, type TraceEvent } from "../../layers/simulation/Trace.ts"
+import * as Dht from "./Dht.ts"
 import { hostileOf, layerFor, program, type Scenario, scheduleOf, scenarios } from "./Scenario.ts"
 
 export interface Options {
@@ -33,6 +34,9 @@ export interface Options {
   readonly trace: boolean
 }
 
+/** What a scenario measured, by name. */
+export type Figures = Readonly<Record<string, number>>
+
 /** The last line of a run, as scripts read it. */
 export interface Result {
   readonly event: "result"
@@ -49,6 +53,8 @@ export interface Result {
   readonly faults: number
   /** How often each `sometimes` was reached. */
   readonly reached: Readonly<Record<string, number>>
+  /** What the scenario measured, by name. */
+  readonly figures?: Figures | undefined
   readonly problem?: string | undefined
 }
 
@@ -91,21 +97,25 @@ const runOnce = async (
   shuffle: boolean,
   schedule: ReadonlyArray<ScheduledFault>,
   progress: ((virtualMs: number, events: number, faults: number) => void) | undefined,
-  sink?: (event: TraceEvent) => void
+  sink?: (event: TraceEvent) => void,
+  measured?: (figures: Figures) => void
 ): Promise<SimulationReport> => {
   const hostile = hostileOf(scenario, seed, nodes)
-  const running = start(
-    {
-      seed,
-      nodes: nodes - hostile,
-      layer: layerFor(scenario),
-      link: scenario.link,
-      shuffle,
-      until: durationMs + 30 * 60_000,
-      trace: { sink }
-    },
-    program(scenario, durationMs, schedule, hostile, progress === undefined ? undefined : say)
-  )
+  const common = {
+    seed,
+    nodes: nodes - hostile,
+    link: scenario.link,
+    shuffle,
+    until: durationMs + 30 * 60_000,
+    trace: { sink }
+  }
+  const running =
+    scenario.dht === undefined
+      ? start(
+          { ...common, layer: layerFor(scenario) },
+          program(scenario, durationMs, schedule, hostile, progress === undefined ? undefined : say)
+        )
+      : Dht.start(scenario.dht, common, durationMs, measured)
   for (let next = running.next(); ; next = running.next()) {
     if (next.done === true) return next.value
     progress?.(next.value.virtualMs, next.value.events, next.value.faultsAlive)
@@ -159,11 +169,13 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
   const go = (
     faults: ReadonlyArray<ScheduledFault>,
     show?: ReturnType<typeof makeProgress>["show"],
-    sink?: (event: TraceEvent) => void
-  ) => runOnce(scenario, nodes, seed, durationMs, options.shuffle, faults, show, sink)
+    sink?: (event: TraceEvent) => void,
+    measured?: (figures: Figures) => void
+  ) => runOnce(scenario, nodes, seed, durationMs, options.shuffle, faults, show, sink, measured)
 
   const progress = makeProgress(durationMs)
-  let report = await go(schedule, progress.show)
+  let figures: Figures | undefined
+  let report = await go(schedule, progress.show, undefined, (all) => (figures = all))
   progress.clear()
   const wallMs = progress.wallMs()
   let problem = report.problem
@@ -186,6 +198,7 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
     rssMiB: Math.round(process.memoryUsage.rss() / 1024 / 1024),
     faults: schedule.length,
     reached: Object.fromEntries(report.reached),
+    ...(figures === undefined ? {} : { figures }),
     ...(problem === undefined ? {} : { problem })
   }
   if (problem !== undefined || options.trace) {
@@ -226,7 +239,8 @@ const summary = (result: Result, report: SimulationReport): void => {
       `  events        ${result.events}, ${result.eventsPerSecond} a second`,
       `  memory        ${result.rssMiB} MiB, ${Math.round((result.rssMiB * 1024) / result.nodes)} KiB a node`,
       `  faults        ${faults === "" ? "none" : faults}`,
-      `  reached       ${reached}`,
+      `  reached       ${reached === "" ? "nothing in particular" : reached}`,
+      ...Object.entries(result.figures ?? {}).map(([name, figure]) => `  ${name}: ${figure}`),
       `  trace         ${result.hash}`,
       ""
     ].join("\n")

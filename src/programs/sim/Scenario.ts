@@ -13,6 +13,7 @@ import { type AgentNode, type Busy, type Habits, layer, layerOf, live, type Part
 import * as Bounds from "./Bounds.ts"
 import * as Checks from "./Checks.ts"
 import * as Churn from "./Churn.ts"
+import type { Trial } from "./Dht.ts"
 import { type Hostility, rage, shareOf } from "./Hostile.ts"
 import * as Tight from "./Tight.ts"
 
@@ -40,12 +41,17 @@ export interface Scenario {
   readonly visits?: Churn.Visits | undefined
   /** Limits and tables are watched too. */
   readonly bounds?: Bounds.Bounds | undefined
+  /** Its nodes are those of a DHT, and what they do is in Dht.ts. */
+  readonly dht?: Trial | undefined
   /** What many seeds together should have met. */
   readonly expects?: ReadonlyArray<string> | undefined
 }
 
 const calm: LinkOptions = { latencyMs: { min: 5, mean: 30, max: 200 } }
 const rough: LinkOptions = { latencyMs: { min: 5, mean: 60, max: 1000 }, loss: 0.02 }
+
+/** What the scenarios of the DHT have in common: they bring their own trouble. */
+const dht = { nodes: 50, habits: {}, paceMs: 0, link: calm, faults: {}, faultEveryMs: 0, faultLastsMs: 0 }
 
 export const scenarios: ReadonlyArray<Scenario> = [
   {
@@ -178,7 +184,11 @@ export const scenarios: ReadonlyArray<Scenario> = [
       "a visitor goes without a word",
       "a visitor leaves"
     ]
-  }
+  },
+  { ...dht, name: "dht", about: "a DHT: values, providers and peers are found", minutes: 5, dht: "find" },
+  { ...dht, name: "dht-churn", about: "a DHT whose nodes come and go for good", minutes: 180, dht: "churn" },
+  { ...dht, name: "dht-partition", about: "a DHT that is cut in two and heals", minutes: 30, dht: "partition" },
+  { ...dht, name: "dht-eclipse", about: "a DHT of which a fifth lies", minutes: 5, dht: "eclipse" }
 ]
 
 /** Peers that a node talks to: the next ones on a ring, and as many further away. */
