@@ -252,16 +252,28 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
     findProviders: (key, question) =>
       Stream.suspend(() => {
         const told = new Set<string>()
-        return Both.streamed<RoutedPeer>((emit) =>
-          dhts.map((dht) =>
-            Questions.findProviders(dht, key, question, (provider) => {
-              const id = provider.peer.toString()
-              if (told.has(id) || told.size >= Questions.maxProviders) return
-              told.add(id)
-              emit(provider)
-            })
-          )
-        )
+        /** Of no use yet: who is asked later may know where they are. */
+        const unplaced = new Map<string, RoutedPeer>()
+        let asking = dhts.length
+        return Both.streamed<RoutedPeer>((emit) => {
+          const tell = (provider: RoutedPeer) => {
+            const id = provider.peer.toString()
+            if (told.has(id) || told.size >= Questions.maxProviders) return
+            told.add(id)
+            unplaced.delete(id)
+            emit(provider)
+          }
+          const heard = (provider: RoutedPeer) => {
+            if (provider.addresses.length > 0) tell(provider)
+            else if (unplaced.size < Questions.maxProviders) unplaced.set(provider.peer.toString(), provider)
+          }
+          /** Nobody else is asked: they are told of as they are. */
+          const end = Effect.sync(() => {
+            asking--
+            if (asking === 0) for (const provider of unplaced.values()) tell(provider)
+          })
+          return dhts.map((dht) => Effect.ensuring(Questions.findProviders(dht, key, question, heard), end))
+        })
       }).pipe(Stream.mapError(failed(`providers of ${nameOf(key)}`)))
   })
 

@@ -322,4 +322,41 @@ describe("what a peer says of others", () => {
       })
     )
   )
+
+  it(
+    "hides no provider that another can tell the place of",
+    simulate(
+      {
+        nodes: 6,
+        // The provider is a client, so that nobody has it in a table; who asks is one, so that it holds nothing itself.
+        layer: kadNode(({ index }) => ({ mode: [2, 3, hostile].includes(index) ? "client" : "server" }))
+      },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          const [asker, provider, liar] = [at(nodes, 2), at(nodes, 3), at(nodes, hostile)]
+          yield* serving(
+            liar,
+            answering(({ type }) =>
+              type === "GetProviders"
+                ? Kad.make(type, {
+                    providerPeers: [{ id: provider.peerId.bytes, addrs: [], connection: "Connected" }]
+                  })
+                : Kad.make(type)
+            )
+          )
+          yield* join(nodes)
+          // The liar is the closest: it is asked first.
+          const servers = [0, 1, 4, hostile].map((i) => Key.contact(at(nodes, i).peerId))
+          const wanted = Array.from({ length: 100 }, (_, i) =>
+            Bytes.concat([Uint8Array.of(0x12, 32), new Uint8Array(32).fill(i)])
+          ).find((one) => Key.closest(Key.fromBytes(one), servers, 1)[0]?.peer === liar.peerId)
+          if (wanted === undefined) return assert.fail("another seed")
+          yield* content(provider, ({ provide }) => provide(wanted))
+          yield* Effect.sleep("1 second")
+          const found = yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(wanted)))
+          assert.deepStrictEqual(idsOf(found), [provider.peerId.toString()])
+          assert.isAbove(found[0]?.addresses.length ?? 0, 0)
+        })
+    )
+  )
 })
