@@ -105,6 +105,8 @@ export interface Dht {
 const lookEvery = "30 seconds"
 /** Peers that are asked at once whether they are there. */
 const maxChecks = 16
+/** Peers that wait to be asked: some may take their time, and hold up the others. */
+const maxWaiting = 256
 /** Addresses of so many peers are remembered: those of the table, and those that wait for a place in it. */
 const maxAddresses = 4096
 /** For the actor to do what it is told. */
@@ -248,6 +250,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         state = emptyState()
         const { networkSize, providers, table } = state
         const checking = new Set<string>()
+        /** To be asked when there is room, those that came first first. */
+        const waiting = new Map<string, Key.Contact>()
         let serving: Scope.Closeable | undefined
         let mode = Mode.start(modeOptions)
         yield* pause
@@ -271,7 +275,12 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         /** Asks a peer for this node itself, which tells whether it is there and answers. */
         const check = (contact: Key.Contact, at: RoutedPeer) => {
           const { id } = contact.key
-          if (checking.has(id) || checking.size >= maxChecks) return Effect.void
+          if (checking.has(id)) return Effect.void
+          if (checking.size >= maxChecks) {
+            if (waiting.size < maxWaiting) waiting.set(id, contact)
+            return Effect.void
+          }
+          waiting.delete(id)
           checking.add(id)
           const asking = Effect.gen(function* () {
             const began = yield* monotonicMs
@@ -284,9 +293,21 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
                 onFailure: (failure) => tell({ _tag: "Failed", contact, failure })
               })
             )
-          }).pipe(Effect.ensuring(Effect.ignore(actor.tell({ _tag: "CheckDone", contact }))))
-          return Effect.asVoid(Effect.forkIn(asking, runScope))
+          })
+          // Interrupted, the run has ended, and nobody is to be told: the end would wait for room in the mailbox.
+          const done = Effect.ignore(actor.tell({ _tag: "CheckDone", contact }))
+          return Effect.asVoid(Effect.forkIn(Effect.andThen(Effect.exit(asking), done), runScope))
         }
+
+        const checked = (contact: Key.Contact) =>
+          Effect.suspend(() => {
+            checking.delete(contact.key.id)
+            for (const [id, next] of waiting) {
+              waiting.delete(id)
+              if (!table.has(next.key)) return check(next, placeOf(next))
+            }
+            return Effect.void
+          })
 
         const identified = (connection: Connection, info: IdentifyInfo) =>
           Effect.gen(function* () {
@@ -398,7 +419,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
             case "Failed":
               return failed(message.contact, message.failure)
             case "CheckDone":
-              return Effect.sync(() => void checking.delete(message.contact.key.id))
+              return checked(message.contact)
             case "Finished":
               return Effect.map(monotonicMs, (now) => {
                 table.refreshed(message.finished, now)

@@ -34,6 +34,25 @@ describe("the table", () => {
   )
 
   it(
+    "is closed to nobody by many that do not answer",
+    simulate(
+      { nodes: 20, layer: kadNode(({ index }) => ({ mode: index === 0 || index === 19 ? "server" : "client" })) },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          const [first, ...others] = nodes
+          for (const silent of others.slice(0, -1)) {
+            yield* serving(silent, () => Effect.never)
+            yield* dial(silent, first)
+          }
+          yield* dial(at(nodes, 19), first)
+          // Before it would meet all of them again, with an empty table.
+          yield* Effect.sleep("20 seconds")
+          assert.strictEqual((yield* statusOf(first)).peers, 1)
+        })
+    )
+  )
+
+  it(
     "lets go of a peer that is gone, once it is asked, and of one that serves no more as soon as it says so",
     simulate({ nodes: 4, layer: kadNode({ mode: "server" }) }, ({ nodes }) =>
       Effect.gen(function* () {
