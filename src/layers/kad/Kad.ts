@@ -354,7 +354,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
 
         const failed = (contact: Key.Contact, failure: Rpc.Failure) =>
           Effect.gen(function* () {
-            if (failure._tag === "Busy" || !table.has(contact.key)) return
+            if (Rpc.isOwn(failure) || !table.has(contact.key)) return
             // With no connection at all, it is this node that cannot be reached.
             if ((yield* swarm.connections()).length === 0) return
             yield* changed(table.checked(contact, "dead", yield* monotonicMs))

@@ -72,6 +72,17 @@ export const describe = (failure: Failure): string => {
   }
 }
 
+/** True when the failure says nothing of the peer: there was no room for the request in this node. */
+export const isOwn = (failure: Failure): boolean => {
+  if (failure._tag === "Busy") return true
+  if (failure._tag !== "Unreachable") return false
+  const { cause } = failure
+  if (cause._tag === "OpenStreamError") return cause.reason._tag === "LimitExceeded"
+  return (
+    cause.reason._tag === "SwarmUnavailable" || cause.attempts.some(({ reason }) => reason._tag === "LimitExceeded")
+  )
+}
+
 export interface Counters {
   readonly sent: number
   readonly answered: number

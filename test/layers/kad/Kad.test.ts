@@ -1,11 +1,16 @@
 /** The actor of a DHT over time: who comes into its table, who goes out, how it is kept fresh. In virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import * as Kad from "../../../src/data/messages/Kad.ts"
+import * as KadRouting from "../../../src/layers/kad/KadRouting.ts"
+import * as Libp2p from "../../../src/layers/Libp2p.ts"
+import * as MemoryPeerStore from "../../../src/layers/peerstore/MemoryPeerStore.ts"
+import type { NodeInfo } from "../../../src/layers/simulation/SimNode.ts"
 import { simulate } from "../../../src/layers/simulation/Simulate.ts"
 import { Actors } from "../../../src/services/Actors.ts"
 import { Identify } from "../../../src/services/Identify.ts"
 import { Kad as KadService } from "../../../src/services/Kad.ts"
+import { PeerRouting } from "../../../src/services/PeerRouting.ts"
 import { Protocols } from "../../../src/services/Protocols.ts"
 import { Swarm } from "../../../src/services/Swarm.ts"
 import { answering, at, findPeer, join, kadNode, type KadNode, lan, placeOf, serving, statusOf } from "./network.ts"
@@ -62,6 +67,44 @@ describe("the table", () => {
         yield* Effect.sleep("15 minutes")
         assert.strictEqual((yield* statusOf(at(nodes, 0))).peers, 2)
       })
+    )
+  )
+
+  it(
+    "keeps those that this node has no room to ask",
+    simulate(
+      {
+        nodes: 4,
+        layer: ({ index }: NodeInfo) =>
+          KadRouting.layer({ wan: false, mode: "server" }).pipe(
+            Layer.provideMerge(
+              Libp2p.layer({
+                listen: ["/ip4/0.0.0.0/tcp/4001"],
+                limits: index === 0 ? { system: { connectionsOutbound: 1 } } : {}
+              })
+            ),
+            Layer.provide(Libp2p.layerTcp),
+            Layer.provideMerge(MemoryPeerStore.layer())
+          )
+      },
+      ({ nodes: [first, ...others] }) =>
+        Effect.gen(function* () {
+          const use = <A, E>(effect: Effect.Effect<A, E, KadService | PeerRouting | Swarm>) => first.run(effect)
+          const size = use(Effect.flatMap(KadService, ({ status }) => Effect.map(status, ([lan]) => lan?.peers)))
+          const target = { peer: first.peerId, addresses: first.addresses() }
+          for (const other of others) yield* other.run(Effect.flatMap(Swarm, (swarm) => swarm.dial(target)))
+          yield* Effect.sleep("2 minutes")
+          assert.strictEqual(yield* size, 3)
+          yield* use(
+            Effect.gen(function* () {
+              const swarm = yield* Swarm
+              for (const { peerId } of others.slice(1)) yield* swarm.disconnect(peerId)
+              const routing = yield* PeerRouting
+              yield* Effect.ignore(Stream.runDrain(routing.closestPeers(first.peerId.bytes)))
+            })
+          )
+          assert.strictEqual(yield* size, 3)
+        })
     )
   )
 
