@@ -1,6 +1,6 @@
 /** The server for those who watch, and those who would do it harm. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Logger, Scope } from "effect"
+import { Effect, Exit, Logger, Option, Scope } from "effect"
 import * as Net from "node:net"
 import { json, serve } from "../../src/programs/cli/HttpEndpoint.ts"
 
@@ -96,6 +96,27 @@ describe("the HTTP endpoint", () => {
       const port = Number(new URL(url).port)
       assert.match(yield* exchange(port, get("/slow/x")), /^HTTP\/1\.1 200 /)
       assert.strictEqual(yield* exchange(port, "GET /slow/x"), "")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("begins few answers for who asks again and again and does not wait, and ends them with the connection", () =>
+    Effect.gen(function* () {
+      let begun = 0
+      let ended = 0
+      const answer = Effect.acquireUseRelease(
+        Effect.sync(() => void begun++),
+        () => Effect.never,
+        () => Effect.sync(() => void ended++)
+      )
+      const url = yield* serve({ host: "127.0.0.1", port: 0 }, { "/slow/": { withinMs: 60_000, answer: () => answer } })
+      const one = "GET /slow/x HTTP/1.1\r\nHost: x\r\n\r\n"
+      const answers = yield* exchange(Number(new URL(url).port), one.repeat(1000)).pipe(
+        Effect.timeoutOption("3 seconds")
+      )
+      assert.isAtMost(begun, 4)
+      assert.isTrue(Option.isSome(answers))
+      yield* Effect.sleep(20)
+      assert.strictEqual(ended, begun)
     }).pipe(Effect.scoped)
   )
 })

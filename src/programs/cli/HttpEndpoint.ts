@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
+import type * as Net from "node:net"
 import { UsageError } from "./Failure.ts"
 import { endpointText } from "./Values.ts"
 
@@ -18,6 +19,8 @@ export interface Answer {
 }
 
 const maxConnections = 32
+/** Requests of a connection that wait for their answers: who sends more without reading loses the connection. */
+const maxPipelined = 4
 const requestMs = 5000
 /** For a client that neither asks nor reads. */
 const defaultIdleMs = 10_000
@@ -86,8 +89,17 @@ export const serve = <R>(
       return Effect.timeout(route.answer, route.withinMs)
     }
 
+    const pipelined = new WeakMap<Net.Socket, number>()
     const respond = (request: Http.IncomingMessage, response: Http.ServerResponse): void => {
       const method = request.method ?? ""
+      const { socket } = request
+      const asked = (pipelined.get(socket) ?? 0) + 1
+      if (asked > maxPipelined) {
+        socket.destroy()
+        return
+      }
+      pipelined.set(socket, asked)
+      response.once("close", () => pipelined.set(socket, (pipelined.get(socket) ?? 1) - 1))
       const path = (request.url ?? "/").replace(/[?#].*$/, "")
       // A body is of no use here, and is not waited for.
       if (request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined) {
@@ -95,17 +107,20 @@ export const serve = <R>(
       }
       const route = found(path)
       // While the answer is made nothing moves on the socket, and the client is not to blame.
-      if (route !== undefined) request.socket.setTimeout(idleMs + route.withinMs)
+      if (route !== undefined) socket.setTimeout(idleMs + route.withinMs)
       const fiber = run(
         Effect.catchCause(answer(method, route), (cause) =>
           Effect.as(Effect.logError(`${path} could not be answered`, cause), text(500, "Internal error; see the log."))
         )
       )
-      response.once("close", () => fiber.interruptUnsafe())
+      // A response that waits for its turn hears nothing of the end of its connection.
+      const interrupt = () => fiber.interruptUnsafe()
+      socket.once("close", interrupt)
       fiber.addObserver((exit) => {
+        socket.off("close", interrupt)
         if (Exit.isFailure(exit) || response.destroyed) return
         const { body, status, type } = exit.value
-        request.socket.setTimeout(idleMs)
+        socket.setTimeout(idleMs)
         response.writeHead(status, {
           "content-type": type,
           "content-length": Buffer.byteLength(body),
