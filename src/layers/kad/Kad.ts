@@ -8,7 +8,7 @@
  *      ├─ handler of the protocol, in server mode
  *      ├─ fibers that hear of identified peers, and that tell it to look after things
  *      ├─ one fiber a check of a peer, few at once
- *      ├─ the fiber that enters the network anew, when the table is empty
+ *      ├─ the fibers that enter the network anew, when the table is empty, and look outside of it now and then
  *      └─ refresh (actor): looks up what is due in the table
  * lookups: fibers of those who ask; they read the table and tell the actor whom they met
  * ```
@@ -459,7 +459,13 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           runScope
         )
         yield* Effect.forkIn(Effect.forever(Effect.andThen(tell({ _tag: "Look" }), Effect.sleep(lookEvery))), runScope)
-        const bootstrap = yield* Bootstrap.make({ swarm, peers: settings.bootstrap, met })
+        const bootstrap = yield* Bootstrap.make({
+          swarm,
+          peers: settings.bootstrap,
+          outsideEveryMs: Duration.toMillis(settings.refreshEvery),
+          chance,
+          met
+        })
         const refresh = yield* Refresh.make({
           actors,
           self,

@@ -21,6 +21,24 @@ const dial = (from: KadNode, to: KadNode) =>
 /** What a node says that it speaks. */
 const speaks = (node: KadNode) => node.run(Effect.map(Protocols, ({ list }) => list().includes(lan)))
 
+describe("two halves of a network", () => {
+  it(
+    "that were cut from each other for so long that their tables forgot meet again within a refresh",
+    simulate({ nodes: 6, layer: kadNode() }, ({ faults, nodes }) =>
+      Effect.gen(function* () {
+        const sizes = Effect.forEach(nodes, (node) => Effect.map(statusOf(node), ({ peers }) => peers))
+        yield* join(nodes)
+        yield* faults.partition(nodes.slice(0, 3), nodes.slice(3))
+        yield* Effect.sleep("45 minutes")
+        assert.deepStrictEqual(yield* sizes, [2, 2, 2, 2, 2, 2])
+        yield* faults.heal
+        yield* Effect.sleep("10 minutes")
+        assert.deepStrictEqual(yield* sizes, [5, 5, 5, 5, 5, 5])
+      })
+    )
+  )
+})
+
 describe("the table", () => {
   it(
     "takes servers that answer, and neither clients nor those that say they are servers and answer nothing",
