@@ -72,6 +72,8 @@ export interface Settings {
   readonly diversity: Diversity.Limits
   /** What others may announce here. */
   readonly providers: Providers.Limits
+  /** Whether this node has the content of a key, and says so. */
+  readonly provides: (key: Uint8Array) => boolean
   /** What is held for others. */
   readonly records: RecordStore["Service"] | undefined
   readonly server: Server.Options | undefined
@@ -90,7 +92,7 @@ export interface Dht {
   readonly contacts: () => ReadonlyArray<RoutedPeer>
   /** Peers of the network, as far as lookups tell. */
   readonly networkSize: Effect.Effect<number | undefined>
-  /** What others have announced here. */
+  /** What others have announced here, and this node. */
   readonly providersOf: (key: Uint8Array) => Effect.Effect<ReadonlyArray<RoutedPeer>>
   readonly lookup: (wanted: Lookup.Wanted) => Effect.Effect<Lookup.Found>
   /** Where a peer is, as far as this node knows. */
@@ -187,12 +189,13 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     })
 
   const providersOf = (key: Uint8Array): Effect.Effect<ReadonlyArray<RoutedPeer>> =>
-    Effect.map(monotonicMs, (now) =>
-      state.providers.get(key, now).map((provider) => ({
-        peer: provider.peer,
-        addresses: provider.addresses.length > 0 ? provider.addresses : book.of(provider.peer)
+    Effect.gen(function* () {
+      const held = state.providers.get(key, yield* monotonicMs).map(({ addresses, peer }) => ({
+        peer,
+        addresses: addresses.length > 0 ? addresses : book.of(peer)
       }))
-    )
+      return settings.provides(key) ? [{ peer: peerId, addresses: yield* identify.announced }, ...held] : held
+    })
 
   const server = Server.make(
     {

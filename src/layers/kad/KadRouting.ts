@@ -133,6 +133,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const mode = options.mode ?? "auto"
   const given = options.bootstrap ?? []
   const dhts: Array<Dht.Dht> = []
+  const announcers: Array<Announcer.Announcer> = []
 
   const entrances = yield* Entrances.make({
     reenter: bootstrap._tag === "Some" ? bootstrap.value.reenter : undefined,
@@ -157,6 +158,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         refreshEvery: Duration.fromInputUnsafe(options.refreshEvery ?? "10 minutes"),
         diversity,
         providers: options.providers ?? {},
+        provides: (key) => announcers.some((announcer) => announcer.has(key)),
         records,
         server: options.server,
         bootstrap: entrances(protocol)
@@ -169,12 +171,14 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   }
   if (options.lan ?? true) yield* start("lan", `${prefix}/lan/kad/1.0.0`, "private", Diversity.unlimited)
 
-  const announcers = yield* Effect.forEach(dhts, (dht) =>
-    Announcer.make(dht, peerId, () => random.nextDoubleUnsafe(), {
-      everyMs: Duration.toMillis(options.reprovideEvery ?? "22 hours"),
-      maxKeys: options.maxProvided ?? 1_000_000
-    })
-  )
+  for (const dht of dhts) {
+    announcers.push(
+      yield* Announcer.make(dht, peerId, () => random.nextDoubleUnsafe(), {
+        everyMs: Duration.toMillis(options.reprovideEvery ?? "22 hours"),
+        maxKeys: options.maxProvided ?? 1_000_000
+      })
+    )
+  }
 
   // ---- peers
 

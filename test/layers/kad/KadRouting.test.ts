@@ -50,6 +50,24 @@ describe("a DHT of 30 nodes", () => {
 })
 
 describe("KadRouting", () => {
+  it(
+    "tells who asks what the node provides itself, when the holders are gone",
+    simulate(
+      { nodes: 3, layer: kadNode(({ index }) => ({ mode: index === 2 ? "client" : "server" })) },
+      ({ nodes: [provider, holder, asker] }) =>
+        Effect.gen(function* () {
+          yield* join([provider, holder, asker])
+          assert.strictEqual((yield* content(provider, ({ provide }) => provide(key(1)))).holders, 1)
+          yield* holder.stop
+          const found = yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(key(1))))
+          assert.deepStrictEqual(idsOf(found), [provider.peerId.toString()])
+          assert.isAbove(found[0]?.addresses.length ?? 0, 0)
+          yield* content(provider, ({ unprovide }) => unprovide(key(1)))
+          assert.isEmpty(yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(key(1)))))
+        })
+    )
+  )
+
   it("is the same run each time, from one seed", () => {
     const run = (seed: number) => {
       const running = start({ nodes: 5, layer: kadNode({ mode: "server" }), seed }, ({ nodes }) =>
