@@ -213,17 +213,24 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
 
   // ---- content
 
+  /** Announced for the first time: by how many at once, and whether it is announced from then on. */
+  const beginning = new Map<string, { asked: number; kept: boolean }>()
+
   const provide = (key: Uint8Array, deadline: Duration.Duration): Effect.Effect<number, RoutingErrorReason> =>
     Effect.gen(function* () {
       const checked = ContentKey.fromMultihash(key)
       if (Result.isFailure(checked))
         return yield* Effect.fail(new RoutingUnsupported({ detail: checked.failure.message }))
-      const before = announcers.map((announcer) => announcer.has(key))
-      const withdraw = Effect.sync(() =>
-        announcers.forEach((announcer, i) => {
-          if (before[i] !== true) announcer.remove(key)
-        })
-      )
+      const id = Bytes.toHex(key)
+      const question = beginning.get(id) ?? { asked: 0, kept: announcers.some((announcer) => announcer.has(key)) }
+      beginning.set(id, question)
+      question.asked++
+      const end = Effect.sync(() => {
+        question.asked--
+        if (question.asked > 0) return
+        beginning.delete(id)
+        if (!question.kept) announcers.forEach((announcer) => announcer.remove(key))
+      })
       return yield* Effect.gen(function* () {
         for (const announcer of announcers) {
           if (!(yield* announcer.add(key))) {
@@ -238,8 +245,9 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
             )
           )
         )
+        question.kept = true
         return told.reduce((sum, one) => sum + one, 0)
-      }).pipe(Effect.onError(() => withdraw))
+      }).pipe(Effect.ensuring(end))
     })
 
   const content = ContentRouting.of({

@@ -51,20 +51,42 @@ describe("a DHT of 30 nodes", () => {
 
 describe("KadRouting", () => {
   it(
+    "goes on announcing what one of two could announce who asked at once",
+    simulate({ nodes: 3, layer: kadNode({ mode: "server" }) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        yield* join(nodes)
+        const provided = yield* content(at(nodes, 0), ({ provide, provided }) =>
+          Effect.gen(function* () {
+            const hurried = Effect.exit(provide(key(1), { deadline: "5 millis" }))
+            const [first, second] = yield* Effect.all([hurried, Effect.exit(provide(key(1)))], {
+              concurrency: "unbounded"
+            })
+            assert.deepStrictEqual([first._tag, second._tag], ["Failure", "Success"])
+            return yield* provided
+          })
+        )
+        assert.deepStrictEqual(provided, [key(1)])
+        const hurried = content(at(nodes, 0), ({ provide }) => provide(key(2), { deadline: "5 millis" }))
+        assert.strictEqual((yield* Effect.exit(hurried))._tag, "Failure")
+        assert.lengthOf(yield* content(at(nodes, 0), ({ provided }) => provided), 1)
+      })
+    )
+  )
+
+  it(
     "tells who asks what the node provides itself, when the holders are gone",
-    simulate(
-      { nodes: 3, layer: kadNode(({ index }) => ({ mode: index === 2 ? "client" : "server" })) },
-      ({ nodes: [provider, holder, asker] }) =>
-        Effect.gen(function* () {
-          yield* join([provider, holder, asker])
-          assert.strictEqual((yield* content(provider, ({ provide }) => provide(key(1)))).holders, 1)
-          yield* holder.stop
-          const found = yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(key(1))))
-          assert.deepStrictEqual(idsOf(found), [provider.peerId.toString()])
-          assert.isAbove(found[0]?.addresses.length ?? 0, 0)
-          yield* content(provider, ({ unprovide }) => unprovide(key(1)))
-          assert.isEmpty(yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(key(1)))))
-        })
+    simulate({ nodes: 3, layer: kadNode(({ index }) => ({ mode: index === 2 ? "client" : "server" })) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        const [provider, holder, asker] = [at(nodes, 0), at(nodes, 1), at(nodes, 2)]
+        yield* join(nodes)
+        assert.strictEqual((yield* content(provider, ({ provide }) => provide(key(1)))).holders, 1)
+        yield* holder.stop
+        const found = yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(key(1))))
+        assert.deepStrictEqual(idsOf(found), [provider.peerId.toString()])
+        assert.isAbove(found[0]?.addresses.length ?? 0, 0)
+        yield* content(provider, ({ unprovide }) => unprovide(key(1)))
+        assert.isEmpty(yield* content(asker, ({ findProviders }) => Stream.runCollect(findProviders(key(1)))))
+      })
     )
   )
 
