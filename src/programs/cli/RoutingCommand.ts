@@ -134,7 +134,7 @@ export const providers = (
 export const provide = (settings: Settings, texts: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const keys = yield* Effect.forEach(texts, (text) => Effect.map(parseContent(text), (key) => ({ key, text })))
-    yield* Effect.gen(function* () {
+    return yield* Effect.gen(function* () {
       const output = yield* Output
       const routing = yield* ContentRouting
       const stopCode = yield* StopCode

@@ -26,7 +26,7 @@ import * as RecordValidators from "../../services/RecordValidators.ts"
 import { type Lie, Liars } from "./DhtLies.ts"
 
 /** Peers of a bucket and of an answer. */
-export const k = 20
+const k = 20
 /** The first so many nodes are those by whom the others enter. */
 export const entrances = 3
 
@@ -151,7 +151,7 @@ export const ask = <A>(
     return found
   })
 
-export const keyOf = (name: string): Uint8Array => Bytes.fromUtf8(`/v/${name}`)
+const keyOf = (name: string): Uint8Array => Bytes.fromUtf8(`/v/${name}`)
 const valueOf = (name: string): Uint8Array => Bytes.fromUtf8(`the value of ${name}`)
 
 export const put = (name: string) => (options: RoutingOptions) =>

@@ -35,7 +35,7 @@ export interface Options {
 }
 
 /** What a scenario measured, by name. */
-export type Figures = Readonly<Record<string, number>>
+type Figures = Readonly<Record<string, number>>
 
 /** The last line of a run, as scripts read it. */
 export interface Result {

@@ -37,8 +37,8 @@ export const aboutProviders = (key: Uint8Array): string => `providers of ${Bytes
 export const aboutProviding = (key: Uint8Array): string => `providing ${Bytes.toHex(key)}`
 export const aboutClosest = (key: Uint8Array): string => `peers closest to ${Bytes.toHex(key)}`
 
-export const peerRouter = ({ peers }: Routing): string => peers.router
-export const contentRouter = ({ content }: Routing): string => content.router
+const peerRouter = ({ peers }: Routing): string => peers.router
+const contentRouter = ({ content }: Routing): string => content.router
 
 /** What is announced by any of them. */
 export const providedBy = (routings: ReadonlyArray<Routing>): Effect.Effect<ReadonlyArray<Uint8Array>> =>
