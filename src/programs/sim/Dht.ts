@@ -71,7 +71,7 @@ const atLeast = ({ world }: Network, what: string, tally: Dht.Tally, share: numb
     )
   })
 
-/** A node that `chosen` draws, other than this one. */
+/** Any of them but this one. */
 const another = (random: Prng, from: ReadonlyArray<Dht.DhtNode>, node: Dht.DhtNode): Dht.DhtNode =>
   random.pick(from.filter((one) => one !== node)) ?? node
 
@@ -85,7 +85,7 @@ interface Round {
   readonly count?: number | undefined
 }
 
-/** Puts values and provides; gives the questions for them, one node after the other as it draws them. */
+/** Puts values and provides, each by a holder that it draws. */
 const fill = (network: Network, { count = round, holders, name }: Round) =>
   Effect.gen(function* () {
     const random = network.world.random.fork(`holders of ${name}`)
@@ -172,9 +172,10 @@ const visit = (network: Network, layer: Layer, present: Present, first: Dht.DhtN
         else yield* node.stop
         yield* sometimes(crashes ? "a node goes without a word" : "a node leaves")
       }).pipe(Effect.onInterrupt(() => node.stop))
+      if (node !== first) network.network.removeHost(node.host)
       node = Churn.arrive(network, next(), { layer })
     }
-  })
+  }).pipe(Effect.catch((error) => Effect.sync(() => network.world.fail(`a node does not start: ${String(error)}`))))
 
 /** Some value, provider, peer or place is looked for by anyone, every so often. */
 const wonder = (network: Network, present: Present, filled: Filled, tally: Dht.Tally, everyMs: number) => {
@@ -242,7 +243,7 @@ const partition = (network: Network, durationMs: number) =>
       ],
       ({ mine, name, others }) =>
         Effect.gen(function* () {
-          const own: Round = { name, askers: mine, holders: mine, present: () => mine, count: 10 }
+          const own: Round = { name, askers: mine, holders: mine, present: () => mine, count: 5 }
           const filled = yield* fill(network, own)
           yield* askAll(network, apart, own, filled)
           return { filled, across: { name, askers: others, holders: mine, present: () => nodes } }
@@ -253,7 +254,7 @@ const partition = (network: Network, durationMs: number) =>
     yield* faults.heal
     const healed = world.timeline.now
     for (let again = 0; ; again++) {
-      yield* Effect.sleep("15 seconds")
+      yield* Effect.sleep("30 seconds")
       const together = new Dht.Tally()
       for (const { across, filled } of halves) {
         yield* askAll(network, together, { ...across, name: `${across.name}, again ${again}` }, filled)
