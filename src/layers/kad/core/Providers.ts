@@ -54,6 +54,18 @@ interface Record {
   readonly renewedAt: number
 }
 
+/** Bytes of the addresses of a provider: those of all providers of a key fit in one answer. */
+const maxAddressBytes = 4096
+
+/** As many of the addresses as may be kept, the first first. */
+const fitting = (addresses: ReadonlyArray<Multiaddr>, count: number): ReadonlyArray<Multiaddr> => {
+  let left = maxAddressBytes
+  return addresses.slice(0, count).filter(({ bytes }) => {
+    left -= bytes.length
+    return left >= 0
+  })
+}
+
 /** Records that are looked at for their age, at each write. */
 const sweepSize = 16
 
@@ -93,7 +105,7 @@ export class Providers {
     const id = peer.toString()
     const announcer = this.#peers.get(id) ?? { id, peer, records: new Set(), addresses: [], locatedAt: now }
     // A peer that renews without addresses has not moved.
-    if (addresses.length > 0) announcer.addresses = addresses.slice(0, this.#maxAddresses)
+    if (addresses.length > 0) announcer.addresses = fitting(addresses, this.#maxAddresses)
     announcer.locatedAt = now
     const before = this.#keys.get(keyId)?.get(id)
     if (before !== undefined) this.#drop(before)

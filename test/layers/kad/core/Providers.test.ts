@@ -63,6 +63,15 @@ describe("Providers", () => {
     assert.deepStrictEqual(providers.held, { keys: 1, records: 5, peers: 5 })
   })
 
+  it("keeps few addresses that are long", () => {
+    const name = Array.from({ length: 4 }, () => "x".repeat(60)).join(".")
+    const long = Multiaddr.fromStringUnsafe(`/dns4/${name}/dns4/${name}/dns4/${name}/tcp/4001`)
+    const providers = new Providers()
+    providers.add(key(1), peer(1), [address(1), ...Array.from({ length: 31 }, () => long)], 0)
+    const kept = providers.get(key(1), 1)[0]?.addresses.map(String)
+    assert.deepStrictEqual(kept, [address(1), long, long, long, long, long].map(String))
+  })
+
   it("does as a plain list does, within its bounds", () => {
     const limits = {
       maxKeys: 12,
