@@ -6,8 +6,13 @@ const watched = /^(TCP|UDP|GetAddrInfo|Query|Shutdown)/
 
 const timers = new Set<NodeJS.Timeout>()
 
+let watching = false
+
 /** Watches the timers that are made from now on; the runner has its own way to make its. */
 export const watchTimers = (): void => {
+  // Files of one worker share it.
+  if (watching) return
+  watching = true
   const { setInterval, setTimeout } = globalThis
   const forgetting = (clear: typeof clearTimeout): typeof clearTimeout =>
     new Proxy(clear, {
