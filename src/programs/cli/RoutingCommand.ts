@@ -145,7 +145,7 @@ export const provide = (settings: Settings, texts: ReadonlyArray<string>) =>
             Effect.flatMap(routing.provide(key, { onProgress }), ({ holders }) =>
               output.event(
                 { event: "provided", cid: text, holders },
-                `${text} is announced: ${holders} peer${holders === 1 ? "" : "s"} will tell of this node for 48 hours`
+                `${text} is announced to ${holders} peer${holders === 1 ? "" : "s"}, who tell of it for 48 hours if they took it`
               )
             )
           ),
