@@ -5,31 +5,27 @@
  * scope of the layer
  *  ├─ requests (Rpc): streams that are kept
  *  └─ kad <realm> (actor): alone changes the routing table, the mode and what is announced by others
- *      ├─ handler of the protocol, in server mode
+ *      ├─ handler of the protocol, in server mode (Serving)
  *      ├─ fibers that hear of identified peers, and that tell it to look after things
- *      ├─ one fiber a check of a peer, few at once
+ *      ├─ one fiber a check of a peer, few at once (Members)
  *      ├─ the fibers that enter the network anew, when the table is empty, and look outside of it now and then
  *      └─ refresh (actor): looks up what is due in the table
  * lookups: fibers of those who ask; they read the table and tell the actor whom they met
  * ```
  *
- * A peer comes into the table when it has answered: one that speaks the
- * protocol and belongs to the realm is asked for this node itself. It leaves
- * when it answers no more. The actor starts again however often it fails, with
- * an empty table, which it fills from the connections that are open.
+ * The actor starts again however often it fails, with an empty table, which it
+ * fills from the connections that are open.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Kad from "../../data/messages/Kad.ts"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
-import { type ActorRef, Actors, type Reply } from "../../services/Actors.ts"
-import { Identify, type IdentifyInfo } from "../../services/Identify.ts"
+import { type ActorRef, Actors } from "../../services/Actors.ts"
+import { Identify } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
 import type { KadMode, KadStatus } from "../../services/Kad.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
@@ -41,18 +37,20 @@ import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Pauses from "../internal/Pauses.ts"
 import { AddressBook } from "./AddressBook.ts"
 import * as Bootstrap from "./Bootstrap.ts"
-import * as Diversity from "./core/Diversity.ts"
+import type * as Diversity from "./core/Diversity.ts"
 import * as Key from "./core/Key.ts"
-import * as Mode from "./core/Mode.ts"
+import type * as Mode from "./core/Mode.ts"
 import { NetworkSize } from "./core/NetworkSize.ts"
 import * as Providers from "./core/Providers.ts"
-import type { Finished } from "./core/Query.ts"
-import { type Change, RoutingTable } from "./core/RoutingTable.ts"
+import { RoutingTable } from "./core/RoutingTable.ts"
 import * as Lookup from "./Lookup.ts"
-import * as Realm from "./Realm.ts"
+import * as Members from "./Members.ts"
+import type { Message } from "./Message.ts"
+import type * as Realm from "./Realm.ts"
 import * as Refresh from "./Refresh.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Server from "./Server.ts"
+import * as Serving from "./Serving.ts"
 
 export interface Settings {
   /** `wan` or `lan`. */
@@ -105,35 +103,10 @@ export interface Dht {
 
 /** How often the actor looks after the mode, peers that were not heard of, and an empty table. */
 const lookEvery = "30 seconds"
-/** Peers that are asked at once whether they are there. */
-const maxChecks = 16
-/** Peers that wait to be asked: some may take their time, and hold up the others. */
-const maxWaiting = 256
 /** Addresses of so many peers are remembered: those of the table, and those that wait for a place in it. */
 const maxAddresses = 4096
 /** For the actor to do what it is told. */
 const patience = "10 seconds"
-/** What a connection with a peer of the table is worth to the connection manager. */
-const tag = { value: 5 }
-
-type Message =
-  /** A peer has said who it is. */
-  | { readonly _tag: "Identified"; readonly connection: Connection; readonly info: IdentifyInfo }
-  /** A peer has answered a question of a lookup, or of a check. */
-  | {
-      readonly _tag: "Answered"
-      readonly contact: Key.Contact
-      readonly at: RoutedPeer
-      readonly latencyMs: number
-      readonly useful: boolean
-    }
-  | { readonly _tag: "Failed"; readonly contact: Key.Contact; readonly failure: Rpc.Failure }
-  | { readonly _tag: "CheckDone"; readonly contact: Key.Contact }
-  | { readonly _tag: "Finished"; readonly finished: Finished; readonly whole: boolean }
-  | { readonly _tag: "Provides"; readonly key: Uint8Array; readonly provider: RoutedPeer; readonly reply: Reply<void> }
-  | { readonly _tag: "Look" }
-  /** Answered when all that was told before is done. */
-  | { readonly _tag: "Settle"; readonly reply: Reply<void> }
 
 /** What it knows of others; another for each run of the actor. */
 interface State {
@@ -214,7 +187,6 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
 
   // ---- the actor
 
-  const modeOptions: Mode.Options = { wanted: settings.mode, network: which === "public" ? "wan" : "lan" }
   const pause = Pauses.make()
   let refreshNow: Effect.Effect<void> = Effect.void
   /** Waits until the actor has done what it was told before. */
@@ -252,177 +224,49 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         const runScope = yield* Effect.scope
         state = emptyState()
         const { networkSize, providers, table } = state
-        const checking = new Set<string>()
-        /** To be asked when there is room, those that came first first. */
-        const waiting = new Map<string, Key.Contact>()
-        let serving: Scope.Closeable | undefined
-        let mode = Mode.start(modeOptions)
         yield* pause
-
-        // -- who is in the table
-
         const tell = (message: Message) => Effect.sync(() => void actor.tellUnsafe(message))
-
-        /** Who came into the table is worth a connection, who left it is not. */
-        const changed = ({ added, removed }: Change) =>
-          Effect.suspend(() => {
-            const marks = [
-              ...added.map(({ peer }) => peerStore.setTag(peer, `kad ${realm}`, tag)),
-              ...removed.map(({ peer }) => peerStore.setTag(peer, `kad ${realm}`, undefined))
-            ]
-            if (marks.length === 0) return Effect.void
-            // The disk is not waited for.
-            return Effect.asVoid(Effect.forkIn(Effect.forEach(marks, use.write, { discard: true }), runScope))
-          })
-
-        /** Asks a peer for this node itself, which tells whether it is there and answers. */
-        const check = (contact: Key.Contact, at: RoutedPeer) => {
-          const { id } = contact.key
-          if (checking.has(id)) return Effect.void
-          if (checking.size >= maxChecks) {
-            if (waiting.size < maxWaiting) waiting.set(id, contact)
-            return Effect.void
-          }
-          waiting.delete(id)
-          checking.add(id)
-          const asking = Effect.gen(function* () {
-            const began = yield* monotonicMs
-            yield* rpc.request(at, Kad.make("FindNode", { key: peerId.bytes })).pipe(
-              Effect.matchEffect({
-                onSuccess: () =>
-                  Effect.flatMap(monotonicMs, (now) =>
-                    tell({ _tag: "Answered", contact, at, latencyMs: now - began, useful: true })
-                  ),
-                onFailure: (failure) => tell({ _tag: "Failed", contact, failure })
-              })
-            )
-          })
-          // Interrupted, the run has ended, and nobody is to be told: the end would wait for room in the mailbox.
-          const done = Effect.ignore(actor.tell({ _tag: "CheckDone", contact }))
-          return Effect.asVoid(Effect.forkIn(Effect.andThen(Effect.exit(asking), done), runScope))
-        }
-
-        const checked = (contact: Key.Contact) =>
-          Effect.suspend(() => {
-            checking.delete(contact.key.id)
-            for (const [id, next] of waiting) {
-              waiting.delete(id)
-              if (!table.has(next.key)) return check(next, placeOf(next))
-            }
-            return Effect.void
-          })
-
-        const identified = (connection: Connection, info: IdentifyInfo) =>
-          Effect.gen(function* () {
-            const contact = Key.contact(info.peer)
-            const now = yield* monotonicMs
-            if (!info.protocols.includes(protocol)) return yield* changed(table.remove(contact, now))
-            if (!Realm.belongs(which, connection.remoteAddress, info.listenAddresses)) return
-            const addresses = Realm.filter(which, info.listenAddresses, connection.remoteAddress)
-            // It was reached there, whatever it says of itself.
-            const proven = connection.direction === "outbound" ? [connection.remoteAddress] : []
-            const all = [...Realm.filter(which, proven, connection.remoteAddress), ...addresses]
-            if (all.length === 0) return
-            book.learn(info.peer, distinct(all))
-            if (table.has(contact.key)) table.seen(contact, now)
-            else yield* check(contact, placeOf(contact))
-          })
-
-        const answered = ({ at, contact, latencyMs, useful }: Extract<Message, { _tag: "Answered" }>) =>
-          Effect.gen(function* () {
-            const now = yield* monotonicMs
-            const wasEmpty = table.size === 0
-            const open = yield* swarm.connections(contact.peer)
-            const known = book.of(contact.peer)
-            if (known.length === 0) {
-              const reached = open.flatMap(({ direction, remoteAddress }) =>
-                direction === "outbound" ? Realm.filter(which, [remoteAddress], remoteAddress) : []
-              )
-              // It came by itself, or by another network: where it is in this one is others' word only.
-              if (open.length > 0 && reached.length === 0 && !table.has(contact.key)) return
-              book.learn(contact.peer, reached.length > 0 ? reached : at.addresses)
-            } else {
-              // What others say of it does not count beside what it says of itself.
-              book.learn(contact.peer, known)
-            }
-            // The addresses that it names are its choice; those of its connections are not.
-            const groups = Diversity.groups([
-              ...open.map(({ remoteAddress }) => remoteAddress),
-              ...book.of(contact.peer)
-            ])
-            const change = table.offer(contact, { groups, latencyMs, useful }, now)
-            yield* changed(change)
-            if (wasEmpty && table.size > 0) refresh.begin()
-          })
-
-        const failed = (contact: Key.Contact, failure: Rpc.Failure) =>
-          Effect.gen(function* () {
-            if (Rpc.isOwn(failure) || !table.has(contact.key)) return
-            // With no connection at all, it is this node that cannot be reached.
-            if ((yield* swarm.connections()).length === 0) return
-            yield* changed(table.checked(contact, "dead", yield* monotonicMs))
-          })
-
-        // -- the mode
-
-        const serve = Effect.gen(function* () {
-          const scope = yield* Scope.fork(runScope)
-          yield* protocols
-            .handle(protocol, server.serve, { maxStreamsPerConnection: Server.maxStreamsPerConnection, service: "kad" })
-            .pipe(
-              Scope.provide(scope),
-              Effect.matchEffect({
-                onSuccess: () =>
-                  Effect.sync(() => {
-                    serving = scope
-                    state.mode = "server"
-                  }),
-                onFailure: (error) =>
-                  Effect.andThen(Effect.logError("the DHT answers nobody", error), Scope.close(scope, Exit.void))
-              })
-            )
+        const members = Members.make({
+          realm,
+          protocol,
+          addresses: which,
+          self: peerId,
+          table,
+          book,
+          rpc,
+          swarm,
+          peerStore,
+          actor,
+          scope: runScope,
+          begun: () => refresh.begin()
         })
-
-        const decide = Effect.gen(function* () {
-          const confirmed = (yield* identify.observed).filter(({ confirmed }) => confirmed)
-          const facts: Mode.Facts = {
-            reachability: "unknown",
-            confirmedAddresses: Realm.filter(
-              which,
-              confirmed.map(({ address }) => address),
-              undefined
-            ).length
-          }
-          mode = Mode.next(mode, facts, yield* monotonicMs, modeOptions)
-          const wanted = mode.mode
-          if (wanted === state.mode) return
-          if (wanted === "server") return yield* serve
-          state.mode = "client"
-          // Identify tells the others.
-          if (serving !== undefined) yield* Scope.close(serving, Exit.void)
-          serving = undefined
+        const serving = Serving.make({
+          protocol,
+          addresses: which,
+          wanted: settings.mode,
+          identify,
+          protocols,
+          server,
+          scope: runScope,
+          changed: (mode) => void (state.mode = mode)
         })
-
-        // -- time
 
         const look = Effect.gen(function* () {
-          yield* decide
-          const now = yield* monotonicMs
-          const stale = table.toCheck(now, maxChecks - checking.size)
-          yield* Effect.forEach(stale, (contact) => check(contact, placeOf(contact)), { discard: true })
+          yield* serving.decide
+          yield* members.checkStale
           if (table.size === 0) bootstrap.enter()
         })
 
         const receive = (message: Message): Effect.Effect<void> => {
           switch (message._tag) {
             case "Identified":
-              return identified(message.connection, message.info)
+              return members.identified(message)
             case "Answered":
-              return answered(message)
+              return members.answered(message)
             case "Failed":
-              return failed(message.contact, message.failure)
+              return members.failed(message)
             case "CheckDone":
-              return checked(message.contact)
+              return members.checked(message.contact)
             case "Finished":
               return Effect.map(monotonicMs, (now) => {
                 table.refreshed(message.finished, now)
@@ -480,10 +324,10 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         })
         refreshNow = refresh.now
         // Before anybody is told what this node speaks.
-        yield* decide
+        yield* serving.decide
         return {
           receive,
-          detail: () => `${state.mode}, ${table.size} peers, ${checking.size} checked`
+          detail: () => `${state.mode}, ${table.size} peers, ${members.checking()} checked`
         }
       })
   })
@@ -538,8 +382,3 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   }
   return made
 })
-
-/** Each address once, in their order. */
-const distinct = (addresses: ReadonlyArray<Multiaddr>): ReadonlyArray<Multiaddr> => [
-  ...new Map(addresses.map((address) => [address.toString(), address])).values()
-]

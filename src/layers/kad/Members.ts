@@ -1,0 +1,169 @@
+/**
+ * Who is in the table of a DHT. A peer that speaks the protocol and belongs to
+ * the realm is asked for this node itself, and comes into the table when it has
+ * answered. It leaves when it answers no more.
+ *
+ * ```
+ * run of the actor
+ *  ├─ one fiber a check of a peer, few at once
+ *  └─ fibers that tell the peer store whose connections are worth something
+ * ```
+ *
+ * Part of the actor, which alone calls it: all that it changes is the actor's.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Kad from "../../data/messages/Kad.ts"
+import type { PeerId } from "../../data/PeerId.ts"
+import type { ActorRef } from "../../services/Actors.ts"
+import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import { type PeerStore, tolerant } from "../../services/PeerStore.ts"
+import type { Swarm } from "../../services/Swarm.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
+import type { AddressBook } from "./AddressBook.ts"
+import { Checks } from "./core/Checks.ts"
+import * as Diversity from "./core/Diversity.ts"
+import * as Key from "./core/Key.ts"
+import type { Change, RoutingTable } from "./core/RoutingTable.ts"
+import type { Answered, Failed, Identified, Message } from "./Message.ts"
+import * as Realm from "./Realm.ts"
+import * as Rpc from "./Rpc.ts"
+
+export interface Options {
+  /** `wan` or `lan`. */
+  readonly realm: string
+  readonly protocol: string
+  readonly addresses: Realm.Addresses
+  /** This node. */
+  readonly self: PeerId
+  readonly table: RoutingTable
+  readonly book: AddressBook
+  readonly rpc: Rpc.Rpc
+  readonly swarm: Swarm["Service"]
+  readonly peerStore: PeerStore["Service"]
+  readonly actor: ActorRef<Message>
+  /** Of the run of the actor. */
+  readonly scope: Scope.Scope
+  /** The first peer has come. */
+  readonly begun: () => void
+}
+
+export interface Members {
+  readonly identified: (message: Identified) => Effect.Effect<void>
+  readonly answered: (message: Answered) => Effect.Effect<void>
+  readonly failed: (message: Failed) => Effect.Effect<void>
+  /** A peer was checked, whatever came of it. */
+  readonly checked: (contact: Key.Contact) => Effect.Effect<void>
+  /** Checks those that were not heard of for long. */
+  readonly checkStale: Effect.Effect<void>
+  /** Peers that are checked now. */
+  readonly checking: () => number
+}
+
+/** Peers that are asked at once whether they are there, and that wait for it. */
+const checkLimits = { atOnce: 16, waiting: 256 }
+/** What a connection with a peer of the table is worth to the connection manager. */
+const tag = { value: 5 }
+
+export const make = (options: Options): Members => {
+  const { actor, addresses: which, begun, book, peerStore, protocol, realm, rpc, scope, self, swarm, table } = options
+  const use = tolerant("the DHT")
+  const checks = new Checks(checkLimits)
+  const placeOf = ({ peer }: Key.Contact): RoutedPeer => ({ peer, addresses: book.of(peer) })
+  const tell = (message: Message) => Effect.sync(() => void actor.tellUnsafe(message))
+
+  /** Who came into the table is worth a connection, who left it is not. */
+  const changed = ({ added, removed }: Change) =>
+    Effect.suspend(() => {
+      const marks = [
+        ...added.map(({ peer }) => peerStore.setTag(peer, `kad ${realm}`, tag)),
+        ...removed.map(({ peer }) => peerStore.setTag(peer, `kad ${realm}`, undefined))
+      ]
+      if (marks.length === 0) return Effect.void
+      // The disk is not waited for.
+      return Effect.asVoid(Effect.forkIn(Effect.forEach(marks, use.write, { discard: true }), scope))
+    })
+
+  /** Asks a peer for this node itself, which tells whether it is there and answers. */
+  const check = (contact: Key.Contact) =>
+    Effect.suspend(() => {
+      if (!checks.begin(contact)) return Effect.void
+      const at = placeOf(contact)
+      const asking = Effect.gen(function* () {
+        const began = yield* monotonicMs
+        yield* rpc.request(at, Kad.make("FindNode", { key: self.bytes })).pipe(
+          Effect.matchEffect({
+            onSuccess: () =>
+              Effect.flatMap(monotonicMs, (now) =>
+                tell({ _tag: "Answered", contact, at, latencyMs: now - began, useful: true })
+              ),
+            onFailure: (failure) => tell({ _tag: "Failed", contact, failure })
+          })
+        )
+      })
+      // Interrupted, the run has ended, and nobody is to be told: the end would wait for room in the mailbox.
+      const done = Effect.ignore(actor.tell({ _tag: "CheckDone", contact }))
+      return Effect.asVoid(Effect.forkIn(Effect.andThen(Effect.exit(asking), done), scope))
+    })
+
+  return {
+    identified: ({ connection, info }) =>
+      Effect.gen(function* () {
+        const contact = Key.contact(info.peer)
+        const now = yield* monotonicMs
+        if (!info.protocols.includes(protocol)) return yield* changed(table.remove(contact, now))
+        const remote = connection.remoteAddress
+        if (!Realm.belongs(which, remote, info.listenAddresses)) return
+        // It was reached there, whatever it says of itself.
+        const proven = connection.direction === "outbound" ? [remote] : []
+        const all = [...Realm.filter(which, proven, remote), ...Realm.filter(which, info.listenAddresses, remote)]
+        if (all.length === 0) return
+        book.learn(info.peer, [...new Map(all.map((address) => [address.toString(), address])).values()])
+        if (table.has(contact.key)) table.seen(contact, now)
+        else yield* check(contact)
+      }),
+
+    answered: ({ at, contact, latencyMs, useful }) =>
+      Effect.gen(function* () {
+        const now = yield* monotonicMs
+        const wasEmpty = table.size === 0
+        const open = yield* swarm.connections(contact.peer)
+        const known = book.of(contact.peer)
+        if (known.length === 0) {
+          const reached = open.flatMap(({ direction, remoteAddress }) =>
+            direction === "outbound" ? Realm.filter(which, [remoteAddress], remoteAddress) : []
+          )
+          // It came by itself, or by another network: where it is in this one is others' word only.
+          if (open.length > 0 && reached.length === 0 && !table.has(contact.key)) return
+          book.learn(contact.peer, reached.length > 0 ? reached : at.addresses)
+        } else {
+          // What others say of it does not count beside what it says of itself.
+          book.learn(contact.peer, known)
+        }
+        // The addresses that it names are its choice; those of its connections are not.
+        const groups = Diversity.groups([...open.map(({ remoteAddress }) => remoteAddress), ...book.of(contact.peer)])
+        yield* changed(table.offer(contact, { groups, latencyMs, useful }, now))
+        if (wasEmpty && table.size > 0) begun()
+      }),
+
+    failed: ({ contact, failure }) =>
+      Effect.gen(function* () {
+        if (Rpc.isOwn(failure) || !table.has(contact.key)) return
+        // With no connection at all, it is this node that cannot be reached.
+        if ((yield* swarm.connections()).length === 0) return
+        yield* changed(table.checked(contact, "dead", yield* monotonicMs))
+      }),
+
+    checked: (contact) =>
+      Effect.suspend(() => {
+        const next = checks.done(contact, ({ key }) => !table.has(key))
+        return next === undefined ? Effect.void : check(next)
+      }),
+
+    checkStale: Effect.flatMap(monotonicMs, (now) =>
+      Effect.forEach(table.toCheck(now, checks.room), check, { discard: true })
+    ),
+
+    checking: () => checks.size
+  }
+}
