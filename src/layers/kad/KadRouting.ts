@@ -43,6 +43,7 @@ import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import type { Protocols } from "../../services/Protocols.ts"
 import type { RecordStore } from "../../services/RecordStore.ts"
 import { Swarm } from "../../services/Swarm.ts"
+import { Introductions } from "../internal/Introductions.ts"
 import * as Announcer from "./Announcer.ts"
 import * as Both from "./Both.ts"
 import * as Crawl from "./Crawl.ts"
@@ -263,26 +264,15 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
     ]),
     findProviders: (key, question) =>
       Stream.suspend(() => {
-        const told = new Set<string>()
-        /** Of no use yet: who is asked later may know where they are. */
-        const unplaced = new Map<string, RoutedPeer>()
+        const told = new Introductions(Questions.maxProviders)
         let asking = dhts.length
         return Both.streamed<RoutedPeer>((emit) => {
-          const tell = (provider: RoutedPeer) => {
-            const id = provider.peer.toString()
-            if (told.has(id) || told.size >= Questions.maxProviders) return
-            told.add(id)
-            unplaced.delete(id)
-            emit(provider)
-          }
           const heard = (provider: RoutedPeer) => {
-            if (provider.addresses.length > 0) tell(provider)
-            else if (unplaced.size < Questions.maxProviders) unplaced.set(provider.peer.toString(), provider)
+            if (told.isNew(provider)) emit(provider)
           }
-          /** Nobody else is asked: they are told of as they are. */
           const end = Effect.sync(() => {
             asking--
-            if (asking === 0) for (const provider of unplaced.values()) tell(provider)
+            if (asking === 0) for (const provider of told.takeRest()) emit(provider)
           })
           return dhts.map((dht) => Effect.ensuring(Questions.findProviders(dht, key, question, heard), end))
         })

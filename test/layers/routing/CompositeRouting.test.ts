@@ -178,6 +178,30 @@ describe("parallel", () => {
     })
   )
 
+  it.effect("gives the addresses of a provider that any of them knows, and one that nobody can place at the end", () =>
+    Effect.gen(function* () {
+      const bare = (n: number) => ({ peer: peerOf(n), addresses: [] })
+      const a = scripted("a", { findProviders: () => Stream.make(bare(1), bare(2)) })
+      const b = scripted("b", { findProviders: () => Stream.make(routed(3), routed(1)) })
+      for (const make of [CompositeRouting.sequential, CompositeRouting.parallel]) {
+        const both = yield* make([a, b])
+        const found = yield* Stream.runCollect(both.content.findProviders(key))
+        assert.deepStrictEqual(found, [routed(3), routed(1), bare(2)])
+      }
+    })
+  )
+
+  it.effect("takes a provider that nobody can place as an answer, whatever failed", () =>
+    Effect.gen(function* () {
+      const bare = { peer: peerOf(1), addresses: [] }
+      const a = scripted("a", { findProviders: () => Stream.concat(Stream.make(bare), Stream.fail(failing("a"))) })
+      for (const make of [CompositeRouting.sequential, CompositeRouting.parallel]) {
+        const both = yield* make([a, broken])
+        assert.deepStrictEqual(yield* Stream.runCollect(both.content.findProviders(key)), [bare])
+      }
+    })
+  )
+
   it.effect("merges progress: sums of questions, and the closest of all", () =>
     Effect.gen(function* () {
       const step = (router: string, n: ReadonlyArray<number>, asked: number): RoutingProgress => {

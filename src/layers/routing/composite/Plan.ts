@@ -12,7 +12,8 @@ import {
   type RoutingProgress
 } from "../../../services/PeerRouting.ts"
 import type { Routing } from "../../../services/Routing.ts"
-import { distinct, makeOnce } from "../core/Combine.ts"
+import { Introductions } from "../../internal/Introductions.ts"
+import { distinct } from "../core/Combine.ts"
 import type { Many, One } from "./Question.ts"
 
 /** Providers of one question that are told; there is no use for more. */
@@ -90,18 +91,27 @@ export const fromPlan = (routings: ReadonlyArray<Routing>, plan: Plan): Routing 
     provided: providedBy(routings),
     findProviders: (key, options) =>
       Stream.suspend(() => {
-        const isNew = makeOnce(maxProviders)
+        const told = new Introductions(maxProviders)
         const question: Many<RoutedPeer> = {
           what: aboutProviders(key),
           options,
           routerOf: contentRouter,
           ask: ({ content }, given) => content.findProviders(key, given)
         }
+        const rest = Effect.sync(() => told.takeRest())
+        // One without addresses is of use only if nobody has a better one.
         return plan
-          .every(question, () => true)
+          .every(question, ({ addresses }) => addresses.length > 0)
           .pipe(
             Stream.map(({ element }) => element),
-            Stream.filter(isNew)
+            Stream.filter((provider) => told.isNew(provider)),
+            // What was found before it failed is an answer.
+            Stream.catch((error) =>
+              Stream.unwrap(
+                Effect.map(rest, (left) => (left.length > 0 ? Stream.fromIterable(left) : Stream.fail(error)))
+              )
+            ),
+            Stream.concat(Stream.fromIterableEffect(rest))
           )
       })
   })
