@@ -12,25 +12,42 @@ import type { KadCrawled } from "../../services/Kad.ts"
 import { NobodyToAsk, type RoutedPeer, type RoutingErrorReason } from "../../services/PeerRouting.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Key from "./core/Key.ts"
+import { Preimages } from "./core/Preimages.ts"
 import type { Dht } from "./Kad.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Wire from "./Wire.ts"
 
 /** Peers that are visited at once. */
 const concurrency = 32
-/** Buckets of a peer that are asked for: deeper ones would need a key that takes long to find. */
+/** Buckets of a peer that are asked for: deeper ones would need a key that takes long to find, see Preimages. */
 const maxShared = 15
 /** Answers in a row that told of nobody new, after which a peer's deeper buckets are left. */
 const idleAnswers = 2
 
+/** Places that are tried in one turn, well under a millisecond, and in all, after which a bucket is left. */
+const triesOfTurn = 256
+const maxTries = 2 ** 22
+
+/** What to ask a peer for a bucket of its table; others have their turns while it is found. */
+const placeIn = (preimages: Preimages, own: Key.Key, shared: number) =>
+  Effect.gen(function* () {
+    const bucket = Key.flip(own, shared)
+    for (;;) {
+      const found = preimages.find(bucket, shared + 1)
+      if (found !== undefined || preimages.tried >= maxTries) return found
+      preimages.advance(triesOfTurn)
+      yield* Effect.yieldNow
+    }
+  })
+
 /** Asks a peer for its table. */
-const visit = Effect.fnUntraced(function* (dht: Dht, to: RoutedPeer, chance: Key.Chance) {
+const visit = Effect.fnUntraced(function* (dht: Dht, to: RoutedPeer, preimages: Preimages) {
   const own = Key.fromBytes(to.peer.bytes)
   const belief = { addresses: dht.settings.addresses, known: dht.known }
   const began = yield* monotonicMs
   const knows = new Map<string, RoutedPeer>()
   for (let shared = 0, idle = 0; shared <= maxShared && idle < idleAnswers; shared++) {
-    const asked = Key.preimageInBucket(own, shared, chance)
+    const asked = yield* placeIn(preimages, own, shared)
     if (asked === undefined) break
     const answer = yield* dht.rpc.request(to, Kad.make("FindNode", { key: asked.bytes }))
     const before = knows.size
@@ -51,7 +68,7 @@ export const crawl = (
 ): Effect.Effect<void, RoutingErrorReason> =>
   Effect.gen(function* () {
     const random = yield* Random.Random
-    const chance = () => random.nextDoubleUnsafe()
+    const preimages = new Preimages(() => random.nextDoubleUnsafe())
     const { realm } = dht.settings
     const seen = new Map<string, RoutedPeer>()
     const learn = (peers: ReadonlyArray<RoutedPeer>): ReadonlyArray<RoutedPeer> =>
@@ -70,7 +87,7 @@ export const crawl = (
       yield* Effect.forEach(
         frontier,
         (peer) =>
-          Effect.match(visit(dht, peer, chance), {
+          Effect.match(visit(dht, peer, preimages), {
             onFailure: (failure) => emit({ realm, peer, ms: undefined, knows: 0, failure: Rpc.describe(failure) }),
             onSuccess: ({ knows, ms }) => {
               next.push(...learn(knows))
