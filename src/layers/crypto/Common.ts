@@ -15,6 +15,16 @@ export const fail = (operation: Operation, detail: string): Result.Result<never,
 export const attempt = <A>(operation: Operation, detail: string, f: () => A): Result.Result<A, CryptoError> =>
   Result.try({ try: f, catch: () => new CryptoError({ operation, detail }) })
 
+const nonce = new Uint8Array(12)
+const nonceView = new DataView(nonce.buffer)
+
+/** A nonce of Noise. It is the same memory each time, for ciphers that are done with it when they return. */
+export const nonceOf = (counter: number): Uint8Array => {
+  nonceView.setUint32(4, counter >>> 0, true)
+  nonceView.setUint32(8, Math.floor(counter / 0x100000000), true)
+  return nonce
+}
+
 const order = {
   secp256k1: 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n,
   ECDSA: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n

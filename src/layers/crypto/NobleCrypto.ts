@@ -19,7 +19,7 @@ import * as Result from "effect/Result"
 import * as Bytes from "../../data/Bytes.ts"
 import type { PublicKey } from "../../data/Keys.ts"
 import { type AeadKey, Crypto, CryptoError, type DhKeyPair } from "../../services/Crypto.ts"
-import { attempt, fail, generate, isScalar } from "./Common.ts"
+import { attempt, fail, generate, isScalar, nonceOf } from "./Common.ts"
 import * as Der from "./Der.ts"
 
 type Service = Crypto["Service"]
@@ -36,15 +36,6 @@ const dhKeyPair = (seed: Uint8Array): DhKeyPair => {
 }
 
 const tagSize = 16
-const nonce = new Uint8Array(12)
-const nonceView = new DataView(nonce.buffer)
-
-const setNonce = (counter: number): Uint8Array => {
-  nonceView.setUint32(4, counter >>> 0, true)
-  nonceView.setUint32(8, Math.floor(counter / 0x100000000), true)
-  return nonce
-}
-
 const join = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const [only] = parts
   if (parts.length === 1 && only !== undefined) return only
@@ -55,17 +46,17 @@ const join = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
 export const aeadKey = (key: Uint8Array): AeadKey => {
   const secret = Uint8Array.from(key)
   return {
-    seal: (counter, associated, parts) => chacha20poly1305(secret, setNonce(counter), associated).encrypt(join(parts)),
+    seal: (counter, associated, parts) => chacha20poly1305(secret, nonceOf(counter), associated).encrypt(join(parts)),
     sealInto: (counter, parts, target, offset) => {
       const plaintext = join(parts)
       const size = plaintext.length + tagSize
-      chacha20poly1305(secret, setNonce(counter)).encrypt(plaintext, target.subarray(offset, offset + size))
+      chacha20poly1305(secret, nonceOf(counter)).encrypt(plaintext, target.subarray(offset, offset + size))
       return size
     },
     open: (counter, associated, sealed) => {
       if (sealed.length < tagSize) return undefined
       try {
-        return chacha20poly1305(secret, setNonce(counter), associated).decrypt(sealed)
+        return chacha20poly1305(secret, nonceOf(counter), associated).decrypt(sealed)
       } catch {
         return undefined
       }
@@ -74,7 +65,7 @@ export const aeadKey = (key: Uint8Array): AeadKey => {
       const size = sealed.length - tagSize
       if (size < 0) return undefined
       try {
-        chacha20poly1305(secret, setNonce(counter)).decrypt(sealed, target.subarray(offset, offset + size))
+        chacha20poly1305(secret, nonceOf(counter)).decrypt(sealed, target.subarray(offset, offset + size))
         return size
       } catch {
         return undefined

@@ -12,10 +12,10 @@ import * as Result from "effect/Result"
 import * as NodeCrypto from "node:crypto"
 import * as Bytes from "../../data/Bytes.ts"
 import { type KeyType, PrivateKey, type PublicKey } from "../../data/Keys.ts"
-import { type AeadKey, Crypto, CryptoError, type DhKeyPair, type Signer } from "../../services/Crypto.ts"
-import { release } from "../internal/Buffers.ts"
+import { Crypto, CryptoError, type DhKeyPair, type Signer } from "../../services/Crypto.ts"
 import { attempt, fail, generate, isScalar, lowS } from "./Common.ts"
 import * as Der from "./Der.ts"
+import { aeadKey } from "./NodeAead.ts"
 
 type Service = Crypto["Service"]
 
@@ -112,94 +112,6 @@ const dhKeyPair = (seed: Uint8Array): DhKeyPair => {
       return attempt("agree", "the X25519 public key is of low order", () =>
         plain(NodeCrypto.diffieHellman({ privateKey, publicKey: importRemote(remote) }))
       )
-    }
-  }
-}
-
-// ChaCha20-Poly1305
-
-const algorithm = "chacha20-poly1305"
-const tagSize = 16
-const tagOption = { authTagLength: tagSize }
-/** The types ask for it; OpenSSL reads it for CCM only. */
-const aadOption = { plaintextLength: 0 }
-/** OpenSSL copies the nonce before the call returns, so one buffer serves all keys. */
-const nonce = new Uint8Array(12)
-const nonceView = new DataView(nonce.buffer)
-
-const setNonce = (counter: number): Uint8Array => {
-  nonceView.setUint32(4, counter >>> 0, true)
-  nonceView.setUint32(8, Math.floor(counter / 0x100000000), true)
-  return nonce
-}
-
-const total = (parts: ReadonlyArray<Uint8Array>): number => {
-  let size = 0
-  for (const part of parts) size += part.length
-  return size
-}
-
-/** Copies what a cipher made, and gives back its memory. */
-const move = (output: Uint8Array, target: Uint8Array, offset: number): void => {
-  target.set(output, offset)
-  release(output)
-}
-
-/** A ChaCha20-Poly1305 key on OpenSSL: the faster one from about 400 bytes up. */
-export const aeadKey = (key: Uint8Array): AeadKey => {
-  const secret = NodeCrypto.createSecretKey(key)
-  const sealTo = (
-    counter: number,
-    associated: Uint8Array | undefined,
-    parts: ReadonlyArray<Uint8Array>,
-    target: Uint8Array,
-    offset: number
-  ): number => {
-    const cipher = NodeCrypto.createCipheriv(algorithm, secret, setNonce(counter), tagOption)
-    if (associated !== undefined && associated.length > 0) cipher.setAAD(associated, aadOption)
-    let at = offset
-    for (const part of parts) {
-      if (part.length === 0) continue
-      move(cipher.update(part), target, at)
-      at += part.length
-    }
-    cipher.final()
-    target.set(cipher.getAuthTag(), at)
-    return at + tagSize - offset
-  }
-  return {
-    seal: (counter, associated, parts) => {
-      const target = new Uint8Array(total(parts) + tagSize)
-      sealTo(counter, associated, parts, target, 0)
-      return target
-    },
-    sealInto: (counter, parts, target, offset) => sealTo(counter, undefined, parts, target, offset),
-    open: (counter, associated, sealed) => {
-      const size = sealed.length - tagSize
-      if (size < 0) return undefined
-      const decipher = NodeCrypto.createDecipheriv(algorithm, secret, setNonce(counter), tagOption)
-      if (associated.length > 0) decipher.setAAD(associated, aadOption)
-      decipher.setAuthTag(sealed.subarray(size))
-      const opened = size === 0 ? new Uint8Array(0) : plain(decipher.update(sealed.subarray(0, size)))
-      try {
-        decipher.final()
-      } catch {
-        return undefined
-      }
-      return opened
-    },
-    openInto: (counter, sealed, target, offset) => {
-      const size = sealed.length - tagSize
-      if (size < 0) return undefined
-      const decipher = NodeCrypto.createDecipheriv(algorithm, secret, setNonce(counter), tagOption)
-      decipher.setAuthTag(sealed.subarray(size))
-      if (size > 0) move(decipher.update(sealed.subarray(0, size)), target, offset)
-      try {
-        decipher.final()
-      } catch {
-        return undefined
-      }
-      return size
     }
   }
 }
