@@ -11,21 +11,9 @@ import type { SecuredConnection } from "../../../../src/services/ConnectionSecur
 import { Net } from "../../../../src/services/Net.ts"
 import { byteStreamSuite } from "../../../../src/conformance/ByteStream.ts"
 import { connect, pattern, readAll, readSome, streamFailure } from "../../../../src/conformance/ConnectionSecurity.ts"
-import { meet, node } from "./remote.ts"
+import { meet, node, secureBoth } from "./remote.ts"
 
 const options = { expectedPeer: undefined, muxers: [] }
-
-const secureBoth = (left: ByteStream.ByteStream, right: ByteStream.ByteStream) =>
-  Effect.gen(function* () {
-    const [us, them] = yield* Effect.all([node(1), node(2)])
-    return yield* Effect.all(
-      [
-        us.protocol.secure(left, { role: "dialer", ...options }),
-        them.protocol.secure(right, { role: "listener", ...options })
-      ],
-      { concurrency: 2 }
-    )
-  })
 
 /** A man in the middle: bytes go on as `change` gives them; `null` cuts the direction off. */
 const between = (

@@ -27,6 +27,21 @@ export const node = (n: number) =>
     return { protocol, peerId, publicKey }
   }).pipe(Effect.provide(Layer.provideMerge(seed(n), Crypto.layer)), Effect.orDie)
 
+const options = { expectedPeer: undefined, muxers: [] }
+
+/** Two of our nodes at the ends of a connection. */
+export const secureBoth = (left: ByteStream.ByteStream, right: ByteStream.ByteStream) =>
+  Effect.gen(function* () {
+    const [us, them] = yield* Effect.all([node(1), node(2)])
+    return yield* Effect.all(
+      [
+        us.protocol.secure(left, { role: "dialer", ...options }),
+        them.protocol.secure(right, { role: "listener", ...options })
+      ],
+      { concurrency: 2 }
+    )
+  })
+
 const identityOf = (n: number) =>
   Effect.runSync(Effect.orDie(FromSeed.make(new Uint8Array(32).fill(n)).pipe(Effect.provide(Crypto.layer))))
 
