@@ -14,8 +14,10 @@ import type { RoutedPeer, RoutingError, RoutingOptions } from "./PeerRouting.ts"
 
 /** Where it is known now that this node has the content. */
 export interface Provided {
-  /** Peers that took the announcement. */
+  /** Peers that were told, or that took the announcement where the routing knows it. */
   readonly holders: number
+  /** Peers that are still being told. */
+  readonly pending?: number | undefined
 }
 
 export class ContentRouting extends Context.Service<

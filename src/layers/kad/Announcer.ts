@@ -8,104 +8,78 @@
  *  └─ a fiber that announces what is due
  * ```
  */
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Kad from "../../data/messages/Kad.ts"
-import * as Multiaddr from "../../data/Multiaddr.ts"
-import type { PeerId } from "../../data/PeerId.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
+import * as Announcement from "./Announcement.ts"
 import * as Key from "./core/Key.ts"
-import { Reprovide, type Provided } from "./core/Reprovide.ts"
+import { isEnough, type Provided, Reprovide } from "./core/Reprovide.ts"
 import { Sweep } from "./core/Sweep.ts"
 import type { Dht } from "./Kad.ts"
-import * as Realm from "./Realm.ts"
-import * as Wire from "./Wire.ts"
+import * as Tell from "./Tell.ts"
 
 export interface Limits {
   /** How often each key is announced again, about. */
   readonly everyMs: number
   /** Keys that are provided. */
   readonly maxKeys: number
+  /** New keys are announced in the optimistic way, see Announcement. */
+  readonly optimistic: boolean
 }
 
-/** An announcement came to nothing. */
-export class NotAnnounced extends Data.TaggedError("NotAnnounced")<{
-  readonly reason: "nobody" | "no address" | "refused"
-}> {}
+/** What is needed of a DHT to announce in it again and again. */
+export type Place = Announcement.Place & Pick<Dht, "networkSize">
 
-export interface Announcer {
+export interface Announcer<P extends Place = Place> {
+  readonly dht: P
   /** Announces a key from now on. False when there are too many. The first announcement is not waited for. */
   readonly add: (key: Uint8Array) => Effect.Effect<boolean>
   readonly remove: (key: Uint8Array) => void
   readonly has: (key: Uint8Array) => boolean
   readonly keys: () => ReadonlyArray<Uint8Array>
-  /** Announces a key now; gives the number of peers that were told. */
-  readonly announce: (key: Uint8Array) => Effect.Effect<number, NotAnnounced>
+  /** Announces a key now, for the first time. */
+  readonly announce: Announcement.Announce
 }
 
 /** How often it looks for what is due. */
 const lookEvery = "1 minute"
 /** Keys that are announced in one go, at most. */
 const maxAtOnce = 10_000
-/** Peers that are told at once. */
-const concurrency = 10
 
-export const make = Effect.fnUntraced(function* (
-  dht: Dht,
-  self: PeerId,
+export const make = Effect.fnUntraced(function* <P extends Place>(
+  dht: P,
   chance: Key.Chance,
   limits: Limits
-): Effect.fn.Return<Announcer, never, Scope.Scope> {
+): Effect.fn.Return<Announcer<P>, never, Scope.Scope> {
   const { k } = dht.settings
-  const plan = new Reprovide({ self: Key.fromBytes(self.bytes), cycleMs: limits.everyMs, maxKeys: limits.maxKeys, k })
+  const plan = new Reprovide({
+    self: Key.fromBytes(dht.self.bytes),
+    cycleMs: limits.everyMs,
+    maxKeys: limits.maxKeys,
+    k
+  })
   /** Being announced for the first time by who provides them. */
   const underWay = new Set<string>()
 
-  /** How this node names itself to a holder, who may be on this machine; nothing when it could not be reached from there. */
-  const nameTo = (addresses: ReadonlyArray<Multiaddr.Multiaddr>) => (holder: RoutedPeer) => {
-    const nearby = holder.addresses.find((address) => Multiaddr.reach(address) === "loopback")
-    const reachable = Realm.filter(dht.settings.addresses, addresses, nearby)
-    return reachable.length === 0 ? undefined : [Wire.toWire({ peer: self, addresses: reachable }, true)]
-  }
+  const announceNew = Announcement.make({ dht, optimistic: limits.optimistic, scope: yield* Effect.scope })
 
-  /** Tells a peer of keys, one after the other; gives how many it was told. */
-  const tell = (holder: RoutedPeer, keys: ReadonlyArray<Uint8Array>, name: ReturnType<typeof nameTo>) =>
-    Effect.gen(function* () {
-      const providerPeers = name(holder)
-      let told = 0
-      if (providerPeers === undefined) return told
-      for (const key of keys) {
-        const sent = yield* Effect.option(dht.rpc.send(holder, Kad.make("AddProvider", { key, providerPeers })))
-        if (sent._tag === "None") break
-        told++
-      }
-      return told
-    })
-
-  const announce = (key: Uint8Array): Effect.Effect<number, NotAnnounced> => {
+  const announce: Announcement.Announce = (key, onProgress) => {
     const id = key.join()
     return Effect.gen(function* () {
       underWay.add(id)
-      const name = nameTo(yield* dht.addressesOf(self))
-      if (dht.size() === 0) return yield* new NotAnnounced({ reason: "nobody" })
-      const item = { bytes: key, key: Key.fromBytes(key) }
-      const { closest } = yield* dht.lookup({ target: item.key, question: Kad.make("FindNode", { key }) })
-      const told = yield* Effect.forEach(closest, (peer) => tell(peer, [key], name), { concurrency })
-      const holders = told.reduce((sum, one) => sum + one, 0)
-      if (holders === 0) {
-        if (closest.length === 0) return yield* new NotAnnounced({ reason: "nobody" })
-        const reason = closest.every((peer) => name(peer) === undefined) ? "no address" : "refused"
-        return yield* new NotAnnounced({ reason })
+      const announced = yield* announceNew(key, onProgress)
+      // With too few it is due still, and goes with the next sweep.
+      if (isEnough(announced.told, announced.holders)) {
+        plan.provided([{ bytes: key, key: Key.fromBytes(key) }], yield* monotonicMs, yield* dht.networkSize)
       }
-      plan.provided([item], yield* monotonicMs, yield* dht.networkSize)
-      return holders
+      return announced
     }).pipe(Effect.ensuring(Effect.sync(() => void underWay.delete(id))))
   }
 
   /** Finds out who is to hold what of a region, and tells each of them all of it. */
-  const sweep = (items: ReadonlyArray<Provided>, name: ReturnType<typeof nameTo>) =>
+  const sweep = (items: ReadonlyArray<Provided>, name: Tell.Name) =>
     Effect.gen(function* () {
       const found = new Map<string, RoutedPeer>()
       const search = new Sweep(items, k)
@@ -123,31 +97,42 @@ export const make = Effect.fnUntraced(function* (
         for (const peer of closest) found.set(peer.peer.toString(), peer)
         search.found(finished)
       }
-      const held = new Set<Provided>()
+      /** Of each key, those that are to hold it, and those of them that were told. */
+      const counts = new Map(items.map((item) => [item, { holders: 0, told: 0 }]))
       yield* Effect.forEach(
         search.holders,
         ({ contact, items }) =>
           Effect.map(
-            tell(
+            Tell.tell(
+              dht,
               found.get(contact.peer.toString()) ?? { peer: contact.peer, addresses: [] },
               items.map(({ bytes }) => bytes),
               name
             ),
             (told) => {
-              for (const item of items.slice(0, told)) held.add(item)
+              for (const [i, item] of items.entries()) {
+                const count = counts.get(item)
+                if (count === undefined) continue
+                count.holders++
+                if (i < told) count.told++
+              }
             }
           ),
-        { concurrency, discard: true }
+        { concurrency: Tell.concurrency, discard: true }
       )
-      plan.provided(held, yield* monotonicMs, yield* dht.networkSize)
+      const announced = items.filter((item) => {
+        const { holders, told } = counts.get(item) ?? { holders: 0, told: 0 }
+        return isEnough(told, holders)
+      })
+      plan.provided(announced, yield* monotonicMs, yield* dht.networkSize)
     })
 
   const announceDue = Effect.gen(function* () {
-    const addresses = yield* dht.addressesOf(self)
+    const addresses = yield* dht.addressesOf(dht.self)
     if (addresses.length === 0 || dht.size() === 0) return
     const due = plan.due(yield* monotonicMs, yield* dht.networkSize, maxAtOnce)
     const items = due.filter(({ bytes }) => !underWay.has(bytes.join()))
-    if (items.length > 0) yield* sweep(items, nameTo(addresses))
+    if (items.length > 0) yield* sweep(items, Tell.nameBy(dht, addresses))
   })
   yield* Effect.andThen(Effect.sleep(lookEvery), announceDue).pipe(
     // A defect is told of; what was due comes again.
@@ -157,6 +142,7 @@ export const make = Effect.fnUntraced(function* (
   )
 
   return {
+    dht,
     add: (key) => Effect.map(monotonicMs, (now) => plan.add(key.slice(), now)),
     remove: (key) => void plan.remove(key),
     has: (key) => plan.has(key),

@@ -40,7 +40,7 @@ import * as Bootstrap from "./Bootstrap.ts"
 import type * as Diversity from "./core/Diversity.ts"
 import * as Key from "./core/Key.ts"
 import type * as Mode from "./core/Mode.ts"
-import { NetworkSize } from "./core/NetworkSize.ts"
+import { type Estimate, NetworkSize } from "./core/NetworkSize.ts"
 import * as Providers from "./core/Providers.ts"
 import { RoutingTable } from "./core/RoutingTable.ts"
 import * as Lookup from "./Lookup.ts"
@@ -90,6 +90,8 @@ export interface Dht {
   readonly contacts: () => ReadonlyArray<RoutedPeer>
   /** Peers of the network, as far as lookups tell. */
   readonly networkSize: Effect.Effect<number | undefined>
+  /** The same, with how sure it is. */
+  readonly sizeEstimate: Effect.Effect<Estimate | undefined>
   /** What others have announced here, and this node. */
   readonly providersOf: (key: Uint8Array) => Effect.Effect<ReadonlyArray<RoutedPeer>>
   readonly lookup: (wanted: Lookup.Wanted) => Effect.Effect<Lookup.Found>
@@ -334,7 +336,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
 
   // ---- what it shows
 
-  const networkSize = Effect.map(monotonicMs, (now) => state.networkSize.estimate(now)?.size)
+  const sizeEstimate = Effect.map(monotonicMs, (now) => state.networkSize.estimate(now))
+  const networkSize = Effect.map(sizeEstimate, (estimate) => estimate?.size)
 
   const status: Effect.Effect<KadStatus> = Effect.gen(function* () {
     const { buckets, size } = state.table.snapshot(yield* monotonicMs)
@@ -373,6 +376,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     size: () => state.table.size,
     contacts: () => nearest(self.key, state.table.size),
     networkSize,
+    sizeEstimate,
     providersOf,
     lookup,
     addressesOf,

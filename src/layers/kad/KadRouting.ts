@@ -24,7 +24,7 @@ import * as ContentKey from "../../data/ContentKey.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import type { Actors } from "../../services/Actors.ts"
 import { Bootstrap } from "../../services/Bootstrap.ts"
-import { ContentRouting } from "../../services/ContentRouting.ts"
+import { ContentRouting, type Provided } from "../../services/ContentRouting.ts"
 import { Discovery } from "../../services/Discovery.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
@@ -36,6 +36,7 @@ import {
   RoutingError,
   type RoutingErrorReason,
   RoutingFailed,
+  type RoutingOptions,
   type RoutingProgress,
   RoutingUnsupported
 } from "../../services/PeerRouting.ts"
@@ -44,6 +45,7 @@ import type { Protocols } from "../../services/Protocols.ts"
 import type { RecordStore } from "../../services/RecordStore.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { Introductions } from "../internal/Introductions.ts"
+import type * as Announcement from "./Announcement.ts"
 import * as Announcer from "./Announcer.ts"
 import * as Both from "./Both.ts"
 import * as Crawl from "./Crawl.ts"
@@ -92,6 +94,12 @@ export interface Options<E = never, R = never> {
   readonly providers?: Providers.Limits | undefined
   /** How often what this node provides is announced again. Default 22 hours. */
   readonly reprovideEvery?: Duration.Input | undefined
+  /**
+   * Announces new keys in the optimistic way where the size of the network is
+   * known well enough: those who are to hold a key are told while they are
+   * looked for, and `provide` succeeds when most of them were. Default false.
+   */
+  readonly optimisticProvide?: boolean | undefined
   /** Keys that this node may provide. Default 1,000,000. */
   readonly maxProvided?: number | undefined
   /** How fast others may ask, and how long is waited for them. */
@@ -108,7 +116,7 @@ const failed = (what: string) => (reason: RoutingErrorReason) =>
 const nameOf = (key: Uint8Array): string =>
   Result.isSuccess(ContentKey.fromMultihash(key)) ? ContentKey.toText(key) : Bytes.toHex(key.subarray(0, 64))
 
-const notAnnounced = ({ reason }: Announcer.NotAnnounced): RoutingErrorReason => {
+const notAnnounced = ({ reason }: Announcement.NotAnnounced): RoutingErrorReason => {
   switch (reason) {
     case "nobody":
       return new NobodyToAsk({ detail: "no peer is known that could hold the announcement" })
@@ -134,7 +142,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const mode = options.mode ?? "auto"
   const given = options.bootstrap ?? []
   const dhts: Array<Dht.Dht> = []
-  const announcers: Array<Announcer.Announcer> = []
+  const announcers: Array<Announcer.Announcer<Dht.Dht>> = []
 
   const entrances = yield* Entrances.make({
     reenter: bootstrap._tag === "Some" ? bootstrap.value.reenter : undefined,
@@ -174,9 +182,10 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
 
   for (const dht of dhts) {
     announcers.push(
-      yield* Announcer.make(dht, peerId, () => random.nextDoubleUnsafe(), {
+      yield* Announcer.make(dht, () => random.nextDoubleUnsafe(), {
         everyMs: Duration.toMillis(options.reprovideEvery ?? "22 hours"),
-        maxKeys: options.maxProvided ?? 1_000_000
+        maxKeys: options.maxProvided ?? 1_000_000,
+        optimistic: options.optimisticProvide ?? false
       })
     )
   }
@@ -217,7 +226,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   /** Announced for the first time: by how many at once, and whether it is announced from then on. */
   const beginning = new Map<string, { asked: number; kept: boolean }>()
 
-  const provide = (key: Uint8Array, deadline: Duration.Duration): Effect.Effect<number, RoutingErrorReason> =>
+  const provide = (key: Uint8Array, asked: RoutingOptions | undefined): Effect.Effect<Provided, RoutingErrorReason> =>
     Effect.gen(function* () {
       const checked = ContentKey.fromMultihash(key)
       if (Result.isFailure(checked))
@@ -238,26 +247,30 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
             return yield* Effect.fail(new RoutingFailed({ detail: "this node provides as many keys as it may" }))
           }
         }
-        const told = yield* Both.all(
-          announcers.map((announcer) =>
-            announcer.announce(key).pipe(
+        const announced = yield* Both.all(
+          announcers.map(({ announce, dht }) => {
+            let answered = 0
+            const report = Questions.reporting(dht, (step) => asked?.onProgress?.(step))
+            return announce(key, (learnt, progress) => {
+              answered = progress.answered
+              report(learnt, progress)
+            }).pipe(
               Effect.mapError(notAnnounced),
-              Questions.within(deadline, () => 0)
+              Questions.within(Questions.deadlineOf(asked), () => answered)
             )
-          )
+          })
         )
         question.kept = true
-        return told.reduce((sum, one) => sum + one, 0)
+        return {
+          holders: announced.reduce((sum, { told }) => sum + told, 0),
+          pending: announced.reduce((sum, { pending }) => sum + pending, 0)
+        }
       }).pipe(Effect.ensuring(end))
     })
 
   const content = ContentRouting.of({
     router: Questions.router,
-    provide: (key, question) =>
-      Effect.mapBoth(provide(key, Questions.deadlineOf(question)), {
-        onSuccess: (holders) => ({ holders }),
-        onFailure: failed(`providing ${nameOf(key)}`)
-      }),
+    provide: (key, question) => Effect.mapError(provide(key, question), failed(`providing ${nameOf(key)}`)),
     unprovide: (key) => Effect.sync(() => announcers.forEach((announcer) => announcer.remove(key))),
     provided: Effect.sync(() => [
       ...new Map(announcers.flatMap(({ keys }) => keys()).map((key) => [Bytes.toHex(key), key])).values()

@@ -55,8 +55,19 @@ export interface Wanted {
   readonly onAnswer?:
     | ((answer: Kad.Kad, from: RoutedPeer, peers: ReadonlyArray<RoutedPeer>) => boolean | undefined)
     | undefined
+  /**
+   * Told after each answer or failure: the closest peers that are known and have
+   * not failed, asked or not. True ends the lookup.
+   */
+  readonly onNearest?: ((nearest: ReadonlyArray<Placed>) => boolean) | undefined
   /** Told after each answer or failure: the peers that it told of, and how far the lookup is. */
   readonly onProgress?: ((learnt: ReadonlyArray<RoutedPeer>, progress: Progress) => void) | undefined
+}
+
+/** A peer with its place in the key space, and where it is as far as is known. */
+export interface Placed {
+  readonly contact: Key.Contact
+  readonly at: RoutedPeer
 }
 
 /** What a lookup found. */
@@ -123,10 +134,15 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> =>
         Wire.believed(settings, from, answer.closerPeers, 2 * k).filter(({ addresses }) => addresses.length > 0)
 
+      const told = (): void => {
+        if (wanted.onNearest?.(query.nearest().map((contact) => ({ contact, at: at(contact) }))) === true) query.stop()
+      }
+
       const took = (outcome: Outcome, now: number): void => {
         if (outcome._tag === "Failed") {
           query.failed(outcome.contact)
           settings.failed(outcome.contact, outcome.failure)
+          told()
           wanted.onProgress?.([], query.progress())
           return
         }
@@ -143,6 +159,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         const useful = peers.length > 0 || answer.record !== undefined || answer.providerPeers.length > 0
         settings.answered(contact, from, ms, useful)
         if (wanted.onAnswer?.(answer, from, peers) === true) query.stop()
+        told()
         wanted.onProgress?.(peers, query.progress())
       }
 

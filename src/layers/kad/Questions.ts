@@ -38,6 +38,26 @@ export const within = (deadline: Duration.Duration, answered: () => number) =>
 /** Providers that one question gives, at most. */
 export const maxProviders = 4096
 
+/** How far a lookup is, as the services tell it. */
+export const reporting = (
+  dht: Dht,
+  emit: (step: RoutingProgress) => void
+): ((learnt: ReadonlyArray<RoutedPeer>, progress: Query.Progress) => void) => {
+  const places = new Map<string, RoutedPeer>()
+  return (learnt, { answered, asked, closest, failed, hops }) => {
+    for (const one of learnt) if (!places.has(one.peer.toString())) places.set(one.peer.toString(), one)
+    emit({
+      router,
+      learnt,
+      asked,
+      answered,
+      failed,
+      hops,
+      closest: closest.map(({ peer }) => places.get(peer.toString()) ?? { peer, addresses: dht.known(peer) })
+    })
+  }
+}
+
 /** A lookup that is told of as it goes, ends with the deadline, and needs somebody to ask. */
 const ask = (
   dht: Dht,
@@ -51,21 +71,13 @@ const ask = (
       return Effect.fail(new NobodyToAsk({ detail: `no peer that speaks ${protocol} is known` }))
     }
     let answered = 0
-    const places = new Map<string, RoutedPeer>()
-    const told = (learnt: ReadonlyArray<RoutedPeer>, progress: Query.Progress): void => {
-      answered = progress.answered
-      for (const one of learnt) if (!places.has(one.peer.toString())) places.set(one.peer.toString(), one)
-      const step: RoutingProgress = {
-        router,
-        learnt,
-        asked: progress.asked,
-        answered: progress.answered,
-        failed: progress.failed,
-        hops: progress.hops,
-        closest: progress.closest.map(({ peer }) => places.get(peer.toString()) ?? { peer, addresses: dht.known(peer) })
-      }
+    const report = reporting(dht, (step) => {
       onProgress?.(step)
       options?.onProgress?.(step)
+    })
+    const told: Wanted["onProgress"] = (learnt, progress) => {
+      answered = progress.answered
+      report(learnt, progress)
     }
     const needed = onProgress !== undefined || options?.onProgress !== undefined
     return dht

@@ -116,11 +116,25 @@ export const provide = Command.make(
       Flag.withMetavar("ADDR"),
       Flag.atLeast(0)
     ),
+    optimistic: Flag.Boolean("optimistic-provide").pipe(
+      Flag.withDescription(
+        described(
+          "Tell peers while they are looked for, and be done when most were told, once the network's size is known",
+          "optimisticProvide"
+        )
+      ),
+      Flag.optional
+    ),
     bootstrap
   },
-  ({ bootstrap, cids, listen }) =>
-    under({ ...given(bootstrap), listen: listen.length === 0 ? undefined : listen }, (settings) =>
-      Effect.flatMap(loadRouting, (routing) => routing.provide(settings, cids))
+  ({ bootstrap, cids, listen, optimistic }) =>
+    under(
+      {
+        ...given(bootstrap),
+        listen: listen.length === 0 ? undefined : listen,
+        optimisticProvide: Option.getOrUndefined(optimistic)
+      },
+      (settings) => Effect.flatMap(loadRouting, (routing) => routing.provide(settings, cids))
     )
 ).pipe(
   Command.withDescription("Announce that a node here has the content of these CIDs, and run it until it is stopped"),

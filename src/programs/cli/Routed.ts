@@ -38,9 +38,13 @@ const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>,
   )
 
 /** The DHTs that a node of these settings takes part in, and the records that they hold. */
-const layerRouting = (mode: KadRouting.Options["mode"], bootstrap: ReadonlyArray<RoutedPeer>) =>
+const layerRouting = (
+  { optimisticProvide }: Settings,
+  mode: KadRouting.Options["mode"],
+  bootstrap: ReadonlyArray<RoutedPeer>
+) =>
   KadRecordStore.layer().pipe(
-    Layer.provideMerge(KadRouting.layer({ mode, bootstrap, records: MemoryRecordStore.make() }))
+    Layer.provideMerge(KadRouting.layer({ mode, bootstrap, optimisticProvide, records: MemoryRecordStore.make() }))
   )
 
 /**
@@ -51,7 +55,7 @@ export const layerDht = (settings: Settings, mode: KadRouting.Options["mode"]) =
   Layer.unwrap(
     Effect.as(
       entrances(settings),
-      layerRouting(mode, []).pipe(
+      layerRouting(settings, mode, []).pipe(
         Layer.provide(
           BootstrapList.layerFile({
             list: listed(settings),
@@ -99,7 +103,7 @@ const enter = (settings: Settings) =>
   })
 
 const layerClient = (settings: Settings) =>
-  Layer.unwrap(Effect.map(entrances(settings), (peers) => layerRouting("client", peers))).pipe(
+  Layer.unwrap(Effect.map(entrances(settings), (peers) => layerRouting(settings, "client", peers))).pipe(
     Layer.provideMerge(Peer.layerClient(settings))
   )
 

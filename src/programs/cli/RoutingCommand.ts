@@ -142,10 +142,12 @@ export const provide = (settings: Settings, texts: ReadonlyArray<string>) =>
         keys,
         ({ key, text }) =>
           watching(({ onProgress }) =>
-            Effect.flatMap(routing.provide(key, { onProgress }), ({ holders }) =>
+            Effect.flatMap(routing.provide(key, { onProgress }), ({ holders, pending = 0 }) =>
               output.event(
-                { event: "provided", cid: text, holders },
-                `${text} is announced to ${holders} peer${holders === 1 ? "" : "s"}, who tell of it for 48 hours if they took it`
+                { event: "provided", cid: text, holders, pending },
+                `${text} is announced to ${holders} peer${holders === 1 ? "" : "s"}, who tell of it for 48 hours if they took it${
+                  pending === 0 ? "" : `; ${pending} more ${pending === 1 ? "is" : "are"} being told`
+                }`
               )
             )
           ),

@@ -73,6 +73,8 @@ export const Settings = Schema.Struct({
   dht: DhtModes,
   /** Peers to enter the network by. */
   bootstrap: Schema.Array(Entrance),
+  /** Content is announced in the optimistic way; see KadRouting. */
+  optimisticProvide: Schema.Boolean,
   /** Where metrics, use of limits and health are served over HTTP. */
   metrics: Schema.optional(Endpoint),
   /** Where metrics and spans are sent. */
@@ -100,6 +102,7 @@ const expected: { readonly [K in Name]-?: string } = {
   peerStore: "memory or the path of a file",
   dht: dhtWords,
   bootstrap: bootstrapWords,
+  optimisticProvide: "true or false",
   metrics: endpointWords,
   otlp: httpUrlWords,
   json: "true or false",
@@ -154,6 +157,7 @@ const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
   peerStore: asIs,
   dht: asIs,
   bootstrap: words,
+  optimisticProvide: bool,
   metrics: asIs,
   otlp: asIs,
   json: bool,
@@ -188,6 +192,7 @@ const defaults = (): { readonly [K in Name]-?: unknown } => ({
   peerStore: "memory",
   dht: "auto",
   bootstrap: [],
+  optimisticProvide: false,
   metrics: undefined,
   otlp: undefined,
   json: false,

@@ -168,6 +168,13 @@ export class Query {
     if (this.#settle(contact, "failed") !== undefined) this.#failed += 1
   }
 
+  /** The closest that are known and have not failed, asked or not, at most `k`, the closest first. */
+  nearest(): ReadonlyArray<Contact> {
+    const known: Array<Candidate> = []
+    for (const one of this.#all.values()) if (one.state !== "failed") known.push(one)
+    return Key.closest(this.target, known, this.#k).map(({ contact }) => contact)
+  }
+
   /** Ends it: what was looked for is found, or nobody wants it any more. */
   stop(): void {
     this.#reason ??= "stopped"

@@ -16,7 +16,7 @@ export interface Options {
   readonly self: Key.Key
   /** Each key is announced about so often. Default 22 hours. */
   readonly cycleMs?: number | undefined
-  /** What was due and was not reported as announced is due again after this. Default 10 minutes. */
+  /** What was due and was not reported as announced is due again after this, and after twice as long each further time. Default 10 minutes. */
   readonly retryMs?: number | undefined
   /** Keys in all. Default 1,000,000. */
   readonly maxKeys?: number | undefined
@@ -32,8 +32,8 @@ export interface Provided {
 
 interface Entry extends Provided {
   dueAt: number
-  /** It was given out, and nothing was reported. */
-  given: boolean
+  /** How often it was given out since it was last reported as announced. */
+  tries: number
 }
 
 /** Peers of a region, as multiples of `k`: the fewer, the more of a sweep is spent on the edges of its region. */
@@ -42,6 +42,12 @@ const regionSize = 4
 /** Bits of a region while the size of the network is not known, and the most that there are. */
 const unknownBits = 5
 const maxBits = 16
+
+/** The longest that a key which could not be announced is left alone, as a part of the cycle. */
+const longestPause = 1 / 8
+
+/** True when so many of the peers that are to hold a key were told that it counts as announced: half of them. */
+export const isEnough = (told: number, holders: number): boolean => told > 0 && 2 * told >= holders
 
 /** A key that was announced so short a time ago, as a part of the cycle, is left to the next. */
 const tooSoon = 1 / 12
@@ -85,7 +91,7 @@ export class Reprovide {
     const id = Bytes.toHex(bytes)
     if (this.#entries.has(id)) return true
     if (this.#entries.size >= this.#maxKeys) return false
-    const entry = { bytes, key: Key.fromBytes(bytes), dueAt: now, given: false }
+    const entry = { bytes, key: Key.fromBytes(bytes), dueAt: now, tries: 0 }
     this.#entries.set(id, entry)
     if (this.#first !== undefined && now < this.#first.dueAt) this.#first = entry
     return true
@@ -105,7 +111,7 @@ export class Reprovide {
   /**
    * The keys to announce now, all of one region, at most `limit`; none when
    * none are due. Report by {@link provided} those that were announced; the
-   * others come again after a while.
+   * others come again after a while, which grows.
    */
   due(now: number, networkSize: number | undefined, limit = 10_000): ReadonlyArray<Provided> {
     const first = this.#next()
@@ -114,13 +120,13 @@ export class Reprovide {
     const chosen: Array<Entry> = []
     for (const entry of this.#entries.values()) {
       if (chosen.length >= limit) break
-      if (entry.dueAt > (entry.given ? now : now + this.#cycleMs * together)) continue
+      if (entry.dueAt > (entry.tries > 0 ? now : now + this.#cycleMs * together)) continue
       if (Key.commonPrefix(entry.key, first.key) >= bits) chosen.push(entry)
     }
     this.#first = undefined
     for (const entry of chosen) {
-      entry.dueAt = now + this.#retryMs
-      entry.given = true
+      entry.dueAt = now + Math.min(this.#retryMs * 2 ** entry.tries, this.#cycleMs * longestPause)
+      entry.tries += 1
     }
     return chosen
   }
@@ -133,7 +139,7 @@ export class Reprovide {
       const entry = this.#entries.get(Bytes.toHex(bytes))
       if (entry === undefined) continue
       entry.dueAt = this.#turn(key, bits, now)
-      entry.given = false
+      entry.tries = 0
     }
   }
 

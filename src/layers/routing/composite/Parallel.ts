@@ -53,8 +53,10 @@ export const make = (routings: ReadonlyArray<Routing>): Plan => {
       Effect.flatMap(askAll<Provided>(question), (results) => {
         const errors = failuresOf(results)
         if (errors.length === results.length) return Effect.fail(failAll(router, question, errors))
+        const provided = results.filter(Result.isSuccess).map(({ success }) => success)
         return Effect.succeed({
-          holders: results.reduce((sum, result) => sum + (Result.isSuccess(result) ? result.success.holders : 0), 0)
+          holders: provided.reduce((sum, { holders }) => sum + holders, 0),
+          pending: provided.reduce((sum, { pending = 0 }) => sum + pending, 0)
         })
       }),
     steps: (key) => {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Bytes from "../../../../src/data/Bytes.ts"
 import * as Key from "../../../../src/layers/kad/core/Key.ts"
-import { Reprovide } from "../../../../src/layers/kad/core/Reprovide.ts"
+import { isEnough, Reprovide } from "../../../../src/layers/kad/core/Reprovide.ts"
 import { Prng } from "../../../../src/layers/simulation/Prng.ts"
 import { chance } from "./model.ts"
 
@@ -112,6 +112,31 @@ describe("Reprovide", () => {
     )
     assert.deepStrictEqual(plan.keys.map(Bytes.toUtf8), ["key 1", "key 3"])
     assert.strictEqual(plan.size, 2)
+  })
+
+  it("waits longer each time that a key cannot be announced, up to an eighth of the cycle, until it can", () => {
+    const plan = new Reprovide({ self, cycleMs: 16 * hour })
+    plan.add(key(1), 0)
+    const pauses: Array<number> = []
+    let now = 0
+    for (let i = 0; i < 7; i++) {
+      assert.lengthOf(plan.due(now, 3), 1)
+      const next = plan.dueAt ?? assert.fail("forgotten")
+      pauses.push((next - now) / 60_000)
+      now = next
+    }
+    assert.deepStrictEqual(pauses, [10, 20, 40, 80, 120, 120, 120])
+    plan.provided(plan.due(now, 3), now, 3)
+    now = plan.dueAt ?? assert.fail("forgotten")
+    plan.due(now, 3)
+    assert.strictEqual((plan.dueAt ?? 0) - now, 600_000)
+  })
+
+  it("counts a key as announced when half of those who are to hold it were told", () => {
+    assert.deepStrictEqual(
+      [isEnough(0, 0), isEnough(0, 20), isEnough(9, 20), isEnough(10, 20), isEnough(1, 1), isEnough(2, 5)],
+      [false, false, false, true, true, false]
+    )
   })
 
   it("gives no more at once than asked for", () => {

@@ -18,7 +18,7 @@ export interface Run {
 export const run = (
   options: Query.Options,
   behaviour: (peer: Key.Contact) => Behaviour,
-  stopWhen: (learnt: ReadonlyArray<Key.Contact>) => boolean = () => false
+  stopWhen: (learnt: ReadonlyArray<Key.Contact>, query: Query.Query, now: number) => boolean = () => false
 ): Run => {
   const query = new Query.Query(options)
   const asked: Array<Key.Contact> = []
@@ -51,7 +51,7 @@ export const run = (
     now = event.at
     if (event.behaviour.closer === "fails") query.failed(event.peer)
     else learnt.push(...query.answered(event.peer, event.behaviour.closer, now))
-    if (stopWhen(learnt)) query.stop()
+    if (stopWhen(learnt, query, now)) query.stop()
   }
   assert.fail("the query does not end")
 }

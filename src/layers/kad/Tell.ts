@@ -1,0 +1,49 @@
+/** Tells the holders of keys that this node provides them. */
+import * as Effect from "effect/Effect"
+import * as Kad from "../../data/messages/Kad.ts"
+import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import type { Dht, Settings } from "./Kad.ts"
+import * as Realm from "./Realm.ts"
+import type { Rpc } from "./Rpc.ts"
+import * as Wire from "./Wire.ts"
+
+/** Peers that are told at once. */
+export const concurrency = 10
+
+/** What is needed of a DHT to tell its peers. */
+export interface Teller extends Pick<Dht, "self"> {
+  readonly settings: Pick<Settings, "addresses">
+  readonly rpc: Pick<Rpc, "send">
+}
+
+/** How this node names itself to a holder; `undefined` when it could not be reached from there. */
+export type Name = (holder: RoutedPeer) => ReadonlyArray<Kad.Peer> | undefined
+
+/** The name by these addresses of this node. A holder may be on this machine. */
+export const nameBy =
+  (dht: Teller, addresses: ReadonlyArray<Multiaddr.Multiaddr>): Name =>
+  (holder) => {
+    const nearby = holder.addresses.find((address) => Multiaddr.reach(address) === "loopback")
+    const reachable = Realm.filter(dht.settings.addresses, addresses, nearby)
+    return reachable.length === 0 ? undefined : [Wire.toWire({ peer: dht.self, addresses: reachable }, true)]
+  }
+
+/** Tells a holder of keys, one after the other; gives how many it was told before it could not be. */
+export const tell = (
+  dht: Teller,
+  holder: RoutedPeer,
+  keys: ReadonlyArray<Uint8Array>,
+  name: Name
+): Effect.Effect<number> =>
+  Effect.gen(function* () {
+    const providerPeers = name(holder)
+    let told = 0
+    if (providerPeers === undefined) return told
+    for (const key of keys) {
+      const sent = yield* Effect.option(dht.rpc.send(holder, Kad.make("AddProvider", { key, providerPeers })))
+      if (sent._tag === "None") break
+      told++
+    }
+    return told
+  })
