@@ -83,9 +83,12 @@ export class Deadlines {
     )
   }
 
-  /** Ends the sleeper. */
+  /** Ends the sleeper. Whoever sets a deadline all the same, later, has one of their own. */
   get end(): Effect.Effect<void> {
-    return Effect.suspend(() => (this.sleeper === undefined ? Effect.void : Fiber.interrupt(this.sleeper)))
+    return Effect.suspend(() => {
+      this.wakesAt = Number.POSITIVE_INFINITY
+      return this.sleeper === undefined ? Effect.void : Fiber.interrupt(this.sleeper)
+    })
   }
 
   private now(): number {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scheduler } from "effect"
+import { Effect, Exit, Fiber, Scheduler, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Deadlines from "../../../src/layers/internal/Deadlines.ts"
 
@@ -104,6 +104,21 @@ describe("Deadlines", () => {
         }
       }
       assert.isAbove(reached, 0)
+    })
+  )
+
+  it.effect("what waits after their scope has closed is ended in its time too", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const deadlines = yield* Scope.provide(Deadlines.make, scope)
+      deadlines.after(10, () => {})
+      yield* Scope.close(scope, Exit.void)
+      const waiting = yield* Effect.forkChild(
+        deadlines.within(Effect.never, 20, () => Effect.succeed("late")),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* Fiber.join(waiting), "late")
     })
   )
 
