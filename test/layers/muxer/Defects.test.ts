@@ -6,17 +6,21 @@ import * as Pipe from "../../../src/layers/internal/Pipe.ts"
 import * as Mplex from "../../../src/layers/muxer/Mplex.ts"
 import * as Yamux from "../../../src/layers/muxer/Yamux.ts"
 import type { ByteStream } from "../../../src/services/ByteStream.ts"
+import type { MuxedConnection, MuxerError } from "../../../src/services/StreamMuxer.ts"
 
-/** A connection that works until it is broken. */
+/** A connection that works until it is broken: its reads, its writes, or its end as well. */
 const breakable = (raw: ByteStream) => {
-  const state = { broken: false }
+  const state: { broken: "nothing" | "reads" | "writes" | "writes and end" } = { broken: "nothing" }
   const connection: ByteStream = {
     ownedReads: raw.ownedReads,
     tryRead: () => {
-      if (state.broken) throw new Error("a bug")
+      if (state.broken === "reads") throw new Error("a bug")
       return raw.tryRead()
     },
-    tryWrite: (bytes) => raw.tryWrite(bytes),
+    tryWrite: (bytes) => {
+      if (state.broken.startsWith("writes")) throw new Error("a bug")
+      return raw.tryWrite(bytes)
+    },
     flush: () => raw.flush(),
     reset: (because) => raw.reset(because),
     get readable() {
@@ -26,7 +30,7 @@ const breakable = (raw: ByteStream) => {
       return raw.writable
     },
     get closeWrite() {
-      return raw.closeWrite
+      return state.broken === "writes and end" ? Effect.die("a bug") : raw.closeWrite
     }
   }
   return { state, connection }
@@ -36,8 +40,12 @@ for (const [name, protocol] of [
   ["Yamux", Yamux.make()],
   ["Mplex", Mplex.make()]
 ] as const) {
-  describe(`${name}: a defect below`, () => {
-    it.effect("ends the connection at once: who waits on it is told, and the log has it", () => {
+  /** Breaks a connection, then has it used: who waits on it is told, once, and the log has it. */
+  const breaking = (
+    broken: "reads" | "writes" | "writes and end",
+    use: (dialer: MuxedConnection, listener: MuxedConnection) => Effect.Effect<unknown, MuxerError>
+  ) =>
+    Effect.suspend(() => {
       const logged: Array<string> = []
       const logger = Logger.make(({ message }) => {
         logged.push(String(message))
@@ -49,10 +57,8 @@ for (const [name, protocol] of [
         const dialer = yield* make(connection, { role: "dialer" })
         const listener = yield* make(right, { role: "listener" })
         const accepting = yield* Effect.forkChild(Effect.flip(dialer.acceptStream), { startImmediately: true })
-        state.broken = true
-        const stream = yield* listener.openStream
-        stream.tryWrite(Uint8Array.of(1))
-        stream.flush()
+        state.broken = broken
+        yield* use(dialer, listener)
         yield* TestClock.adjust("5 seconds")
         assert.strictEqual((yield* Fiber.join(accepting)).reason._tag, "MuxerClosed")
         assert.deepInclude(yield* dialer.awaitClosed, { detail: "the muxer failed; see the log" })
@@ -62,5 +68,18 @@ for (const [name, protocol] of [
         )
       }).pipe(Effect.provide(Logger.layer([logger])))
     })
+
+  const write = (connection: MuxedConnection) =>
+    Effect.map(connection.openStream, (stream) => {
+      stream.tryWrite(Uint8Array.of(1))
+      stream.flush()
+    })
+
+  describe(`${name}: a defect below`, () => {
+    it.effect("in a read ends the connection at once", () => breaking("reads", (_, listener) => write(listener)))
+
+    it.effect("in the sending of what a turn wrote does so too", () => breaking("writes", write))
+
+    it.effect("at the end as well leaves nobody waiting", () => breaking("writes and end", write))
   })
 }

@@ -166,7 +166,11 @@ class Driver<S extends StreamState> implements Carrier<S> {
 
   private readonly turn = (): void => {
     this.scheduled = false
-    this.settle()
+    try {
+      this.settle()
+    } catch (defect) {
+      this.failed(defect)
+    }
   }
 
   private readonly take = (bytes: Uint8Array): number => {
@@ -270,6 +274,16 @@ class Driver<S extends StreamState> implements Carrier<S> {
     )
   }
 
+  /** A defect where no fiber is, whose throw would end the process. */
+  private failed(defect: unknown): void {
+    this.fork(
+      Effect.andThen(
+        this.endingSession(Effect.die(defect)),
+        Effect.sync(() => this.settle())
+      )
+    )
+  }
+
   /** Feeds the core until nothing more comes; after the session's end it only drops what comes. */
   get reader(): Effect.Effect<void> {
     return this.endingSession(Driver.read(this)).pipe(
@@ -356,8 +370,12 @@ class Driver<S extends StreamState> implements Carrier<S> {
   private readonly tick = (): void => {
     // Until it is computed again, no deadline is early.
     this.tickAt = Number.NEGATIVE_INFINITY
-    this.session.tick(this.now())
-    this.settle()
+    try {
+      this.session.tick(this.now())
+      this.settle()
+    } catch (defect) {
+      this.failed(defect)
+    }
     this.restartClock()
   }
 
@@ -383,7 +401,7 @@ class Driver<S extends StreamState> implements Carrier<S> {
     return deadlines
       .within(goodbye, closeGraceMs, () => Effect.void)
       .pipe(
-        Effect.ignore,
+        Effect.ignoreCause,
         Effect.andThen(
           Effect.sync(() => {
             const reason = reasonOf(end)
