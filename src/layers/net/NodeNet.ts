@@ -35,8 +35,8 @@ import { type NodeSocket, open, type Shared, writeSize } from "./NodeSocket.ts"
 
 export interface Options {
   /**
-   * Milliseconds that closing a socket's scope waits for data written before
-   * `closeWrite` to leave; then the socket is reset. Default 1000.
+   * Milliseconds that closing a socket's scope after `closeWrite` waits until all has
+   * left and the remote has ended too; then what has not left is dropped. Default 1000.
    */
   readonly linger?: number | undefined
   /** Bytes that one read takes at most; one buffer of this size serves all sockets. Default 128 KiB. */

@@ -33,7 +33,7 @@ export interface Shared {
   readonly dispatcher: Scheduler.SchedulerDispatcher
   /** Where sockets read into. */
   readonly buffer: Uint8Array
-  /** Milliseconds that a closing scope waits for data written before `closeWrite` to leave. */
+  /** Milliseconds that a closing scope waits, after `closeWrite`, until all has left and the remote has ended too. */
   readonly linger: number
 }
 
@@ -351,21 +351,20 @@ export class NodeSocket implements Socket {
       socket.resume()
     } else this.reset("its scope was closed")
     return Effect.callback<void>((resume) => {
-      const finished = () => socket.destroy()
       const done = () => {
         clearTimeout(timer)
-        socket.off("finish", finished)
         socket.off("close", done)
         resume(Effect.void)
       }
       const timer = setTimeout(() => {
-        this.abort()
+        // What the system has taken whole leaves without us, if the remote lets it.
+        if (orderly && socket.writableFinished) socket.destroy()
+        else this.abort()
         done()
       }, this.shared.linger)
+      // After both ends. A socket closed before the remote's is one that answers its next bytes with a reset, which
+      // drops those of ours that it has not taken.
       socket.on("close", done)
-      if (!orderly) return
-      if (socket.writableFinished) finished()
-      else socket.on("finish", finished)
     })
   }
 }

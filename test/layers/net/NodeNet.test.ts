@@ -228,6 +228,45 @@ describe("NodeNet", () => {
     })
   )
 
+  it.live("closing the scope after closeWrite loses nothing to a remote that goes on sending", () =>
+    Effect.gen(function* () {
+      const sockets: Array<net.Socket> = []
+      let got = 0
+      const ended = yield* Deferred.make<string>()
+      const port = yield* rawServer((socket) => {
+        sockets.push(socket)
+        const send = () => {
+          while (!socket.writableEnded && socket.write(new Uint8Array(64 * 1024)));
+          socket.once("drain", send)
+        }
+        socket.on("data", (bytes) => (got += bytes.length))
+        socket.on("error", (error) => Deferred.doneUnsafe(ended, Exit.succeed(codeOf(error))))
+        socket.on("end", () => {
+          socket.end()
+          Deferred.doneUnsafe(ended, Exit.succeed("end"))
+        })
+        socket.pause()
+        send()
+      })
+      const { connect } = yield* node
+      const scope = yield* Scope.make()
+      const client = yield* Scope.provide(connect({ host: "127.0.0.1", port }), scope)
+      let sent = 0
+      for (let i = 0; i < 10; i++) {
+        sent += client.tryWrite(new Uint8Array(100 * 1024))
+        client.flush()
+        yield* Effect.yieldNow
+      }
+      yield* client.closeWrite
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      for (let i = 0; i < 3; i++) yield* Effect.yieldNow
+      for (const socket of sockets) socket.resume()
+      assert.strictEqual(yield* Deferred.await(ended), "end")
+      assert.strictEqual(got, sent)
+      yield* Fiber.join(closing)
+    })
+  )
+
   it.live("closing the scope waits for what is on its way, but not for a peer that does not read", () =>
     Effect.gen(function* () {
       const port = yield* rawServer((socket) => socket.pause())
