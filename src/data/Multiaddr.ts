@@ -78,6 +78,7 @@ export class Multiaddr implements Equal.Equal {
   readonly #parts: ReadonlyArray<Part>
   readonly #text: string
   #hash: number | undefined
+  #reach: Reach | undefined
 
   /** @internal Use `fromString` or `fromBytes`. */
   constructor(parts: ReadonlyArray<Part>) {
@@ -90,6 +91,12 @@ export class Multiaddr implements Equal.Equal {
   /** @internal */
   static parts(address: Multiaddr): ReadonlyArray<Part> {
     return address.#parts
+  }
+
+  /** @internal Asked of an address again and again, and always the same. */
+  static reach(address: Multiaddr): Reach {
+    address.#reach ??= reachOf(address)
+    return address.#reach
   }
 
   toString(): string {
@@ -329,20 +336,42 @@ export const isUnspecified = whenIp(Ip.isUnspecified)
 /** How far an address leads: to this machine, into a private network, or anywhere. */
 export type Reach = "loopback" | "private" | "public"
 
+const reachOfIp = (ip: Uint8Array): Reach =>
+  Ip.isLoopback(ip) || Ip.isUnspecified(ip) ? "loopback" : Ip.isPrivate(ip) ? "private" : "public"
+
+/**
+ * Domains that the public name servers do not have: of multicast DNS (RFC 6762),
+ * of homes (RFC 8375), reserved for private use (`internal`), and those that are
+ * used so all the same (RFC 6762, appendix G).
+ */
+const privateDomains = /(^|\.)(local|home\.arpa|internal|localdomain|intranet|private|corp|home|lan)$/
+
+const reachOfName = (written: string): Reach => {
+  const name = written.toLowerCase().replace(/\.$/, "")
+  if (/(^|\.)localhost$/.test(name) || name === "localhost.localdomain") return "loopback"
+  const ip = Ip.parse4(name) ?? Ip.parse6(name)
+  if (ip !== undefined) return reachOfIp(ip)
+  // One word alone is a host of the network that it is asked in.
+  return !name.includes(".") || privateDomains.test(name) ? "private" : "public"
+}
+
+const reachOf = (address: Multiaddr): Reach => {
+  const ip = ipBytes(address)
+  if (ip !== undefined) return reachOfIp(ip)
+  const dns = dnsName(address)
+  if (dns !== undefined) return reachOfName(dns.name)
+  const first = address.components[0]?.name
+  return first === "memory" || first === "unix" ? "loopback" : "public"
+}
+
 /**
  * How far the address leads. Those of this machine that are no IP addresses
  * count as loopback, as does 0.0.0.0, which systems connect to themselves, and
- * `localhost`; other names count as public.
+ * `localhost`. A name counts as private when it is one word, or of a domain that
+ * the public name servers do not have, such as `local`, and as public else: it
+ * is not looked up.
  */
-export const reach = (address: Multiaddr): Reach => {
-  const ip = ipBytes(address)
-  if (ip !== undefined) {
-    return Ip.isLoopback(ip) || Ip.isUnspecified(ip) ? "loopback" : Ip.isPrivate(ip) ? "private" : "public"
-  }
-  const first = address.components[0]?.name
-  const here = first === "memory" || first === "unix" || /(^|\.)localhost\.?$/i.test(dnsName(address)?.name ?? "")
-  return here ? "loopback" : "public"
-}
+export const reach = (address: Multiaddr): Reach => Multiaddr.reach(address)
 
 export const equals = (a: Multiaddr, b: Multiaddr): boolean => a === b || Bytes.equals(a.bytes, b.bytes)
 

@@ -30,9 +30,9 @@ export const filter = (
   if (which === "any") return addresses
   const nearby = from !== undefined && Multiaddr.reach(from) === "loopback"
   return addresses.filter((address) => {
-    if (Multiaddr.isUnspecified(address)) return false
     const reach = Multiaddr.reach(address)
-    return which === "public" ? reach === "public" : reach === "private" || (reach === "loopback" && nearby)
+    if (which === "public") return reach === "public"
+    return reach === "private" || (nearby && reach === "loopback" && !Multiaddr.isUnspecified(address))
   })
 }
 
