@@ -119,6 +119,12 @@ export const fromBytes = (bytes: Uint8Array): Result.Result<PeerId, PeerIdError>
   return typeof id === "string" ? fail(Bytes.toHex(bytes.subarray(0, 64)), id) : Result.succeed(id)
 }
 
+/** As {@link fromBytes}, where nobody asks why it is none: making an error costs more than reading ten peer ids. */
+export const parse = (bytes: Uint8Array): PeerId | undefined => {
+  const id = read(bytes)
+  return typeof id === "string" ? undefined : id
+}
+
 /**
  * Reads either text of a peer id: the bare base58btc (`12D3KooW…`, `16Uiu2…`,
  * `Qm…`) or a CIDv1 `libp2p-key` in base16, base32, base36, base58btc or base64.

@@ -93,6 +93,13 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       const { k, rpc, self } = settings
       const scope = yield* Effect.scope
       const places = new Map<string, ReadonlyArray<Multiaddr>>()
+      const contacts = new Map<string, Key.Contact>()
+      const contactOf = (peer: RoutedPeer["peer"]): Key.Contact => {
+        const id = peer.toString()
+        const contact = contacts.get(id) ?? Key.contact(peer)
+        contacts.set(id, contact)
+        return contact
+      }
       const at = ({ peer }: Key.Contact): RoutedPeer => ({
         peer,
         addresses: places.get(peer.toString()) ?? settings.known(peer)
@@ -102,7 +109,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       const query = new Query({
         target: wanted.target,
         self: self.key,
-        seeds: seeds.map(({ peer }) => Key.contact(peer)),
+        seeds: seeds.map(({ peer }) => contactOf(peer)),
         k,
         alpha: settings.alpha,
         need: wanted.need,
@@ -130,9 +137,10 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
           )
         })
 
+      const belief = { addresses: settings.addresses, known: settings.known, before: new Map<string, RoutedPeer>() }
       /** The peers of an answer that can be asked: those with an address that counts here, or met before. */
       const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> =>
-        Wire.believed(settings, from, answer.closerPeers, 2 * k).filter(({ addresses }) => addresses.length > 0)
+        Wire.believed(belief, from, answer.closerPeers, 2 * k).filter(({ addresses }) => addresses.length > 0)
 
       const told = (): void => {
         if (wanted.onNearest?.(query.nearest().map((contact) => ({ contact, at: at(contact) }))) === true) query.stop()
@@ -153,7 +161,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         }
         query.answered(
           contact,
-          peers.map(({ peer }) => Key.contact(peer)),
+          peers.map(({ peer }) => contactOf(peer)),
           now
         )
         const useful = peers.length > 0 || answer.record !== undefined || answer.providerPeers.length > 0

@@ -62,6 +62,8 @@ export interface Members {
 
 /** Peers that are asked at once whether they are there, and that wait for it. */
 const checkLimits = { atOnce: 16, waiting: 256 }
+/** For who is asked something else already to answer that. */
+const answerWithin = "1 second"
 /** What a connection with a peer of the table is worth to the connection manager. */
 const tag = { value: 5 }
 
@@ -85,11 +87,14 @@ export const make = (options: Options): Members => {
     })
 
   /** Asks a peer for this node itself, which tells whether it is there and answers. */
-  const check = (contact: Key.Contact) =>
+  const check = (contact: Key.Contact, again = false) =>
     Effect.suspend(() => {
       if (!checks.begin(contact)) return Effect.void
       const at = placeOf(contact)
       const asking = Effect.gen(function* () {
+        // A lookup that has dialled it asks it, and tells of its answer: half of all connections are made so.
+        if (rpc.isAsking(contact.peer)) yield* Effect.sleep(answerWithin)
+        if (table.has(contact.key) && !again) return
         const began = yield* monotonicMs
         yield* rpc.request(at, Kad.make("FindNode", { key: self.bytes })).pipe(
           Effect.matchEffect({
@@ -161,7 +166,7 @@ export const make = (options: Options): Members => {
       }),
 
     checkStale: Effect.flatMap(monotonicMs, (now) =>
-      Effect.forEach(table.toCheck(now, checks.room), check, { discard: true })
+      Effect.forEach(table.toCheck(now, checks.room), (contact) => check(contact, true), { discard: true })
     ),
 
     checking: () => checks.size

@@ -97,6 +97,8 @@ export interface Rpc {
   readonly request: (to: RoutedPeer, message: Kad.Kad) => Effect.Effect<Kad.Kad, Failure>
   /** Sends what is not answered. Succeeds when it is written. */
   readonly send: (to: RoutedPeer, message: Kad.Kad) => Effect.Effect<void, Failure>
+  /** True while a request to the peer is under way. */
+  readonly isAsking: (peer: RoutedPeer["peer"]) => boolean
   readonly counters: () => Counters
 }
 
@@ -280,6 +282,7 @@ export const make = Effect.fnUntraced(function* (
       const bytes = Kad.encode(message)
       return run(to, (lane) => Effect.mapError(lane.write(bytes), streamFailed))
     },
+    isAsking: (peer) => (peers.get(peer.toString())?.users ?? 0) > 0,
     counters: () => ({ ...counts })
   }
 })

@@ -11,7 +11,6 @@
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Bytes from "../../data/Bytes.ts"
 import * as ContentKey from "../../data/ContentKey.ts"
 import * as LengthPrefix from "../../data/LengthPrefix.ts"
@@ -123,7 +122,7 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
   const findNode = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, { key }: Kad.Kad) {
     const peers = closest(stream, key)
     // Whoever is looked for is told of, even if it is in no table: that is how clients are found.
-    const peer = Result.getOrUndefined(PeerId.fromBytes(key))
+    const peer = PeerId.parse(key)
     if (peer !== undefined) {
       const known = told(stream, { peer, addresses: yield* knowledge.addressesOf(peer) })
       if (known.addresses.length > 0) {

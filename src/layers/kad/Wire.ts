@@ -9,23 +9,44 @@ import * as Realm from "./Realm.ts"
 /** Addresses of a peer that are told to others; a node has few that matter. */
 export const maxToldAddresses = 32
 
-/** Reads the peers of an answer, each once, at most `limit` of them. Addresses of other peers are left out. */
-export const fromWire = (peers: ReadonlyArray<Kad.Peer>, limit: number): ReadonlyArray<RoutedPeer> => {
-  const read = new Map<string, RoutedPeer>()
-  for (const { addrs, id } of peers) {
-    if (read.size >= limit) break
-    const peer = Result.getOrUndefined(PeerId.fromBytes(id))
-    if (peer === undefined || read.has(peer.toString())) continue
-    read.set(peer.toString(), { peer, addresses: addrs.flatMap((bytes) => addressOf(peer, bytes)) })
+/** Reads each peer once, at most `limit` of them. */
+const readEach = (
+  peers: ReadonlyArray<Kad.Peer>,
+  limit: number,
+  read: (peer: Kad.Peer, id: string) => RoutedPeer | undefined
+): ReadonlyArray<RoutedPeer> => {
+  const all = new Map<string, RoutedPeer>()
+  for (const peer of peers) {
+    if (all.size >= limit) break
+    // What is longer is no peer id. One character a byte: cheaper by far than the text of a peer id.
+    if (peer.id.length > PeerId.maxSize) continue
+    const id = String.fromCharCode(...peer.id)
+    const one = all.has(id) ? undefined : read(peer, id)
+    if (one !== undefined) all.set(id, one)
   }
-  return [...read.values()]
+  return [...all.values()]
 }
+
+const readPeer = ({ addrs, id }: Kad.Peer): RoutedPeer | undefined => {
+  const peer = PeerId.parse(id)
+  return peer === undefined ? undefined : { peer, addresses: addrs.flatMap((bytes) => addressOf(peer, bytes)) }
+}
+
+/** Reads the peers of an answer, each once, at most `limit` of them. Addresses of other peers are left out. */
+export const fromWire = (peers: ReadonlyArray<Kad.Peer>, limit: number): ReadonlyArray<RoutedPeer> =>
+  readEach(peers, limit, readPeer)
 
 /** What is believed in a DHT, and known. */
 export interface Belief {
   readonly addresses: Realm.Addresses
   /** Where a peer was last met. */
   readonly known: (peer: PeerId.PeerId) => ReadonlyArray<Multiaddr.Multiaddr>
+  /**
+   * Peers that were told of with addresses before, by the bytes of their ids:
+   * they stand for what is told of them later. All whom one lookup asks name
+   * the same few peers, and most of its work was to read them again.
+   */
+  readonly before?: Map<string, RoutedPeer> | undefined
 }
 
 /**
@@ -33,15 +54,21 @@ export interface Belief {
  * addresses that count in the realm; for who has none, those that are known.
  */
 export const believed = (
-  { addresses: which, known }: Belief,
+  { addresses: which, before, known }: Belief,
   from: RoutedPeer,
   peers: ReadonlyArray<Kad.Peer>,
   limit: number
 ): ReadonlyArray<RoutedPeer> => {
   const local = from.addresses.find((address) => Multiaddr.reach(address) === "loopback") ?? from.addresses[0]
-  return fromWire(peers, limit).map(({ addresses, peer }) => {
-    const counting = Realm.filter(which, addresses, local)
-    return { peer, addresses: counting.length > 0 ? counting : known(peer) }
+  return readEach(peers, limit, (told, id) => {
+    const met = before?.get(id)
+    if (met !== undefined) return met
+    const read = readPeer(told)
+    if (read === undefined) return undefined
+    const counting = Realm.filter(which, read.addresses, local)
+    const one = { peer: read.peer, addresses: counting.length > 0 ? counting : known(read.peer) }
+    if (one.addresses.length > 0) before?.set(id, one)
+    return one
   })
 }
 

@@ -20,7 +20,12 @@ describe("a lookup", () => {
           alpha: 3,
           paths: 1,
           addresses: "any",
-          rpc: { request: () => Effect.never, send: () => Effect.never, counters: () => assert.fail("not asked") },
+          rpc: {
+            request: () => Effect.never,
+            send: () => Effect.never,
+            isAsking: () => false,
+            counters: () => assert.fail("not asked")
+          },
           seeds: () => peers,
           known: () => [],
           answered: () => {},
