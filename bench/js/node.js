@@ -7,7 +7,17 @@ export const ECHO = "/bench/echo/1.0.0"
 export const SINK = "/bench/sink/1.0.0"
 export const SOURCE = "/bench/source/1.0.0"
 
-const unlimited = { maxInboundStreams: Infinity, maxOutboundStreams: Infinity }
+export const unlimited = { maxInboundStreams: Infinity, maxOutboundStreams: Infinity }
+
+/** Without the limits that would be measured instead. */
+export const limits = {
+  connectionManager: {
+    maxConnections: Infinity,
+    inboundConnectionThreshold: Infinity,
+    maxIncomingPendingConnections: Infinity
+  },
+  connectionMonitor: { enabled: false }
+}
 
 /** How streams are opened: without waiting for the protocol, where js-libp2p can. */
 export const OPEN = { ...unlimited, negotiateFully: false }
@@ -21,12 +31,7 @@ export async function createNode(listen, security) {
     transports: [tcp()],
     connectionEncrypters: [encrypter()],
     streamMuxers: [yamux({ ...unlimited, maxEarlyStreams: Infinity })],
-    connectionManager: {
-      maxConnections: Infinity,
-      inboundConnectionThreshold: Infinity,
-      maxIncomingPendingConnections: Infinity
-    },
-    connectionMonitor: { enabled: false }
+    ...limits
   })
   await node.handle(ECHO, serveEcho, unlimited)
   await node.handle(SINK, serveSink, unlimited)

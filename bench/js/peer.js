@@ -11,6 +11,9 @@ const newNode = (listen = []) => createNode(listen, values.security)
 const nodes = [await newNode(positionals[0] === "listen" ? ["/ip4/127.0.0.1/tcp/0"] : [])]
 const held = []
 
+/** Loaded when it is asked for only: a minimal node has none. */
+const dht = (run) => async (options) => (await import("./dht.js")).dht[run](options)
+
 process.stdin.once("end", () => process.exit(0))
 
 const work = {
@@ -132,6 +135,11 @@ const work = {
     }
     return {}
   },
+
+  "dht-join": dht("dht-join"),
+  "dht-put": dht("dht-put"),
+  "dht-get": dht("dht-get"),
+  "dht-lookup": dht("dht-lookup"),
 
   memory: async () => {
     for (let i = 0; i < 3; i++) {

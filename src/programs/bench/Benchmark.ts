@@ -21,6 +21,10 @@ export interface Effort {
   readonly idle: number
   /** Rounds of those, which are long. */
   readonly idleRounds: number
+  /** Nodes of a DHT. */
+  readonly nodes: number
+  /** How long they are left alone when they have joined. */
+  readonly settleSeconds: number
   /** Whether to measure the limits of the machine too. */
   readonly limits: boolean
 }
@@ -51,7 +55,7 @@ export interface Benchmark {
 }
 
 /** What a peer answers when it has done something for a time. */
-const Done = Schema.Struct({ count: Schema.Finite, seconds: Schema.Finite })
+export const Done = Schema.Struct({ count: Schema.Finite, seconds: Schema.Finite })
 
 export interface RateFacts extends Pick<Benchmark, "name" | "unit" | "about" | "limits"> {
   readonly security?: Security

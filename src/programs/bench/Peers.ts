@@ -49,6 +49,10 @@ export interface Command {
     | "hold"
     | "hold-streams"
     | "memory"
+    | "dht-join"
+    | "dht-put"
+    | "dht-get"
+    | "dht-lookup"
   readonly address?: string
   readonly seconds?: number
   readonly size?: number

@@ -38,6 +38,7 @@ export const Report = Schema.Struct({
     warmupSeconds: Schema.Finite,
     idle: Schema.Finite,
     idleRounds: Schema.Finite,
+    nodes: Schema.optional(Schema.Finite),
     limits: Schema.Boolean
   }),
   rows: Schema.Array(Row),

@@ -2,9 +2,9 @@
  * Measures this library against other stacks, side by side; bench/README.md
  * says how and why.
  *
- *   npm run bench                        everything, in less than 15 minutes
+ *   npm run bench                        everything, in less than 20 minutes
  *   npm run bench -- upload streams      these
- *   npm run bench -- --quick             everything in two minutes, roughly
+ *   npm run bench -- --quick             everything in three minutes, roughly
  *   npm run bench -- --out bench.json    also as JSON
  */
 import { spawnSync } from "node:child_process"
@@ -20,6 +20,7 @@ import * as Benchmark from "./Benchmark.ts"
 import { chart } from "./Chart.ts"
 import * as Compare from "./Compare.ts"
 import { connections } from "./Connections.ts"
+import { dht } from "./Dht.ts"
 import { footprint } from "./Footprint.ts"
 import * as Peers from "./Peers.ts"
 import { Progress } from "./Progress.ts"
@@ -28,15 +29,17 @@ import { streams } from "./Streams.ts"
 import * as Table from "./Table.ts"
 import { transfers } from "./Transfers.ts"
 
-const benchmarks: ReadonlyArray<Benchmark.Benchmark> = [...transfers, ...connections, ...streams, ...footprint]
+const benchmarks: ReadonlyArray<Benchmark.Benchmark> = [...transfers, ...connections, ...streams, ...footprint, ...dht]
 
-/** So that all of it takes less than 15 minutes: with more peers the rounds are shorter. */
+/** So that all of it takes less than 20 minutes: with more peers the rounds are shorter. */
 const full = (peers: number): Benchmark.Effort => ({
   rounds: 5,
   seconds: peers > 1 ? 0.9 : 1.6,
   warmupSeconds: 1,
   idle: 1000,
   idleRounds: 3,
+  nodes: 50,
+  settleSeconds: 10,
   limits: true
 })
 
@@ -46,6 +49,8 @@ const quick: Benchmark.Effort = {
   warmupSeconds: 0.2,
   idle: 200,
   idleRounds: 1,
+  nodes: 24,
+  settleSeconds: 2,
   limits: false
 }
 

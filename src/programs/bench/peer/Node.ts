@@ -123,7 +123,7 @@ const streams = { streams: many, streamsInbound: many, streamsOutbound: many }
 const scope = { ...oneWay, ...streams, memory: 2 ** 40 }
 
 /** The limits of a node are not what is measured. Those of places do not apply to loopback. */
-const limits: ResourceManager.LimitChanges = {
+export const limits: ResourceManager.LimitChanges = {
   system: scope,
   transient: scope,
   peer: scope,

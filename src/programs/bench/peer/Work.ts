@@ -6,6 +6,7 @@ import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { ProtocolStream } from "../../../services/ProtocolStream.ts"
 import type { Connection, Swarm } from "../../../services/Swarm.ts"
+import type { Network } from "./Dht.ts"
 import * as Node from "./Node.ts"
 
 const option = (otherwise: number) => Schema.Finite.pipe(Schema.withDecodingDefault(Effect.succeed(otherwise)))
@@ -151,6 +152,14 @@ export const make = (choice: Node.Choice, first: Service, lasting: Scope.Scope) 
     while (nodes.length < count) nodes.push(yield* newNode)
   })
 
+  /** Loaded when it is asked for only: a minimal node has none. */
+  let network: Network | undefined
+  const dht = (run: keyof Network, command: Command) =>
+    Effect.gen(function* () {
+      network ??= (yield* Effect.promise(() => import("./Dht.ts"))).make(lasting)
+      return yield* network[run](command)
+    })
+
   return (command: Command): Effect.Effect<unknown, unknown, Scope.Scope> => {
     const { address, concurrency, count, run, seconds, size } = command
     switch (run) {
@@ -201,6 +210,11 @@ export const make = (choice: Node.Choice, first: Service, lasting: Scope.Scope) 
         })
       case "memory":
         return memory
+      case "dht-join":
+      case "dht-put":
+      case "dht-get":
+      case "dht-lookup":
+        return dht(run, command)
       default:
         return Effect.fail(new Node.PeerFailure({ detail: `no such command: ${run}` }))
     }
