@@ -246,8 +246,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           protocol,
           addresses: which,
           wanted: settings.mode,
-          identify,
           protocols,
+          swarm,
           server,
           scope: runScope,
           changed: (mode) => void (state.mode = mode)
@@ -262,7 +262,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         const receive = (message: Message): Effect.Effect<void> => {
           switch (message._tag) {
             case "Identified":
-              return members.identified(message)
+              return Effect.andThen(serving.met(message.connection), members.identified(message))
             case "Answered":
               return members.answered(message)
             case "Failed":

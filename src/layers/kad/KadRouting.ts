@@ -61,9 +61,11 @@ import type * as Server from "./Server.ts"
 
 export interface Options<E = never, R = never> {
   /**
-   * A server answers others, a client only asks. Default `auto`: on the public
-   * network a server once others confirm a public address of this node, on the
-   * local one from the start.
+   * A server answers others, a client only asks. Default `auto`: on the local
+   * network a server from the start; on the public one while this node listens
+   * on a public address of an interface of its own, or strangers of several
+   * networks have come to it within the hour. Behind a NAT with a port forwarded
+   * to this node, `server` says so: nobody would come to a client to find out.
    */
   readonly mode?: Mode.Wanted | undefined
   /** Takes part in the public network. Default true. */

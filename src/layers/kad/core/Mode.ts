@@ -15,14 +15,8 @@ export type Wanted = Mode | "auto"
 
 /** What is known of how this node is reached. */
 export interface Facts {
-  /** As others found when they dialled back; unknown while nobody did. */
+  /** Whether others of the public network can reach it; see Reachability.ts. */
   readonly reachability: "public" | "private" | "unknown"
-  /**
-   * Public addresses of this node that peers of several networks confirm, and
-   * at which it can be reached: of an interface of its own, or forwarded to it.
-   * What a NAT maps for connections that left is none.
-   */
-  readonly confirmedAddresses: number
 }
 
 export interface Options {
@@ -46,17 +40,16 @@ export const start = ({ network, wanted }: Options): State => ({
 })
 
 /** The mode that the facts speak for; `undefined` when they speak for none. */
-const evidence = ({ confirmedAddresses, reachability }: Facts): Mode | undefined => {
-  if (reachability === "private") return "client"
-  if (reachability === "public") return "server"
-  return confirmedAddresses > 0 ? "server" : undefined
+const evidence = ({ reachability }: Facts): Mode | undefined => {
+  if (reachability === "unknown") return undefined
+  return reachability === "public" ? "server" : "client"
 }
 
 /** The state at the time `now`. Call it when the facts have changed, and at {@link changeAt}. */
 export const next = (state: State, facts: Facts, now: number, options: Options): State => {
   if (options.wanted !== "auto" || options.network === "lan") return start(options)
   const towards = evidence(facts)
-  // Without evidence nothing changes: a server that lost its last observer is still where it was.
+  // Without evidence nothing changes: a server that is cut off is still where it was.
   if (towards === undefined || towards === state.mode) {
     return state.otherSince === undefined ? state : { mode: state.mode, otherSince: undefined }
   }
