@@ -17,7 +17,7 @@ import * as Kad from "../../data/messages/Kad.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { ActorRef } from "../../services/Actors.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
-import { type PeerStore, tolerant } from "../../services/PeerStore.ts"
+import { type PeerStore, type Tag, tolerant } from "../../services/PeerStore.ts"
 import type { Swarm } from "../../services/Swarm.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import type { AddressBook } from "./AddressBook.ts"
@@ -54,7 +54,7 @@ export interface Members {
   readonly failed: (message: Failed) => Effect.Effect<void>
   /** A peer was checked, whatever came of it. */
   readonly checked: (contact: Key.Contact) => Effect.Effect<void>
-  /** Checks those that were not heard of for long. */
+  /** Checks those that were not heard of for long, and now and then says anew whose connections are worth something. */
   readonly checkStale: Effect.Effect<void>
   /** Peers that are checked now. */
   readonly checking: () => number
@@ -64,8 +64,13 @@ export interface Members {
 const checkLimits = { atOnce: 16, waiting: 256 }
 /** For who is asked something else already to answer that. */
 const answerWithin = "1 second"
-/** What a connection with a peer of the table is worth to the connection manager. */
-const tag = { value: 5 }
+/**
+ * What a connection with a peer of the table is worth to the connection manager.
+ * It wears off, since stores outlive tables: of those of an earlier run, or of a
+ * process before, nobody knows who was in them. Who stays in the table is marked anew.
+ */
+const tag: Tag = { value: 5, decay: { shape: "linear", over: "2 hours" } }
+const markEveryMs = 1_200_000
 
 export const make = (options: Options): Members => {
   const { actor, addresses: which, begun, book, peerStore, protocol, realm, rpc, scope, self, swarm, table } = options
@@ -84,6 +89,16 @@ export const make = (options: Options): Members => {
       if (marks.length === 0) return Effect.void
       // The disk is not waited for.
       return Effect.asVoid(Effect.forkIn(Effect.forEach(marks, use.write, { discard: true }), scope))
+    })
+
+  let markedAt: number | undefined
+  /** Those that have stayed; who is doubtful is not among them. */
+  const markAgain = (now: number) =>
+    Effect.suspend(() => {
+      markedAt ??= now
+      if (now - markedAt < markEveryMs) return Effect.void
+      markedAt = now
+      return changed({ added: table.nearest(table.self, table.size), removed: [] })
     })
 
   /** Asks a peer for this node itself, which tells whether it is there and answers. */
@@ -166,7 +181,10 @@ export const make = (options: Options): Members => {
       }),
 
     checkStale: Effect.flatMap(monotonicMs, (now) =>
-      Effect.forEach(table.toCheck(now, checks.room), (contact) => check(contact, true), { discard: true })
+      Effect.andThen(
+        markAgain(now),
+        Effect.forEach(table.toCheck(now, checks.room), (contact) => check(contact, true), { discard: true })
+      )
     ),
 
     checking: () => checks.size

@@ -10,6 +10,7 @@ import { simulate } from "../../../src/layers/simulation/Simulate.ts"
 import { Actors } from "../../../src/services/Actors.ts"
 import { Identify } from "../../../src/services/Identify.ts"
 import { Kad as KadService } from "../../../src/services/Kad.ts"
+import { PeerStore } from "../../../src/services/PeerStore.ts"
 import { PeerRouting } from "../../../src/services/PeerRouting.ts"
 import { Protocols } from "../../../src/services/Protocols.ts"
 import { Swarm } from "../../../src/services/Swarm.ts"
@@ -250,26 +251,25 @@ describe("the mode", () => {
       })
     )
   )
+})
 
+describe("connections with peers of the table", () => {
   it(
-    "changes by itself on the public network, once others confirm a public address",
-    simulate(
-      {
-        nodes: 6,
-        layer: kadNode(({ index }) => ({ wan: true, lan: false, mode: index === 0 ? "auto" : "server" })),
-        arrange: (_, nodes) => nodes.forEach((node, i) => node.host.setAddresses([`${20 + i}.0.0.1`]))
-      },
-      ({ nodes }) =>
-        Effect.gen(function* () {
-          const first = at(nodes, 0)
-          assert.strictEqual((yield* statusOf(first)).mode, "client")
-          for (const other of nodes.slice(1)) yield* dial(other, first)
-          for (const other of nodes.slice(1)) yield* dial(first, other)
-          yield* Effect.sleep("5 minutes")
-          const observed = yield* first.run(Effect.flatMap(Identify, ({ observed }) => observed))
-          const confirmed = observed.some(({ confirmed }) => confirmed)
-          assert.strictEqual((yield* statusOf(first)).mode, confirmed ? "server" : "client")
-        })
+    "are worth something while the peer stays, and nothing when it has left",
+    simulate({ nodes: 3, layer: kadNode() }, ({ faults, nodes }) =>
+      Effect.gen(function* () {
+        const [first, second] = [at(nodes, 0), at(nodes, 1)]
+        const worth = first.run(Effect.map(PeerStore, (store) => store.worth(second.peerId)))
+        yield* join(nodes)
+        yield* Effect.sleep("3 hours")
+        // It wears off, and is said anew.
+        assert.isAbove(yield* worth, 3)
+        assert.isBelow(yield* worth, 5)
+        yield* faults.crash(second)
+        yield* Effect.sleep("1 hour")
+        assert.strictEqual((yield* statusOf(first)).peers, 1)
+        assert.strictEqual(yield* worth, 0)
+      })
     )
   )
 })
