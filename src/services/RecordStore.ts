@@ -118,7 +118,10 @@ export interface StoredRecord {
 }
 
 export interface PutOptions extends RoutingOptions {
-  /** How long it is kept. Default: 48 hours. A store may keep it for less, never for longer. */
+  /**
+   * How long it is kept. Default: 48 hours. A store may keep it for less, never
+   * for longer; but for how long the peers of a distributed store keep it is theirs to say.
+   */
   readonly ttl?: Duration.Input | undefined
   /** How many peers must have taken it, in a distributed store. Default: 1. */
   readonly quorum?: number | undefined
