@@ -41,6 +41,15 @@ export interface KadCounters {
   readonly questionsDelayed: number
 }
 
+/** What is held for others, and what was not, since the start. */
+export interface KadHeld {
+  readonly held: number
+  /** Not taken, by whose share was full: of a peer, of its network, or of all together. */
+  readonly refused: { readonly peer: number; readonly group: number; readonly node: number }
+  /** Dropped to make room for others. */
+  readonly dropped: number
+}
+
 /** One DHT, now. */
 export interface KadStatus {
   /** `wan` or `lan`. */
@@ -54,6 +63,10 @@ export interface KadStatus {
   readonly networkSize: number | undefined
   /** Announcements of others that are held. */
   readonly providers: number
+  /** The same, with what was not taken. */
+  readonly announcements: KadHeld
+  /** Records of others, of all DHTs of the node; `undefined` where none are held. */
+  readonly records: KadHeld | undefined
   readonly counters: KadCounters
 }
 

@@ -41,6 +41,10 @@ export class RecordStoreLimit extends Schema.TaggedClass<RecordStoreLimit>()("Re
   limit: Schema.Finite,
   current: Schema.Finite
 }) {}
+/** Who puts it has its share of what is held for others; `share` is whose: of the peer, of its network, or of all together. */
+export class RecordShareFull extends Schema.TaggedClass<RecordShareFull>()("RecordShareFull", {
+  share: Schema.Literals(["peer", "group", "node"])
+}) {}
 /** Storage failed: the disk is full, the file is damaged or of another program, another process holds it. */
 export class RecordStorageFailed extends Schema.TaggedClass<RecordStorageFailed>()("RecordStorageFailed", {
   detail: Schema.String
@@ -62,11 +66,14 @@ export const RecordStoreErrorReason = Schema.Union([
   RecordOutdated,
   QuorumNotReached,
   RecordStoreLimit,
+  RecordShareFull,
   RecordStorageFailed,
   RecordRoutingFailed,
   RecordStoreUnsupported
 ])
 export type RecordStoreErrorReason = typeof RecordStoreErrorReason.Type
+
+const shares = { peer: "this peer", group: "this peer's network", node: "all peers" }
 
 const describe = (reason: RecordStoreErrorReason): string => {
   switch (reason._tag) {
@@ -82,6 +89,8 @@ const describe = (reason: RecordStoreErrorReason): string => {
       return `${reason.got} of the ${reason.wanted} peers that were wanted have it`
     case "RecordStoreLimit":
       return `limit of ${reason.limit} ${reason.resource} reached (${reason.current})`
+    case "RecordShareFull":
+      return `the share of ${shares[reason.share]} in what is held for others is full`
     case "RecordStorageFailed":
     case "RecordStoreUnsupported":
     case "RecordRoutingFailed":

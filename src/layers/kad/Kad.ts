@@ -20,7 +20,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import type * as EffectScope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
@@ -31,7 +31,6 @@ import type { KadMode, KadStatus } from "../../services/Kad.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import { Protocols } from "../../services/Protocols.ts"
-import type { RecordStore } from "../../services/RecordStore.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Pauses from "../internal/Pauses.ts"
@@ -43,6 +42,8 @@ import type * as Mode from "./core/Mode.ts"
 import { type Estimate, NetworkSize } from "./core/NetworkSize.ts"
 import * as Providers from "./core/Providers.ts"
 import { RoutingTable } from "./core/RoutingTable.ts"
+import type { Scope } from "./core/Shares.ts"
+import type { Holding } from "./Holding.ts"
 import * as Lookup from "./Lookup.ts"
 import * as Members from "./Members.ts"
 import type { Message } from "./Message.ts"
@@ -73,7 +74,7 @@ export interface Settings {
   /** Whether this node has the content of a key, and says so. */
   readonly provides: (key: Uint8Array) => boolean
   /** What is held for others. */
-  readonly records: RecordStore["Service"] | undefined
+  readonly holding: Holding | undefined
   readonly server: Server.Options | undefined
   /** Peers to enter the network by. */
   readonly bootstrap: Effect.Effect<ReadonlyArray<RoutedPeer>>
@@ -141,7 +142,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     })
   const emptyState = (): State => ({
     table: emptyTable(),
-    providers: new Providers.Providers(settings.providers),
+    providers: new Providers.Providers(self.key, settings.providers),
     networkSize: new NetworkSize({ k }),
     mode: "client"
   })
@@ -179,10 +180,13 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       addresses: which,
       nearest: (key, count) => nearest(Key.fromBytes(key), count),
       addressesOf,
-      records: settings.records,
+      holding: settings.holding,
       providersOf,
-      addProvider: (key, provider) =>
-        Effect.ignore(dht.ask<void>((reply) => ({ _tag: "Provides", key, provider, reply }), patience))
+      addProvider: (key, provider, from) =>
+        Effect.orElseSucceed(
+          dht.ask<Scope | undefined>((reply) => ({ _tag: "Provides", key, provider, from, reply }), patience),
+          () => undefined
+        )
     },
     settings.server
   )
@@ -217,7 +221,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       )
     })
 
-  const dht: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope>({
+  const dht: ActorRef<Message> = yield* actors.spawn<Message, never, EffectScope.Scope>({
     name: `kad ${realm}`,
     mailbox: 1024,
     restart: { times: Number.POSITIVE_INFINITY, within: "1 minute" },
@@ -275,10 +279,10 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
                 if (message.whole) networkSize.add(message.finished, now)
               })
             case "Provides": {
-              const { key, provider, reply } = message
+              const { from, key, provider, reply } = message
               return Effect.flatMap(monotonicMs, (now) => {
-                providers.add(key, provider.peer, provider.addresses, now)
-                return Effect.asVoid(Deferred.succeed(reply, undefined))
+                const full = providers.add(key, provider.peer, provider.addresses, now, from.group)
+                return Effect.asVoid(Deferred.succeed(reply, full))
               })
             }
             case "Look":
@@ -357,6 +361,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       })),
       networkSize: yield* networkSize,
       providers: state.providers.held.records,
+      announcements: { held: state.providers.held.records, ...state.providers.counts },
+      records: settings.holding?.counts(),
       counters: {
         ...counts,
         requests: requests.sent,

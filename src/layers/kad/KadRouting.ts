@@ -50,10 +50,13 @@ import * as Announcer from "./Announcer.ts"
 import * as Both from "./Both.ts"
 import * as Crawl from "./Crawl.ts"
 import * as Diversity from "./core/Diversity.ts"
+import type * as Holdings from "./core/Holdings.ts"
+import * as Key from "./core/Key.ts"
 import type * as Mode from "./core/Mode.ts"
 import type * as Providers from "./core/Providers.ts"
 import * as Query from "./core/Query.ts"
 import * as Entrances from "./Entrances.ts"
+import * as Holding from "./Holding.ts"
 import * as Dht from "./Kad.ts"
 import * as Questions from "./Questions.ts"
 import type * as Realm from "./Realm.ts"
@@ -92,6 +95,8 @@ export interface Options<E = never, R = never> {
   readonly diversity?: Diversity.Limits | undefined
   /** Where records of others are held, such as `MemoryRecordStore.make()`. Without it, none are. */
   readonly records?: Effect.Effect<RecordStore["Service"], E, R> | undefined
+  /** How much of it, and what share of that a peer may take, and a network. */
+  readonly holding?: Holdings.Limits | undefined
   /** What others may announce here. */
   readonly providers?: Providers.Limits | undefined
   /** How often what this node provides is announced again. Default 22 hours. */
@@ -137,7 +142,10 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const random = yield* Random.Random
   const discovery = yield* Effect.serviceOption(Discovery)
   const bootstrap = yield* Effect.serviceOption(Bootstrap)
-  const records = options.records === undefined ? undefined : yield* options.records
+  const store = options.records === undefined ? undefined : yield* options.records
+  const holding =
+    store === undefined ? undefined : yield* Holding.make(store, Key.fromBytes(peerId.bytes), options.holding)
+  const records = holding?.records
   const use = tolerant("the DHT")
   const prefix = options.protocolPrefix ?? "/ipfs"
   const k = options.k ?? 20
@@ -170,7 +178,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         diversity,
         providers: options.providers ?? {},
         provides: (key) => announcers.some((announcer) => announcer.has(key)),
-        records,
+        holding,
         server: options.server,
         bootstrap: entrances(protocol)
       }),

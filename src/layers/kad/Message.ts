@@ -3,8 +3,10 @@ import type { Reply } from "../../services/Actors.ts"
 import type { IdentifyInfo } from "../../services/Identify.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import type { Connection } from "../../services/Swarm.ts"
+import type { Bringer } from "./core/Holdings.ts"
 import type * as Key from "./core/Key.ts"
 import type { Finished } from "./core/Query.ts"
+import type { Scope } from "./core/Shares.ts"
 import type * as Rpc from "./Rpc.ts"
 
 /** A peer has said who it is. */
@@ -40,7 +42,8 @@ export type Message =
       readonly _tag: "Provides"
       readonly key: Uint8Array
       readonly provider: RoutedPeer
-      readonly reply: Reply<void>
+      readonly from: Bringer
+      readonly reply: Reply<Scope | undefined>
     }
   | { readonly _tag: "Look" }
   /** Answered when all that was told before is done. */

@@ -14,7 +14,8 @@ import * as Multiaddr from "../../data/Multiaddr.ts"
  */
 export type Addresses = "public" | "private" | "any"
 
-const isRelayed = (address: Multiaddr.Multiaddr): boolean =>
+/** True for an address by way of a relay. */
+export const isRelayed = (address: Multiaddr.Multiaddr): boolean =>
   address.components.some(({ name }) => name === "p2p-circuit")
 
 /**

@@ -20,7 +20,10 @@ import * as PeerId from "../../data/PeerId.ts"
 import type { StreamError } from "../../services/ByteStream.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import * as ProtocolStream from "../../services/ProtocolStream.ts"
-import type { RecordStore } from "../../services/RecordStore.ts"
+import * as Diversity from "./core/Diversity.ts"
+import type { Bringer } from "./core/Holdings.ts"
+import type { Scope } from "./core/Shares.ts"
+import type { Holding } from "./Holding.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import { type Rate, Rates } from "./Rates.ts"
 import * as Realm from "./Realm.ts"
@@ -37,10 +40,10 @@ export interface Knowledge {
   /** Where any peer is, as far as the node knows; this node too. */
   readonly addressesOf: (peer: PeerId.PeerId) => Effect.Effect<ReadonlyArray<Multiaddr>>
   /** What is held for others; `undefined` where nothing is. */
-  readonly records: RecordStore["Service"] | undefined
+  readonly holding: Holding | undefined
   readonly providersOf: (key: Uint8Array) => Effect.Effect<ReadonlyArray<RoutedPeer>>
-  /** A peer says that it has the content. */
-  readonly addProvider: (key: Uint8Array, provider: RoutedPeer) => Effect.Effect<void>
+  /** A peer says that it has the content. Gives whose share was full, if it was not taken. */
+  readonly addProvider: (key: Uint8Array, provider: RoutedPeer, from: Bringer) => Effect.Effect<Scope | undefined>
 }
 
 export interface Options {
@@ -80,6 +83,16 @@ export interface Server {
   readonly counters: () => Counters
 }
 
+/**
+ * Who is at the other end, and its network. A peer behind a relay is in the
+ * network of all such; one on a local network is in none but its own.
+ */
+const bringer = ({ remoteAddress, remotePeer }: ProtocolStream.ProtocolStream): Bringer => {
+  const peer = remotePeer.toString()
+  const [group] = Diversity.groups([remoteAddress])
+  return { peer, group: group ?? (Realm.isRelayed(remoteAddress) ? "relayed" : peer) }
+}
+
 /** Stops before the answer would be too long: a surplus of providers is left out, those last in the list. */
 const within = (size: number, peers: ReadonlyArray<Kad.Peer>): ReadonlyArray<Kad.Peer> => {
   let left = size
@@ -93,7 +106,7 @@ const within = (size: number, peers: ReadonlyArray<Kad.Peer>): ReadonlyArray<Kad
 const rest = 131_072
 
 export const make = (knowledge: Knowledge, options?: Options): Server => {
-  const { addresses: which, k, records, self } = knowledge
+  const { addresses: which, holding, k, self } = knowledge
   const rates = new Rates(options?.rate ?? { burst: 256, perSecond: 64 })
   const idleMs = options?.idleMs ?? 60_000
   const answerMs = options?.answerMs ?? 10_000
@@ -135,19 +148,19 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
 
   const getValue = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, { key }: Kad.Kad) {
     const closerPeers = closest(stream, key)
-    if (records === undefined) return Kad.make("GetValue", { key, closerPeers })
+    if (holding === undefined) return Kad.make("GetValue", { key, closerPeers })
     // Not held, expired, or not valid any more: the same to who asks.
-    const held = yield* Effect.option(records.get(key))
+    const held = yield* Effect.option(holding.records.get(key))
     if (held._tag === "None") return Kad.make("GetValue", { key, closerPeers })
     const timeReceived = DateTime.formatIso(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
     return Kad.make("GetValue", { key, closerPeers, record: { key, value: held.value.value, timeReceived } })
   })
 
-  const putValue = Effect.fnUntraced(function* ({ key, record }: Kad.Kad) {
-    if (records === undefined) return yield* refuse("this node holds no records")
+  const putValue = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, { key, record }: Kad.Kad) {
+    if (holding === undefined) return yield* refuse("this node holds no records")
     if (record === undefined) return yield* refuse("there is no record in it")
     if (!Bytes.equals(record.key, key)) return yield* refuse("the record is for another key")
-    yield* records.put(key, record.value).pipe(refuseError)
+    yield* holding.hold(key, record.value, bringer(stream)).pipe(refuseError)
     return Kad.make("PutValue", { key, record })
   })
 
@@ -161,7 +174,8 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
     if (said === undefined) return yield* refuse("it announces others than itself")
     if (said.addresses.length === 0) return yield* refuse("it announces itself without an address")
     // Those that this realm does not tell of are not kept; that it provides is.
-    yield* knowledge.addProvider(key, told(stream, said))
+    const full = yield* knowledge.addProvider(key, told(stream, said), bringer(stream))
+    if (full !== undefined) return yield* refuse(`the share of its ${full} in what is held for others is full`)
     return undefined
   })
 
@@ -188,7 +202,7 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
       case "GetValue":
         return getValue(stream, message)
       case "PutValue":
-        return putValue(message)
+        return putValue(stream, message)
       case "AddProvider":
         return addProvider(stream, message)
       case "GetProviders":

@@ -29,6 +29,11 @@ const Counters = Schema.Struct({
   questionsRefused: Schema.Finite,
   questionsDelayed: Schema.Finite
 })
+const Held = Schema.Struct({
+  held: Schema.Finite,
+  refused: Schema.Struct({ peer: Schema.Finite, group: Schema.Finite, node: Schema.Finite }),
+  dropped: Schema.Finite
+})
 const Status = Schema.Struct({
   realm: Schema.String,
   protocol: Schema.String,
@@ -37,6 +42,9 @@ const Status = Schema.Struct({
   buckets: Schema.Array(Bucket),
   networkSize: optional,
   providers: Schema.Finite,
+  // A node of an older release does not tell.
+  announcements: Schema.optional(Held),
+  records: Schema.optional(Held),
   counters: Counters
 })
 /** What the endpoint of a node answers at `/dht`. */
@@ -54,11 +62,19 @@ const bar = (peers: number, waiting: number, width: number, colour: (name: "gree
     waiting === 0 ? "" : ` +${waiting}`
   }`
 
+/** What is held for others, and why what was not. */
+const heldFor = (what: string, { dropped, held, refused }: typeof Held.Type): string => {
+  const { group, node, peer } = refused
+  const all = peer + group + node
+  const why = all === 0 ? "" : `, ${all} refused (share full: ${peer} of a peer, ${group} of a network, ${node} of all)`
+  return `${held} ${what} of others${why}${dropped === 0 ? "" : `, ${dropped} dropped for others`}`
+}
+
 /** The widest bucket is the scale. */
 const draw = (status: typeof Status.Type, colours: boolean): string => {
   const colour = (name: "green" | "dim", text: string) =>
     colours && text !== "" ? `\u001B[${name === "green" ? 32 : 2}m${text}\u001B[0m` : text
-  const { buckets, counters, mode, networkSize, peers, protocol, providers, realm } = status
+  const { announcements, buckets, counters, mode, networkSize, peers, protocol, providers, realm, records } = status
   const width = Math.max(20, ...buckets.map((bucket) => bucket.peers))
   const rows = buckets.map(
     ({ bucket, oldestMs, peers, refreshedMsAgo, replacements }) =>
@@ -72,7 +88,15 @@ const draw = (status: typeof Status.Type, colours: boolean): string => {
       ["mode", [mode]],
       ["peers", [String(peers)]],
       ["network", [networkSize === undefined ? "size not known yet" : `about ${Math.round(networkSize)} servers`]],
-      ["held", [`${providers} announcements of others`]],
+      [
+        "held",
+        [
+          announcements === undefined
+            ? `${providers} announcements of others`
+            : heldFor("announcements", announcements),
+          ...(records === undefined ? [] : [heldFor("records", records)])
+        ]
+      ],
       ["lookups", [`${counters.lookups}, with ${counters.requests} requests, ${counters.requestsFailed} failed`]],
       ["refreshes", [`${counters.refreshed}, ${counters.refreshesFailed} failed`]],
       [

@@ -7,6 +7,7 @@ import * as Kad from "../../../src/data/messages/Kad.ts"
 import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as PeerId from "../../../src/data/PeerId.ts"
 import * as Rpc from "../../../src/layers/kad/Rpc.ts"
+import type { Holding } from "../../../src/layers/kad/Holding.ts"
 import * as Server from "../../../src/layers/kad/Server.ts"
 import { environment } from "../../../src/layers/simulation/Nodes.ts"
 import { simulate } from "../../../src/layers/simulation/Simulate.ts"
@@ -56,6 +57,13 @@ const records = (): RecordStore["Service"] => {
   }
 }
 
+/** Holds what the store takes, for anybody. */
+const holding = (store: RecordStore["Service"]): Holding => ({
+  records: store,
+  hold: (key, value) => store.put(key, value),
+  counts: () => ({ held: 0, fill: 0, refused: { peer: 0, group: 0, node: 0 }, dropped: 0 })
+})
+
 interface Setting {
   readonly knowledge?: Partial<Server.Knowledge>
   readonly options?: Server.Options
@@ -72,9 +80,13 @@ const serving = (node: BareNode, setting: Setting = {}) =>
         addresses: "public",
         nearest: () => [],
         addressesOf: () => Effect.succeed([]),
-        records: records(),
+        holding: holding(records()),
         providersOf: () => Effect.succeed(providers),
-        addProvider: (_, provider) => Effect.sync(() => void providers.push(provider)),
+        addProvider: (_, provider) =>
+          Effect.sync(() => {
+            providers.push(provider)
+            return undefined
+          }),
         ...setting.knowledge
       },
       setting.options
@@ -212,7 +224,7 @@ describe("records", () => {
     [
       "a record, on a node that holds none",
       Kad.make("PutValue", { key, record: { key, value: Bytes.fromUtf8("ok"), timeReceived: "" } }),
-      { records: undefined }
+      { holding: undefined }
     ],
     [
       "a value of 10 MiB",

@@ -2,9 +2,9 @@
  * Who provides what, as other peers have told this node: key, providers, and
  * where these are. Records live for a time, their addresses for a shorter one.
  * All is bounded: keys, providers of a key, keys of a peer, and all of them
- * together, so that one peer cannot fill the table. Where a peer is, is kept once
- * for all that it provides. Where there are too many, the one renewed longest ago
- * gives way: who is still there renews.
+ * together. Where there are too many, those who have most give way, see Shares:
+ * many identities of few networks push out themselves. Where a peer is, is kept
+ * once for all that it provides.
  *
  * Times are given in milliseconds. What has expired is not told, and is dropped
  * at each write, a few at a time: no timers, no sweep over everything.
@@ -14,6 +14,8 @@
 import * as Bytes from "../../../data/Bytes.ts"
 import type { Multiaddr } from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
+import * as Key from "./Key.ts"
+import { type Scope, Shares } from "./Shares.ts"
 
 export interface Limits {
   /** Keys in all. Default 100,000. */
@@ -22,6 +24,8 @@ export interface Limits {
   readonly maxProviders?: number | undefined
   /** Keys of a peer. Default 10,000. */
   readonly maxKeysOfPeer?: number | undefined
+  /** Announcements of the peers of a network. Default a quarter of all. */
+  readonly maxRecordsOfGroup?: number | undefined
   /** Announcements in all. Default 1,000,000. */
   readonly maxRecords?: number | undefined
   /** Addresses of a provider. Default 32. */
@@ -49,7 +53,10 @@ interface Announcer {
 }
 
 interface Record {
+  readonly id: string
   readonly keyId: string
+  /** The network that it was told from. */
+  readonly group: string
   readonly announcer: Announcer
   readonly renewedAt: number
 }
@@ -69,25 +76,35 @@ const fitting = (addresses: ReadonlyArray<Multiaddr>, count: number): ReadonlyAr
 /** Records that are looked at for their age, at each write. */
 const sweepSize = 16
 
+/** Records that may have to go for one key to go. */
+const triesForKey = 64
+
 export class Providers {
   readonly #maxKeys: number
   readonly #maxProviders: number
-  readonly #maxKeysOfPeer: number
-  readonly #maxRecords: number
+  readonly #own: Key.Key
   readonly #maxAddresses: number
   readonly #ttlMs: number
   readonly #addressTtlMs: number
   /** By the hexadecimal of the key, then by the text of the peer; those renewed longest ago first. */
   readonly #keys = new Map<string, Map<string, Record>>()
   readonly #peers = new Map<string, Announcer>()
-  /** All of them, those renewed longest ago first. */
-  readonly #order = new Set<Record>()
+  /** All of them by their ids, those renewed longest ago first. */
+  readonly #order = new Map<string, Record>()
+  readonly #shares: Shares
+  readonly #counts = { refused: { peer: 0, group: 0, node: 0 }, dropped: 0 }
 
-  constructor(limits: Limits = {}) {
+  /** `own` is the place of this node: what is near to it is kept rather than what is not. */
+  constructor(own: Key.Key, limits: Limits = {}) {
+    this.#own = own
     this.#maxKeys = limits.maxKeys ?? 100_000
     this.#maxProviders = limits.maxProviders ?? 64
-    this.#maxKeysOfPeer = limits.maxKeysOfPeer ?? 10_000
-    this.#maxRecords = limits.maxRecords ?? 1_000_000
+    const total = limits.maxRecords ?? 1_000_000
+    this.#shares = new Shares({
+      total,
+      group: limits.maxRecordsOfGroup ?? Math.max(1, Math.floor(total / 4)),
+      peer: limits.maxKeysOfPeer ?? 10_000
+    })
     this.#maxAddresses = limits.maxAddresses ?? 32
     this.#ttlMs = limits.ttlMs ?? 48 * 3_600_000
     this.#addressTtlMs = limits.addressTtlMs ?? 24 * 3_600_000
@@ -98,23 +115,45 @@ export class Providers {
     return { keys: this.#keys.size, records: this.#order.size, peers: this.#peers.size }
   }
 
-  /** A peer provides the key, or still does. Only the peer itself is to be believed. */
-  add(key: Uint8Array, peer: PeerId, addresses: ReadonlyArray<Multiaddr>, now: number): void {
-    this.#sweep(now)
+  /** What was not taken, by whose share was full, and what was dropped to make room, since the start. */
+  get counts(): { readonly refused: Readonly<globalThis.Record<Scope, number>>; readonly dropped: number } {
+    return { refused: { ...this.#counts.refused }, dropped: this.#counts.dropped }
+  }
+
+  /**
+   * A peer provides the key, or still does. Only the peer itself is to be
+   * believed. `group` is the network that it is in; without one, it is one of
+   * its own. Gives whose share was full, if it was not taken.
+   */
+  add(
+    key: Uint8Array,
+    peer: PeerId,
+    addresses: ReadonlyArray<Multiaddr>,
+    now: number,
+    group: string = peer.toString()
+  ): Scope | undefined {
+    this.#sweep(now, sweepSize)
     const keyId = Bytes.toHex(key)
-    const id = peer.toString()
-    const announcer = this.#peers.get(id) ?? { id, peer, records: new Set(), addresses: [], locatedAt: now }
+    const peerId = peer.toString()
+    const record: Omit<Record, "announcer"> = { id: `${keyId} ${peerId}`, keyId, group, renewedAt: now }
+    const before = this.#order.get(record.id)
+    if (before === undefined) {
+      const refused = this.#makeRoom(key, peerId, record, now)
+      if (refused !== undefined) {
+        this.#counts.refused[refused] += 1
+        return refused
+      }
+    } else {
+      // What is renewed keeps its place in the shares: who renews from elsewhere moves nobody's.
+      this.#unlink(before)
+    }
+    const announcer = before?.announcer ??
+      this.#peers.get(peerId) ?? { id: peerId, peer, records: new Set(), addresses: [], locatedAt: now }
     // A peer that renews without addresses has not moved.
     if (addresses.length > 0) announcer.addresses = fitting(addresses, this.#maxAddresses)
     announcer.locatedAt = now
-    const before = this.#keys.get(keyId)?.get(id)
-    if (before !== undefined) this.#drop(before)
-    const { records } = announcer
-    if (records.size >= this.#maxKeysOfPeer) this.#dropFirst(records)
-    const ofKey = this.#keys.get(keyId)
-    if (ofKey !== undefined && ofKey.size >= this.#maxProviders) this.#dropFirst(ofKey.values())
-    this.#put({ keyId, announcer, renewedAt: now })
-    while (this.#keys.size > this.#maxKeys || this.#order.size > this.#maxRecords) this.#dropFirst(this.#order)
+    this.#put({ ...record, group: before?.group ?? group, announcer })
+    return undefined
   }
 
   /** Who provides the key, at most `limit`, those that told last first. */
@@ -131,23 +170,58 @@ export class Providers {
   /** Forgets that a peer provides a key. */
   remove(key: Uint8Array, peer: PeerId): void {
     const record = this.#keys.get(Bytes.toHex(key))?.get(peer.toString())
-    if (record !== undefined) this.#drop(record)
+    this.#drop(record)
   }
 
   // ---- inside ---------------------------------------------------------------
 
+  /** Room for a record that is new; gives whose share is full where there is none. */
+  #makeRoom(key: Uint8Array, peer: string, record: Omit<Record, "announcer">, now: number): Scope | undefined {
+    const { group, id, keyId } = record
+    const claim = { id, peer, group, weight: 1, closeness: Key.commonPrefix(this.#own, Key.fromBytes(key)) }
+    const isFull = this.#shares.total >= this.#shares.limits.total || this.#keys.size >= this.#maxKeys
+    if (isFull) this.#sweep(now, Number.POSITIVE_INFINITY)
+    const ofKey = this.#keys.get(keyId)
+    if (ofKey !== undefined && ofKey.size >= this.#maxProviders) this.#drop(this.#mostOf(ofKey, group))
+    // Each record that goes may take a key with it, or not; a few are tried.
+    for (let tries = 0; !this.#keys.has(keyId) && this.#keys.size >= this.#maxKeys; tries++) {
+      const gone = tries < triesForKey ? this.#order.get(this.#shares.yieldTo(claim) ?? "") : undefined
+      if (gone === undefined) return "node"
+      this.#counts.dropped += 1
+      this.#drop(gone)
+    }
+    const { dropped, refused } = this.#shares.admit(claim)
+    this.#counts.dropped += dropped.length
+    for (const one of dropped) this.#drop(this.#order.get(one))
+    return refused
+  }
+
+  /** Of the providers of a key, the one renewed longest ago of the network that has most of them, with the one that comes. */
+  #mostOf(ofKey: ReadonlyMap<string, Record>, group: string): Record | undefined {
+    const sizes = new Map<string, number>([[group, 1]])
+    for (const record of ofKey.values()) sizes.set(record.group, (sizes.get(record.group) ?? 0) + 1)
+    const most = Math.max(...sizes.values())
+    // The network of the one that comes gives way first.
+    const chosen = sizes.get(group) === most ? group : undefined
+    for (const record of ofKey.values()) {
+      if (chosen === undefined ? sizes.get(record.group) === most : record.group === chosen) return record
+    }
+    for (const record of ofKey.values()) return record
+    return undefined
+  }
+
   #put(record: Record): void {
-    const { announcer, keyId } = record
+    const { announcer, id, keyId } = record
     const ofKey = this.#keys.get(keyId) ?? new Map<string, Record>()
     this.#keys.set(keyId, ofKey.set(announcer.id, record))
     this.#peers.set(announcer.id, announcer)
     announcer.records.add(record)
-    this.#order.add(record)
+    this.#order.set(id, record)
   }
 
-  #drop(record: Record): void {
-    const { announcer, keyId } = record
-    this.#order.delete(record)
+  #unlink(record: Record): void {
+    const { announcer, id, keyId } = record
+    this.#order.delete(id)
     const ofKey = this.#keys.get(keyId)
     ofKey?.delete(announcer.id)
     if (ofKey?.size === 0) this.#keys.delete(keyId)
@@ -155,14 +229,16 @@ export class Providers {
     if (announcer.records.size === 0) this.#peers.delete(announcer.id)
   }
 
-  #dropFirst(records: Iterable<Record>): void {
-    for (const record of records) return this.#drop(record)
+  #drop(record: Record | undefined): void {
+    if (record === undefined) return
+    this.#unlink(record)
+    this.#shares.remove(record.id)
   }
 
-  #sweep(now: number): void {
+  #sweep(now: number, count: number): void {
     let looked = 0
-    for (const record of this.#order) {
-      if (looked >= sweepSize || now - record.renewedAt < this.#ttlMs) return
+    for (const record of this.#order.values()) {
+      if (looked >= count || now - record.renewedAt < this.#ttlMs) return
       this.#drop(record)
       looked += 1
     }

@@ -2,13 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Bytes from "../../../../src/data/Bytes.ts"
 import * as Multiaddr from "../../../../src/data/Multiaddr.ts"
 import type { PeerId } from "../../../../src/data/PeerId.ts"
+import * as Key from "../../../../src/layers/kad/core/Key.ts"
 import { Providers } from "../../../../src/layers/kad/core/Providers.ts"
 import { Prng } from "../../../../src/layers/simulation/Prng.ts"
-import { contacts } from "./model.ts"
+import { chance, contacts } from "./model.ts"
 
 const hour = 3_600_000
 const key = (i: number) => Bytes.fromUtf8(`key ${i}`)
 const prng = new Prng("providers")
+const own = Key.random(chance(prng))
 const peers = contacts(prng, 200).map(({ peer }) => peer)
 const peer = (i: number) => peers[i] ?? assert.fail("no such peer")
 const address = (i: number) => Multiaddr.fromStringUnsafe(`/ip4/192.0.2.1/tcp/${1 + i}`)
@@ -16,7 +18,7 @@ const names = (list: ReadonlyArray<{ readonly peer: PeerId }>) => list.map(({ pe
 
 describe("Providers", () => {
   it("tells of those that provide, the last to tell first", () => {
-    const providers = new Providers()
+    const providers = new Providers(own)
     for (const i of [1, 2, 3]) providers.add(key(1), peer(i), [address(i)], i)
     providers.add(key(2), peer(4), [], 4)
     providers.add(key(1), peer(1), [address(9)], 5)
@@ -29,7 +31,7 @@ describe("Providers", () => {
   })
 
   it("forgets addresses after a day and records after two, unless they are renewed", () => {
-    const providers = new Providers()
+    const providers = new Providers(own)
     providers.add(key(1), peer(1), [address(1)], 0)
     assert.strictEqual(providers.get(key(1), 24 * hour - 1)[0]?.addresses.length, 1)
     assert.deepStrictEqual(providers.get(key(1), 24 * hour), [{ peer: peer(1), addresses: [] }])
@@ -42,17 +44,52 @@ describe("Providers", () => {
     assert.deepStrictEqual(providers.held, { keys: 1, records: 1, peers: 1 })
   })
 
-  it("lets one peer fill no more than its share, and push out nobody else", () => {
-    const providers = new Providers({ maxKeysOfPeer: 10 })
+  it("lets one peer fill no more than its share, with what is nearest to this node, and push out nobody else", () => {
+    const providers = new Providers(own, { maxKeysOfPeer: 10 })
     providers.add(key(0), peer(0), [], 0)
     for (let i = 0; i < 1_000; i++) providers.add(key(i), peer(1), [], 1)
-    assert.deepStrictEqual(providers.held, { keys: 11, records: 11, peers: 2 })
-    assert.strictEqual(providers.get(key(0), 2).length, 1)
-    assert.strictEqual(providers.get(key(999), 2).length, 1)
+    assert.strictEqual(providers.held.records, 11)
+    assert.deepStrictEqual(names(providers.get(key(0), 2)).slice(-1), names([{ peer: peer(0) }]))
+    const shared = (i: number) => Key.commonPrefix(own, Key.fromBytes(key(i)))
+    const kept = Array.from({ length: 1_000 }, (_, i) => i).filter((i) =>
+      names(providers.get(key(i), 2)).includes(peer(1).toString())
+    )
+    const nearest = Array.from({ length: 1_000 }, (_, i) => shared(i)).toSorted((x, y) => y - x)
+    assert.deepStrictEqual(
+      kept.map(shared).toSorted((x, y) => y - x),
+      nearest.slice(0, 10)
+    )
+    assert.isAbove(providers.counts.refused.peer, 900)
+  })
+
+  it("loses nothing of those who announce little to many identities of few networks, or of many", () => {
+    for (const networks of [1, 50]) {
+      const providers = new Providers(own, { maxRecords: 3_000, maxKeys: 1_000, maxKeysOfPeer: 500 })
+      for (let i = 0; i < 40; i++) providers.add(key(i), peer(i % 20), [], 0, `home ${i % 20}`)
+      for (let i = 0; i < 20_000; i++) {
+        const flooder = i % 100
+        providers.add(key(1_000 + i), peer(100 + flooder), [], 1, `flood ${flooder % networks}`)
+      }
+      for (let i = 0; i < 40; i++) assert.lengthOf(providers.get(key(i), 2), 1, `key ${i}`)
+      assert.isAtMost(providers.held.keys, 1_000)
+      assert.isAbove(providers.counts.refused.group + providers.counts.refused.node + providers.counts.dropped, 10_000)
+      // Who comes late is taken, too.
+      assert.isUndefined(providers.add(key(99), peer(50), [], 3, "late"))
+      assert.lengthOf(providers.get(key(99), 3), 1)
+    }
+  })
+
+  it("keeps the providers of a key that many of one network would push out", () => {
+    const providers = new Providers(own, { maxProviders: 8 })
+    for (let i = 0; i < 5; i++) providers.add(key(1), peer(i), [], 0, `home ${i}`)
+    for (let i = 0; i < 90; i++) providers.add(key(1), peer(100 + i), [], 1, "flood")
+    const told = names(providers.get(key(1), 2))
+    assert.lengthOf(told, 8)
+    for (let i = 0; i < 5; i++) assert.include(told, peer(i).toString())
   })
 
   it("keeps where a peer is once, the last that it said, and no more announcements than it may", () => {
-    const providers = new Providers({ maxRecords: 5 })
+    const providers = new Providers(own, { maxRecords: 5, maxRecordsOfGroup: 5 })
     providers.add(key(1), peer(1), [address(1)], 0)
     providers.add(key(2), peer(1), [address(2)], 1)
     providers.add(key(3), peer(1), [], 2)
@@ -60,13 +97,13 @@ describe("Providers", () => {
     assert.deepStrictEqual(told, [[address(2)], [address(2)], [address(2)]])
     assert.strictEqual(told[0], told[1])
     for (let i = 0; i < 20; i++) providers.add(key(4), peer(2 + i), [], 4)
-    assert.deepStrictEqual(providers.held, { keys: 1, records: 5, peers: 5 })
+    assert.strictEqual(providers.held.records, 5)
   })
 
   it("keeps few addresses that are long", () => {
     const name = Array.from({ length: 4 }, () => "x".repeat(60)).join(".")
     const long = Multiaddr.fromStringUnsafe(`/dns4/${name}/dns4/${name}/dns4/${name}/tcp/4001`)
-    const providers = new Providers()
+    const providers = new Providers(own)
     providers.add(key(1), peer(1), [address(1), ...Array.from({ length: 31 }, () => long)], 0)
     const kept = providers.get(key(1), 1)[0]?.addresses.map(String)
     assert.deepStrictEqual(kept, [address(1), long, long, long, long, long].map(String))
@@ -74,17 +111,14 @@ describe("Providers", () => {
 
   it("does as a plain list does, within its bounds", () => {
     const limits = {
-      maxKeys: 12,
       maxProviders: 4,
-      maxKeysOfPeer: 5,
-      maxRecords: 25,
       maxAddresses: 2,
       ttlMs: 1_000,
       addressTtlMs: 500
     }
     for (let seed = 0; seed < 8; seed++) {
       const prng = new Prng(`providers ${seed}`)
-      const providers = new Providers(limits)
+      const providers = new Providers(own, limits)
       let model: Array<{ key: number; peer: number; at: number }> = []
       /** Of each peer that provides anything: addresses, and when it told of them. */
       const places = new Map<number, { readonly at: number; readonly addresses: number }>()
@@ -112,10 +146,8 @@ describe("Providers", () => {
           const before = model.some(({ peer }) => peer === one.peer) ? (places.get(one.peer)?.addresses ?? 0) : 0
           places.set(one.peer, { at: now, addresses: given === 0 ? before : Math.min(2, given) })
           dropFirst(isSame)
-          if (model.filter(({ peer }) => peer === one.peer).length >= 5) dropFirst(({ peer }) => peer === one.peer)
           if (model.filter(({ key }) => key === one.key).length >= 4) dropFirst(({ key }) => key === one.key)
           model.push({ ...one, at: now })
-          while (model.length > 25 || new Set(model.map(({ key }) => key)).size > 12) model.shift()
         }
         for (const i of [one.key, prng.below(20), prng.below(20)]) {
           const told = providers.get(key(i), now).map(({ addresses, peer }) => [peer.toString(), addresses.length])
@@ -128,9 +160,7 @@ describe("Providers", () => {
             })
           assert.deepStrictEqual(told, expected)
         }
-        const { keys, peers } = providers.held
-        assert.isAtMost(keys, 12)
-        assert.isAtMost(peers, 10)
+        assert.isAtMost(providers.held.peers, 10)
       }
     }
   })
