@@ -8,6 +8,7 @@
  *  └─ a fiber that announces what is due
  * ```
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Kad from "../../data/messages/Kad.ts"
@@ -17,7 +18,8 @@ import * as Announcement from "./Announcement.ts"
 import * as Key from "./core/Key.ts"
 import { isEnough, type Provided, Reprovide } from "./core/Reprovide.ts"
 import { Sweep } from "./core/Sweep.ts"
-import type { Dht } from "./Kad.ts"
+import type { Dht, Settings } from "./Kad.ts"
+import type { ProvidedStore } from "./ProvidedFile.ts"
 import * as Tell from "./Tell.ts"
 
 export interface Limits {
@@ -25,18 +27,21 @@ export interface Limits {
   readonly everyMs: number
   /** Keys that are provided. */
   readonly maxKeys: number
+  /** Where it is kept what is announced, and when it was; without it, that ends with the node. */
+  readonly store: ProvidedStore | undefined
   /** New keys are announced in the optimistic way, see Announcement. */
   readonly optimistic: boolean
 }
 
 /** What is needed of a DHT to announce in it again and again. */
-export type Place = Announcement.Place & Pick<Dht, "networkSize">
+export type Place = Announcement.Place &
+  Pick<Dht, "networkSize"> & { readonly settings: Pick<Settings, "addresses" | "k" | "realm"> }
 
 export interface Announcer<P extends Place = Place> {
   readonly dht: P
   /** Announces a key from now on. False when there are too many. The first announcement is not waited for. */
   readonly add: (key: Uint8Array) => Effect.Effect<boolean>
-  readonly remove: (key: Uint8Array) => void
+  readonly remove: (key: Uint8Array) => Effect.Effect<void>
   readonly has: (key: Uint8Array) => boolean
   readonly keys: () => ReadonlyArray<Uint8Array>
   /** Announces a key now, for the first time. */
@@ -53,7 +58,8 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
   chance: Key.Chance,
   limits: Limits
 ): Effect.fn.Return<Announcer<P>, never, Scope.Scope> {
-  const { k } = dht.settings
+  const { k, realm } = dht.settings
+  const { store } = limits
   const plan = new Reprovide({
     self: Key.fromBytes(dht.self.bytes),
     cycleMs: limits.everyMs,
@@ -62,6 +68,28 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
   })
   /** Being announced for the first time by who provides them. */
   const underWay = new Set<string>()
+
+  if (store !== undefined) {
+    const now = yield* monotonicMs
+    const wall = yield* Clock.currentTimeMillis
+    const kept = store.of(realm)
+    const taken = kept.filter(({ announcedAt, key }) =>
+      plan.restore(key, announcedAt === undefined ? undefined : now - (wall - announcedAt), now)
+    )
+    if (taken.length < kept.length) {
+      yield* Effect.logWarning(`${kept.length - taken.length} keys are not announced: there are more than may be`)
+    }
+  }
+
+  /** These were announced just now. */
+  const provided = (items: ReadonlyArray<Provided>) =>
+    Effect.gen(function* () {
+      plan.provided(items, yield* monotonicMs, yield* dht.networkSize)
+      if (store === undefined) return
+      const wall = yield* Clock.currentTimeMillis
+      for (const { bytes } of items) if (plan.has(bytes)) store.set(realm, bytes, wall)
+      yield* store.stored
+    })
 
   const announceNew = Announcement.make({ dht, optimistic: limits.optimistic, scope: yield* Effect.scope })
 
@@ -72,7 +100,7 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
       const announced = yield* announceNew(key, onProgress)
       // With too few it is due still, and goes with the next sweep.
       if (isEnough(announced.told, announced.holders)) {
-        plan.provided([{ bytes: key, key: Key.fromBytes(key) }], yield* monotonicMs, yield* dht.networkSize)
+        yield* provided([{ bytes: key, key: Key.fromBytes(key) }])
       }
       return announced
     }).pipe(Effect.ensuring(Effect.sync(() => void underWay.delete(id))))
@@ -124,7 +152,7 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
         const { holders, told } = counts.get(item) ?? { holders: 0, told: 0 }
         return isEnough(told, holders)
       })
-      plan.provided(announced, yield* monotonicMs, yield* dht.networkSize)
+      yield* provided(announced)
     })
 
   const announceDue = Effect.gen(function* () {
@@ -143,8 +171,20 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
 
   return {
     dht,
-    add: (key) => Effect.map(monotonicMs, (now) => plan.add(key.slice(), now)),
-    remove: (key) => void plan.remove(key),
+    add: (key) =>
+      Effect.gen(function* () {
+        if (plan.has(key)) return true
+        if (!plan.add(key.slice(), yield* monotonicMs)) return false
+        store?.set(realm, key, undefined)
+        if (store !== undefined) yield* store.stored
+        return true
+      }),
+    remove: (key) =>
+      Effect.suspend(() => {
+        plan.remove(key)
+        store?.delete(realm, key)
+        return store?.stored ?? Effect.void
+      }),
     has: (key) => plan.has(key),
     keys: () => plan.keys,
     announce

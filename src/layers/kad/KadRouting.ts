@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../../data/Bytes.ts"
 import * as ContentKey from "../../data/ContentKey.ts"
@@ -58,6 +59,7 @@ import * as Query from "./core/Query.ts"
 import * as Entrances from "./Entrances.ts"
 import * as Holding from "./Holding.ts"
 import * as Dht from "./Kad.ts"
+import type { ProvidedStore } from "./ProvidedFile.ts"
 import * as Questions from "./Questions.ts"
 import type * as Realm from "./Realm.ts"
 import type * as Server from "./Server.ts"
@@ -99,6 +101,8 @@ export interface Options<E = never, R = never> {
   readonly holding?: Holdings.Limits | undefined
   /** What others may announce here. */
   readonly providers?: Providers.Limits | undefined
+  /** Where what this node provides is kept, such as `ProvidedFile.make({ path })`. Without it, that ends with the node. */
+  readonly provided?: Effect.Effect<ProvidedStore, E, R | Scope.Scope> | undefined
   /** How often what this node provides is announced again. Default 22 hours. */
   readonly reprovideEvery?: Duration.Input | undefined
   /**
@@ -146,6 +150,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const holding =
     store === undefined ? undefined : yield* Holding.make(store, Key.fromBytes(peerId.bytes), options.holding)
   const records = holding?.records
+  const provided = options.provided === undefined ? undefined : yield* options.provided
   const use = tolerant("the DHT")
   const prefix = options.protocolPrefix ?? "/ipfs"
   const k = options.k ?? 20
@@ -195,6 +200,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
       yield* Announcer.make(dht, () => random.nextDoubleUnsafe(), {
         everyMs: Duration.toMillis(options.reprovideEvery ?? "22 hours"),
         maxKeys: options.maxProvided ?? 1_000_000,
+        store: provided,
         optimistic: options.optimisticProvide ?? false
       })
     )
@@ -236,6 +242,8 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   /** Announced for the first time: by how many at once, and whether it is announced from then on. */
   const beginning = new Map<string, { asked: number; kept: boolean }>()
 
+  const forget = (key: Uint8Array) => Effect.forEach(announcers, ({ remove }) => remove(key), { discard: true })
+
   const provide = (key: Uint8Array, asked: RoutingOptions | undefined): Effect.Effect<Provided, RoutingErrorReason> =>
     Effect.gen(function* () {
       const checked = ContentKey.fromMultihash(key)
@@ -245,11 +253,11 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
       const question = beginning.get(id) ?? { asked: 0, kept: announcers.some((announcer) => announcer.has(key)) }
       beginning.set(id, question)
       question.asked++
-      const end = Effect.sync(() => {
+      const end = Effect.suspend(() => {
         question.asked--
-        if (question.asked > 0) return
+        if (question.asked > 0) return Effect.void
         beginning.delete(id)
-        if (!question.kept) announcers.forEach((announcer) => announcer.remove(key))
+        return question.kept ? Effect.void : forget(key)
       })
       return yield* Effect.gen(function* () {
         for (const announcer of announcers) {
@@ -281,7 +289,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const content = ContentRouting.of({
     router: Questions.router,
     provide: (key, question) => Effect.mapError(provide(key, question), failed(`providing ${nameOf(key)}`)),
-    unprovide: (key) => Effect.sync(() => announcers.forEach((announcer) => announcer.remove(key))),
+    unprovide: forget,
     provided: Effect.sync(() => [
       ...new Map(announcers.flatMap(({ keys }) => keys()).map((key) => [Bytes.toHex(key), key])).values()
     ]),

@@ -5,7 +5,7 @@ import { TestClock } from "effect/testing"
 import * as Announcer from "../../../src/layers/kad/Announcer.ts"
 import { bytes, network, refused } from "./holders.ts"
 
-const limits = { everyMs: 22 * 3_600_000, maxKeys: 10, optimistic: false }
+const limits = { everyMs: 22 * 3_600_000, maxKeys: 10, store: undefined, optimistic: false }
 
 describe("the announcer", () => {
   it.effect("tries a key again soon, and then less often, until half of those who are to hold it were told", () =>

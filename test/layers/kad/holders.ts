@@ -30,7 +30,7 @@ export const network = (
   const placed = near.map((contact) => ({ contact, at: { peer: contact.peer, addresses: [address] } }))
   const dht: Announcer.Place = {
     self: self?.peer ?? assert.fail(),
-    settings: { k, addresses: "any" },
+    settings: { k, addresses: "any", realm: "wan" },
     size: () => 1,
     addressesOf: () => Effect.succeed([address]),
     networkSize: Effect.succeed(estimate?.size),
@@ -42,7 +42,7 @@ export const network = (
         return Effect.onInterrupt(send(holder), () => Effect.sync(() => void seen.interrupted++))
       }
     },
-    lookup: ({ onNearest }) =>
+    lookup: ({ onNearest, target }) =>
       Effect.sync(() => {
         seen.lookups++
         assert.strictEqual(onNearest?.(placed) ?? false, onNearest !== undefined)

@@ -97,6 +97,21 @@ export class Reprovide {
     return true
   }
 
+  /**
+   * Provides a key that was provided before this node started: it is due when it
+   * would have been after it was announced then, at once if that is past.
+   */
+  restore(bytes: Uint8Array, announcedAt: number | undefined, now: number): boolean {
+    if (this.has(bytes)) return true
+    if (!this.add(bytes, now)) return false
+    const entry = this.#entries.get(Bytes.toHex(bytes))
+    this.#first = undefined
+    if (entry === undefined || announcedAt === undefined) return true
+    // A clock that was set back is no reason to wait for longer.
+    entry.dueAt = this.#turn(entry.key, unknownBits, Math.min(announcedAt, now))
+    return true
+  }
+
   /** Provides a key no more. True if it was provided. */
   remove(bytes: Uint8Array): boolean {
     this.#first = undefined

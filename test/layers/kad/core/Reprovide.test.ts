@@ -132,6 +132,22 @@ describe("Reprovide", () => {
     assert.strictEqual((plan.dueAt ?? 0) - now, 600_000)
   })
 
+  it("takes up what was announced before it started: within 24 hours of that, spread, and the overdue at once", () => {
+    const plan = new Reprovide({ self })
+    for (let i = 0; i < 400; i++) assert.isTrue(plan.restore(key(i), -hour, 0))
+    for (let i = 400; i < 410; i++) plan.restore(key(i), -30 * hour, 0)
+    plan.restore(key(410), undefined, 0)
+    plan.restore(key(411), 50 * hour, 0)
+    const { batches, times } = run(plan, 0, 24 * hour, 1_000)
+    assert.strictEqual(times.size, 412)
+    const first = (i: number) => times.get(Bytes.toHex(key(i)))?.[0] ?? assert.fail("never announced")
+    for (let i = 0; i < 400; i++) assert.isAtMost(first(i), 23 * hour)
+    for (let i = 400; i < 411; i++) assert.strictEqual(first(i), 0)
+    assert.isAtMost(first(411), 24 * hour)
+    const early = batches.filter(({ at }) => at < hour / 2).reduce((sum, { count }) => sum + count, 0)
+    assert.isBelow(early, 100, "not all at once")
+  })
+
   it("counts a key as announced when half of those who are to hold it were told", () => {
     assert.deepStrictEqual(
       [isEnough(0, 0), isEnough(0, 20), isEnough(9, 20), isEnough(10, 20), isEnough(1, 1), isEnough(2, 5)],
