@@ -69,6 +69,9 @@ export const make = Effect.fnUntraced(function* (store: RecordStore["Service"], 
       const rules = yield* Effect.mapError(Effect.fromResult(rulesOf(key)), failed(key))
       const wrong = rules.validate(key, value, now)
       if (wrong !== undefined) return yield* failed(key)(new RecordInvalid({ detail: wrong }))
+      // What was in the store when the node started is in no share, and nobody takes it into one.
+      const isOld = !holdings.knows(key) && (yield* Effect.isSuccess(store.get(key)))
+      if (isOld) return yield* store.put(key, value, { ttl })
       const expiresAt = now + Duration.toMillis(ttl)
       const { dropped, refused } = holdings.offer(key, key.length + value.length, from, now, expiresAt)
       yield* Effect.forEach(dropped, drop, { discard: true })

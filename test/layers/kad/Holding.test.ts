@@ -39,6 +39,18 @@ describe("what is held for others", () => {
     }).pipe(Effect.provide(validators))
   )
 
+  it.effect("leaves what was in the store before it started in no share, whoever brings it again", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryRecordStore.make()
+      yield* store.put(key("old"), ok)
+      const holding = yield* Holding.make(store, self, { records: 16, peer: 1 })
+      yield* holding.hold(key("old"), ok, by("flooder"))
+      assert.strictEqual(holding.counts().held, 0)
+      for (let i = 0; i < 99; i++) yield* Effect.exit(holding.hold(key(i), ok, by("flooder")))
+      assert.deepStrictEqual(yield* held(holding, ["old"]), [true])
+    }).pipe(Effect.provide(validators))
+  )
+
   it.effect("loses nothing to what is not valid, and says whose share is full", () =>
     Effect.gen(function* () {
       const holding = yield* Holding.make(yield* MemoryRecordStore.make(), self, { records: 16, peer: 1 / 16 })

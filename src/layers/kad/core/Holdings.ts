@@ -89,6 +89,12 @@ export class Holdings {
     }
   }
 
+  /** True when it is known whose the record of a key is. */
+  knows(key: Uint8Array): boolean {
+    const id = Bytes.toHex(key)
+    return this.#held.has(id) || this.#own.has(id)
+  }
+
   /** This node puts a record of its own. */
   own(key: Uint8Array, expiresAt: number): void {
     const id = Bytes.toHex(key)
