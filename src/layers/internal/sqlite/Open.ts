@@ -27,8 +27,8 @@ export interface Format<A> {
   readonly applicationId: number
   /** The version of the tables, in the header of the file. */
   readonly version: number
-  /** Makes the tables of an empty file, and writes both into its header. */
-  readonly create: string
+  /** The statements that make the tables of an empty file. */
+  readonly tables: string
   /** All that is stored, or what of it cannot be read. Throws what SQLite throws. */
   readonly readAll: (database: Module.Database) => ReadonlyArray<A> | string
 }
@@ -113,7 +113,13 @@ export const attempt = <A, E>(run: () => A, failed: (detail: string) => E): Effe
   Effect.try({ try: run, catch: (thrown) => failed(Module.describe(thrown)) })
 
 /** Makes an empty store at `path`, unless there is a file by now. */
-const create = (fs: FileSystem.FileSystem, sqlite: Module.Module, path: string, folder: string, tables: string) =>
+const create = (
+  fs: FileSystem.FileSystem,
+  sqlite: Module.Module,
+  path: string,
+  folder: string,
+  { applicationId, tables, version }: Format<unknown>
+) =>
   Effect.scoped(
     Effect.gen(function* () {
       yield* fs.makeDirectory(folder, { recursive: true, mode: 0o700 })
@@ -123,7 +129,8 @@ const create = (fs: FileSystem.FileSystem, sqlite: Module.Module, path: string, 
       yield* attempt(() => {
         const database = new sqlite.DatabaseSync(temporary)
         try {
-          database.exec(tables)
+          database.exec(`pragma journal_mode = wal; pragma application_id = ${applicationId}`)
+          database.exec(`begin; ${tables} pragma user_version = ${version}; commit`)
         } finally {
           database.close()
         }
@@ -194,7 +201,7 @@ export const open = <A, E>({
     if (sqlite === undefined) {
       return yield* refuse("this runtime has no node:sqlite: use Node 22.19 or later, or a store in memory")
     }
-    if (!(yield* fs.exists(path))) yield* create(fs, sqlite, path, folder, format.create)
+    if (!(yield* fs.exists(path))) yield* create(fs, sqlite, path, folder, format)
 
     // The system drops all locks of a process on a file when the process closes the file, however often it
     // has it open: a file that is open here must not even be looked at again.

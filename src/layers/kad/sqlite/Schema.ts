@@ -3,26 +3,18 @@ import type * as File from "../../internal/sqlite/File.ts"
 import { transact } from "../../internal/sqlite/Module.ts"
 import type { Entry } from "../core/Kept.ts"
 
-/** "lp2a" */
-const applicationId = 0x6c703261
-const version = 1
-
 /** The file of what a node provides. Times are milliseconds; null where nothing was announced yet. */
 export const format: File.Format<Entry, Entry> = {
-  applicationId,
-  version,
-  create: `
-    pragma journal_mode = wal;
-    pragma application_id = ${applicationId};
-    begin;
+  /** "lp2a" */
+  applicationId: 0x6c703261,
+  version: 1,
+  tables: `
     create table provided (
       realm text not null,
       key blob not null,
       announced_at real,
       unique (realm, key)
     ) strict;
-    pragma user_version = ${version};
-    commit;
   `,
   readAll: (database) => {
     const all: Array<Entry> = []

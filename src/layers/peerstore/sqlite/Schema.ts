@@ -20,10 +20,7 @@ const version = 1
  * other tables; `heard` orders the peers. Times are milliseconds, with
  * infinity as null inside of JSON.
  */
-const create = `
-  pragma journal_mode = wal;
-  pragma application_id = ${applicationId};
-  begin;
+const tables = `
   create table peer (
     number integer primary key,
     id blob not null unique,
@@ -49,8 +46,6 @@ const create = `
     value blob not null,
     primary key (peer, name)
   ) strict;
-  pragma user_version = ${version};
-  commit;
 `
 
 // ---- reading ----------------------------------------------------------------
@@ -248,7 +243,7 @@ class RowWriter {
 export const format: File.Format<Entry.Facts, Entry.Entry> = {
   applicationId,
   version,
-  create,
+  tables,
   readAll,
   writer: (database) => {
     const rows = new RowWriter(database)

@@ -3,25 +3,17 @@ import type * as File from "../../internal/sqlite/File.ts"
 import { transact } from "../../internal/sqlite/Module.ts"
 import type { Entry } from "../core/Table.ts"
 
-/** "lp2r" */
-const applicationId = 0x6c703272
-const version = 1
-
 /** The file of a store of records. Times are milliseconds, which may be infinite. */
 export const format: File.Format<Entry, Entry> = {
-  applicationId,
-  version,
-  create: `
-    pragma journal_mode = wal;
-    pragma application_id = ${applicationId};
-    begin;
+  /** "lp2r" */
+  applicationId: 0x6c703272,
+  version: 1,
+  tables: `
     create table record (
       key blob not null unique,
       value blob not null,
       expires_at real not null
     ) strict;
-    pragma user_version = ${version};
-    commit;
   `,
   readAll: (database) => {
     const all: Array<Entry> = []
