@@ -127,7 +127,7 @@ export const read = (stream: ByteStream): Effect.Effect<Uint8Array | null, Strea
     return Effect.succeed(bytes === null || stream.ownedReads ? bytes : new Uint8Array(bytes))
   })
 
-/** Writes all of `bytes` and flushes, waiting while the remote does not take them. */
+/** Writes all of `bytes` and flushes, waiting while the remote does not take them. As with `tryWrite`, do not change them. */
 export const write = (stream: ByteStream, bytes: Uint8Array): Effect.Effect<void, StreamError> =>
   Effect.suspend(() => {
     const taken = stream.tryWrite(bytes)

@@ -49,11 +49,14 @@ export interface Facts {
 export interface ProtocolStream extends Facts {
   /** Everything that the remote writes until it closes its side. */
   readonly readable: Stream.Stream<Uint8Array, ByteStream.StreamError>
-  /** Writes all that it is given; closes the writing side at the end. */
+  /** Writes all that it is given, as `write` does; closes the writing side at the end. */
   readonly writable: Sink.Sink<void, Uint8Array, never, ByteStream.StreamError>
   /** The next batch, or `null` at the end. */
   readonly read: Effect.Effect<Uint8Array | null, ByteStream.StreamError>
-  /** Writes all of `bytes`, waiting while the remote does not take them. */
+  /**
+   * Writes all of `bytes`, waiting while the remote does not take them. They are not copied, and may leave later: what
+   * was given belongs to the stream, and must not change any more.
+   */
   readonly write: (bytes: Uint8Array) => Effect.Effect<void, ByteStream.StreamError>
   /** Half-close: the remote reads to the end; it can still write. */
   readonly closeWrite: Effect.Effect<void, ByteStream.StreamError>
