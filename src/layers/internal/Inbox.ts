@@ -1,5 +1,6 @@
 /** What has arrived and waits to be taken: connections for `accept`, datagrams for `receive`. Bounded. */
 import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
 
 export class Inbox<A> {
   readonly backlog: number
@@ -61,3 +62,27 @@ export class Inbox<A> {
     for (const waker of wakers) waker()
   }
 }
+
+/**
+ * Waits for something and takes it; it belongs to the scope of who takes it, whose closing runs `release`. What was taken
+ * is never lost to an interruption. Fails with `closed` once the inbox is closed and empty.
+ */
+export const takeScoped = <A, E>(
+  inbox: Inbox<A>,
+  release: (item: A) => Effect.Effect<void>,
+  closed: Effect.Effect<never, E>
+): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      for (;;) {
+        const item = inbox.take()
+        if (item !== undefined) {
+          yield* Scope.addFinalizer(scope, release(item))
+          return item
+        }
+        if (inbox.closed) return yield* closed
+        yield* restore(inbox.arrived)
+      }
+    })
+  )

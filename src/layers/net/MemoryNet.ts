@@ -24,7 +24,7 @@ import {
   SystemRefused,
   Unreachable
 } from "../../services/Net.ts"
-import { Inbox } from "../internal/Inbox.ts"
+import { Inbox, takeScoped } from "../internal/Inbox.ts"
 import { makeDatagrams } from "./MemoryDatagram.ts"
 import {
   Fabric,
@@ -121,20 +121,8 @@ const listen = (
             for (const socket of accepting.close()) socket.reset("its listener was closed")
           })
       )
-      const accept: Effect.Effect<Socket, NetError, Scope.Scope> = Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const scope = yield* Effect.scope
-          for (;;) {
-            const socket = accepting.take()
-            if (socket !== undefined) {
-              yield* Scope.addFinalizer(scope, Effect.sync(socket.release))
-              return socket
-            }
-            if (accepting.closed) return yield* refuse("accept", local, new SocketClosed())
-            yield* restore(accepting.arrived)
-          }
-        })
-      )
+      const closed = Effect.suspend(() => refuse("accept", local, new SocketClosed()))
+      const accept = takeScoped(accepting, (socket) => Effect.sync(socket.release), closed)
       return { local, accept }
     })
   )

@@ -28,7 +28,7 @@ import {
   type SocketListener,
   SystemRefused
 } from "../../services/Net.ts"
-import { Inbox } from "../internal/Inbox.ts"
+import { Inbox, takeScoped } from "../internal/Inbox.ts"
 import { bind } from "./NodeDatagram.ts"
 import { codeOf, lookupReason, netReason } from "./NodeErrors.ts"
 import { type NodeSocket, open, type Shared, writeSize } from "./NodeSocket.ts"
@@ -297,20 +297,8 @@ const listen = (state: State, options: ListenOptions): Effect.Effect<SocketListe
         })
       )
     }
-    const accept: Effect.Effect<Socket, NetError, Scope.Scope> = Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const scope = yield* Effect.scope
-        for (;;) {
-          const socket = accepting.take()
-          if (socket !== undefined) {
-            yield* Scope.addFinalizer(scope, socket.release)
-            return socket
-          }
-          if (accepting.closed) return yield* refuse("accept", local, new SocketClosed())
-          yield* restore(accepting.arrived)
-        }
-      })
-    )
+    const closed = Effect.suspend(() => refuse("accept", local, new SocketClosed()))
+    const accept = takeScoped(accepting, (socket) => socket.release, closed)
     return { local, accept }
   })
 

@@ -91,8 +91,8 @@ export abstract class Session<S extends StreamState = StreamState> {
   abstract readonly maxId: number
   /** Takes bytes from the front of `bytes`, as far as there is room, and says how many. */
   abstract write(stream: S, bytes: Uint8Array): number
-  /** True when `write` takes a byte. Otherwise the stream is touched once that may have changed. */
-  abstract canWrite(stream: S): boolean
+  /** False while the remote has no room for more of the stream; it is touched once that has changed. */
+  protected abstract hasRoom(stream: S): boolean
   /** Answers to pings so far, and how long the latest took in ms; `undefined` where the protocol has none. */
   abstract readonly liveness: { readonly pongs: number; readonly latestMs: number } | undefined
   /** Asks for a round trip, unless one is under way or the protocol has none. */
@@ -176,6 +176,14 @@ export abstract class Session<S extends StreamState = StreamState> {
     return (
       stream.inbox.size > 0 || stream.readClosed || (stream.remoteClosed && stream.failure?._tag !== "ResetLocally")
     )
+  }
+
+  /** True when `write` takes a byte. Otherwise the stream is touched once that may have changed. */
+  canWrite(stream: S): boolean {
+    if (stream.done || stream.writeClosed || !this.hasRoom(stream)) return false
+    if (this.turns.allow(stream, this.room) > 0) return true
+    this.turns.wait(stream, stream.credit > 0)
+    return false
   }
 
   /** Half-close. */

@@ -94,11 +94,8 @@ export class Session extends Shared.Session {
     return taken
   }
 
-  canWrite(stream: StreamState): boolean {
-    if (stream.done || stream.writeClosed) return false
-    if (this.turns.allow(stream, this.room) > 0) return true
-    this.turns.wait(stream, stream.credit > 0)
-    return false
+  protected hasRoom(): boolean {
+    return true
   }
 
   // --- What arrives ----------------------------------------------------------

@@ -109,11 +109,8 @@ export class Session extends Shared.Session<StreamState> {
     return taken
   }
 
-  canWrite(stream: StreamState): boolean {
-    if (stream.done || stream.writeClosed || stream.sendWindow === 0) return false
-    if (this.turns.allow(stream, this.room) > 0) return true
-    this.turns.wait(stream, stream.credit > 0)
-    return false
+  protected hasRoom(stream: StreamState): boolean {
+    return stream.sendWindow > 0
   }
 
   // --- The connection ------------------------------------------------------

@@ -16,7 +16,7 @@ import {
   type SocketListener,
   SystemRefused
 } from "../../../services/Net.ts"
-import { Inbox } from "../../internal/Inbox.ts"
+import { Inbox, takeScoped } from "../../internal/Inbox.ts"
 import { familyOf } from "./Address.ts"
 import type { NameRecord } from "./Fabric.ts"
 import { bind } from "./SimDatagram.ts"
@@ -38,11 +38,7 @@ const pause = (stack: Stack, ms: number): Effect.Effect<void> =>
   })
 
 /** By itself, so that it holds on to nothing but the socket. */
-const releaseWith = (scope: Scope.Scope, socket: SimSocket): Effect.Effect<void> =>
-  Scope.addFinalizer(
-    scope,
-    Effect.sync(() => socket.release())
-  )
+const release = (socket: SimSocket): Effect.Effect<void> => Effect.sync(() => socket.release())
 
 const connect = (stack: Stack, options: ConnectOptions): Effect.Effect<Socket, NetError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
@@ -66,7 +62,7 @@ const connect = (stack: Stack, options: ConnectOptions): Effect.Effect<Socket, N
       yield* Effect.onInterrupt(restore(settled), () => Effect.sync(() => started.abort()))
       const { outcome } = started
       if (!(outcome instanceof SimSocket)) return yield* refuse(outcome ?? new SystemRefused({ code: "ECANCELED" }))
-      yield* releaseWith(scope, outcome)
+      yield* Scope.addFinalizer(scope, release(outcome))
       return outcome
     })
   )
@@ -89,22 +85,10 @@ const listen = (stack: Stack, options: ListenOptions): Effect.Effect<SocketListe
             for (const socket of accepting.close()) socket.reset("its listener was closed")
           })
       )
-      const accept: Effect.Effect<Socket, NetError, Scope.Scope> = Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const scope = yield* Effect.scope
-          for (;;) {
-            const socket = accepting.take()
-            if (socket !== undefined) {
-              yield* releaseWith(scope, socket)
-              return socket
-            }
-            if (accepting.closed)
-              return yield* new NetError({ operation: "accept", endpoint: local, reason: new SocketClosed() })
-            yield* restore(accepting.arrived)
-          }
-        })
+      const closed = Effect.suspend(
+        () => new NetError({ operation: "accept", endpoint: local, reason: new SocketClosed() })
       )
-      return { local, accept }
+      return { local, accept: takeScoped(accepting, release, closed) }
     })
   )
 
