@@ -43,6 +43,7 @@ import { type Estimate, NetworkSize } from "./core/NetworkSize.ts"
 import * as Providers from "./core/Providers.ts"
 import { RoutingTable } from "./core/RoutingTable.ts"
 import type { Scope } from "./core/Shares.ts"
+import { Silence } from "./core/Silence.ts"
 import type { Holding } from "./Holding.ts"
 import * as Lookup from "./Lookup.ts"
 import * as Members from "./Members.ts"
@@ -115,6 +116,8 @@ const patience = "10 seconds"
 interface State {
   table: RoutingTable
   providers: Providers.Providers
+  /** Whom lookups do without for a while. */
+  silence: Silence
   networkSize: NetworkSize
   mode: KadMode
 }
@@ -143,6 +146,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const emptyState = (): State => ({
     table: emptyTable(),
     providers: new Providers.Providers(self.key, settings.providers),
+    silence: new Silence(),
     networkSize: new NetworkSize({ k }),
     mode: "client"
   })
@@ -215,6 +219,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           answered: (contact, at, latencyMs, useful) =>
             void dht.tellUnsafe({ _tag: "Answered", contact, at, latencyMs, useful }),
           failed: (contact, failure) => void dht.tellUnsafe({ _tag: "Failed", contact, failure }),
+          late: (contacts) => void dht.tellUnsafe({ _tag: "Late", contacts }),
+          answering: (contacts, now) => state.silence.without(contacts, now),
           finished: (finished, whole) => void dht.tellUnsafe({ _tag: "Finished", finished, whole })
         },
         wanted
@@ -229,7 +235,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       Effect.gen(function* () {
         const runScope = yield* Effect.scope
         state = emptyState()
-        const { networkSize, providers, table } = state
+        const { networkSize, providers, silence, table } = state
         yield* pause
         const tell = (message: Message) => Effect.sync(() => void actor.tellUnsafe(message))
         const members = Members.make({
@@ -238,6 +244,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           addresses: which,
           self: peerId,
           table,
+          silence,
           book,
           rpc,
           swarm,
@@ -271,6 +278,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
               return members.answered(message)
             case "Failed":
               return members.failed(message)
+            case "Late":
+              return members.late(message.contacts)
             case "CheckDone":
               return members.checked(message.contact)
             case "Finished":

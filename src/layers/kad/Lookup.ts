@@ -38,6 +38,10 @@ export interface Settings {
   /** A peer answered: it is a server, it is there, and how long it took. `useful`: it told of something. */
   readonly answered: (contact: Key.Contact, at: RoutedPeer, latencyMs: number, useful: boolean) => void
   readonly failed: (contact: Key.Contact, failure: Failure) => void
+  /** Peers had not answered when the lookup ended without them. */
+  readonly late: (contacts: ReadonlyArray<Key.Contact>) => void
+  /** Those of the peers that may be expected to answer. */
+  readonly answering: (contacts: ReadonlyArray<Key.Contact>, now: number) => ReadonlyArray<Key.Contact>
   /** A lookup has ended. `whole`: it was for all of the closest peers. */
   readonly finished: (finished: Finished, whole: boolean) => void
 }
@@ -109,7 +113,10 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       const query = new Query({
         target: wanted.target,
         self: self.key,
-        seeds: seeds.map(({ peer }) => contactOf(peer)),
+        seeds: settings.answering(
+          seeds.map(({ peer }) => contactOf(peer)),
+          yield* monotonicMs
+        ),
         k,
         alpha: settings.alpha,
         need: wanted.need,
@@ -161,7 +168,10 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         }
         query.answered(
           contact,
-          peers.map(({ peer }) => contactOf(peer)),
+          settings.answering(
+            peers.map(({ peer }) => contactOf(peer)),
+            now
+          ),
           now
         )
         const useful = peers.length > 0 || answer.record !== undefined || answer.providerPeers.length > 0
@@ -183,6 +193,8 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       const finished = Finished.of(query)
       if (finished === undefined) return yield* Effect.die("a query has ended without a reason")
       settings.finished(finished, wanted.need === undefined)
+      const late = query.late()
+      if (late.length > 0) settings.late(late)
       return { finished, closest: finished.progress.closest.map(at) }
     })
   )

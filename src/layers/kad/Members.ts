@@ -25,6 +25,7 @@ import { Checks } from "./core/Checks.ts"
 import * as Diversity from "./core/Diversity.ts"
 import * as Key from "./core/Key.ts"
 import type { Change, RoutingTable } from "./core/RoutingTable.ts"
+import type { Silence } from "./core/Silence.ts"
 import type { Answered, Failed, Identified, Message } from "./Message.ts"
 import * as Realm from "./Realm.ts"
 import * as Rpc from "./Rpc.ts"
@@ -37,6 +38,7 @@ export interface Options {
   /** This node. */
   readonly self: PeerId
   readonly table: RoutingTable
+  readonly silence: Silence
   readonly book: AddressBook
   readonly rpc: Rpc.Rpc
   readonly swarm: Swarm["Service"]
@@ -52,6 +54,8 @@ export interface Members {
   readonly identified: (message: Identified) => Effect.Effect<void>
   readonly answered: (message: Answered) => Effect.Effect<void>
   readonly failed: (message: Failed) => Effect.Effect<void>
+  /** Peers took so long that a lookup ended without them: nobody has found out whether they are there. */
+  readonly late: (contacts: ReadonlyArray<Key.Contact>) => Effect.Effect<void>
   /** A peer was checked, whatever came of it. */
   readonly checked: (contact: Key.Contact) => Effect.Effect<void>
   /** Checks those that were not heard of for long, and now and then says anew whose connections are worth something. */
@@ -73,7 +77,21 @@ const tag: Tag = { value: 5, decay: { shape: "linear", over: "2 hours" } }
 const markEveryMs = 1_200_000
 
 export const make = (options: Options): Members => {
-  const { actor, addresses: which, begun, book, peerStore, protocol, realm, rpc, scope, self, swarm, table } = options
+  const {
+    actor,
+    addresses: which,
+    begun,
+    book,
+    peerStore,
+    protocol,
+    realm,
+    rpc,
+    scope,
+    self,
+    silence,
+    swarm,
+    table
+  } = options
   const use = tolerant("the DHT")
   const checks = new Checks(checkLimits)
   const placeOf = ({ peer }: Key.Contact): RoutedPeer => ({ peer, addresses: book.of(peer) })
@@ -131,6 +149,7 @@ export const make = (options: Options): Members => {
       Effect.gen(function* () {
         const contact = Key.contact(info.peer)
         const now = yield* monotonicMs
+        silence.end(contact)
         if (!info.protocols.includes(protocol)) return yield* changed(table.remove(contact, now))
         const remote = connection.remoteAddress
         if (!Realm.belongs(which, remote, info.listenAddresses)) return
@@ -146,6 +165,7 @@ export const make = (options: Options): Members => {
     answered: ({ at, contact, latencyMs, useful }) =>
       Effect.gen(function* () {
         const now = yield* monotonicMs
+        silence.end(contact)
         const wasEmpty = table.size === 0
         const open = yield* swarm.connections(contact.peer)
         const known = book.of(contact.peer)
@@ -168,11 +188,25 @@ export const make = (options: Options): Members => {
 
     failed: ({ contact, failure }) =>
       Effect.gen(function* () {
-        if (Rpc.isOwn(failure) || !table.has(contact.key)) return
+        if (Rpc.isOwn(failure)) return
         // With no connection at all, it is this node that cannot be reached.
         if ((yield* swarm.connections()).length === 0) return
-        yield* changed(table.checked(contact, "dead", yield* monotonicMs))
+        const now = yield* monotonicMs
+        silence.add(contact, now)
+        if (table.has(contact.key)) yield* changed(table.checked(contact, "dead", now))
       }),
+
+    late: (contacts) =>
+      Effect.flatMap(monotonicMs, (now) =>
+        Effect.forEach(
+          contacts,
+          (contact) => {
+            silence.add(contact, now)
+            return table.has(contact.key) ? check(contact, true) : Effect.void
+          },
+          { discard: true }
+        )
+      ),
 
     checked: (contact) =>
       Effect.suspend(() => {

@@ -36,6 +36,8 @@ export type Message =
   | Identified
   | Answered
   | Failed
+  /** Peers had not answered when a lookup ended without them. */
+  | { readonly _tag: "Late"; readonly contacts: ReadonlyArray<Key.Contact> }
   | { readonly _tag: "CheckDone"; readonly contact: Key.Contact }
   | { readonly _tag: "Finished"; readonly finished: Finished; readonly whole: boolean }
   | {

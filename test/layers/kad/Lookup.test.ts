@@ -30,6 +30,8 @@ describe("a lookup", () => {
           known: () => [],
           answered: () => {},
           failed: () => {},
+          late: () => {},
+          answering: (contacts) => contacts,
           finished: () => {}
         }
         for (let i = 0; i < 50; i++) {

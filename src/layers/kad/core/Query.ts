@@ -175,6 +175,11 @@ export class Query {
     return Key.closest(this.target, known, this.#k).map(({ contact }) => contact)
   }
 
+  /** Those that are late, and have not answered since: when it ends, nobody has found out whether they are there. */
+  late(): ReadonlyArray<Contact> {
+    return [...this.#outstanding].flatMap(({ contact, state }) => (state === "late" ? [contact] : []))
+  }
+
   /** Ends it: what was looked for is found, or nobody wants it any more. */
   stop(): void {
     this.#reason ??= "stopped"
