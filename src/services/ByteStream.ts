@@ -121,11 +121,13 @@ export interface ByteStream {
  * fiber may be suspended between any two of its steps. Waits for as long as the stream is silent: add a deadline.
  */
 export const read = (stream: ByteStream): Effect.Effect<Uint8Array | null, StreamError> =>
-  Effect.suspend(() => {
-    const bytes = stream.tryRead()
-    if (bytes === undefined) return Effect.flatMap(stream.readable, () => read(stream))
-    return Effect.succeed(bytes === null || stream.ownedReads ? bytes : new Uint8Array(bytes))
-  })
+  Effect.suspend(() => take(stream))
+
+const take = (stream: ByteStream): Effect.Effect<Uint8Array | null, StreamError> => {
+  const bytes = stream.tryRead()
+  if (bytes === undefined) return Effect.flatMap(stream.readable, () => take(stream))
+  return Effect.succeed(bytes === null || stream.ownedReads ? bytes : new Uint8Array(bytes))
+}
 
 /** Writes all of `bytes` and flushes, waiting while the remote does not take them. As with `tryWrite`, do not change them. */
 export const write = (stream: ByteStream, bytes: Uint8Array): Effect.Effect<void, StreamError> =>

@@ -29,6 +29,8 @@ const smallAssociated = 32
  */
 const small = new ChaCha20Poly1305(newInstance())
 
+const nothing = new Uint8Array(0)
+
 const total = (parts: ReadonlyArray<Uint8Array>): number => {
   let size = 0
   for (const part of parts) size += part.length
@@ -62,7 +64,7 @@ class Key implements AeadKey {
   }
 
   readonly sealInto: AeadKey["sealInto"] = (counter, parts, target, offset) =>
-    this.sealTo(counter, undefined, parts, target, offset)
+    this.sealTo(counter, nothing, parts, target, offset)
 
   readonly open: AeadKey["open"] = (counter, associated, sealed) => {
     const size = sealed.length - tagSize
@@ -72,17 +74,17 @@ class Key implements AeadKey {
   }
 
   readonly openInto: AeadKey["openInto"] = (counter, sealed, target, offset) =>
-    this.openTo(counter, undefined, sealed, target, offset)
+    this.openTo(counter, nothing, sealed, target, offset)
 
   private sealTo(
     counter: number,
-    associated: Uint8Array | undefined,
+    associated: Uint8Array,
     parts: ReadonlyArray<Uint8Array>,
     target: Uint8Array,
     offset: number
   ): number {
     const size = total(parts)
-    if (size < smallMessage && (associated === undefined || associated.length <= smallAssociated)) {
+    if (size < smallMessage && associated.length <= smallAssociated) {
       const [only] = parts
       const plaintext = only !== undefined && parts.length === 1 ? only : Bytes.concat(parts)
       const sealed = target.subarray(offset, offset + size + tagSize)
@@ -90,7 +92,7 @@ class Key implements AeadKey {
       return sealed.length
     }
     const cipher = NodeCrypto.createCipheriv(algorithm, this.secret, nonceOf(counter), tagOption)
-    if (associated !== undefined && associated.length > 0) cipher.setAAD(associated, aadOption)
+    if (associated.length > 0) cipher.setAAD(associated, aadOption)
     let at = offset
     for (const part of parts) {
       if (part.length === 0) continue
@@ -104,19 +106,19 @@ class Key implements AeadKey {
 
   private openTo(
     counter: number,
-    associated: Uint8Array | undefined,
+    associated: Uint8Array,
     sealed: Uint8Array,
     target: Uint8Array,
     offset: number
   ): number | undefined {
     const size = sealed.length - tagSize
     if (size < 0) return undefined
-    if (size < smallMessage && (associated === undefined || associated.length <= smallAssociated)) {
+    if (size < smallMessage && associated.length <= smallAssociated) {
       const opened = target.subarray(offset, offset + size)
       return small.open(this.bytes, nonceOf(counter), sealed, associated, opened) === null ? undefined : size
     }
     const decipher = NodeCrypto.createDecipheriv(algorithm, this.secret, nonceOf(counter), tagOption)
-    if (associated !== undefined && associated.length > 0) decipher.setAAD(associated, aadOption)
+    if (associated.length > 0) decipher.setAAD(associated, aadOption)
     decipher.setAuthTag(sealed.subarray(size))
     if (size > 0) move(decipher.update(sealed.subarray(0, size)), target, offset)
     try {

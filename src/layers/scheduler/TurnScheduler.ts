@@ -23,9 +23,14 @@ const defaultSliceMs = 1
 /** After so many tasks the time is looked at. */
 const tasksPerLook = 32
 
-/** One round of tasks, by priority. Nearly all have the same. */
+interface Line {
+  readonly priority: number
+  readonly tasks: Array<Task>
+}
+
+/** One round of tasks, by priority. Nearly all have the same. Once all were taken, it serves for another round. */
 class Round {
-  private readonly lines: Array<{ readonly priority: number; readonly tasks: Array<Task> }> = []
+  private lines: Array<Line> = []
   private line = 0
   private next = 0
 
@@ -41,7 +46,7 @@ class Round {
   take(): Task | undefined {
     for (;;) {
       const line = this.lines[this.line]
-      if (line === undefined) return undefined
+      if (line === undefined) return this.empty()
       const task = line.tasks[this.next]
       if (task !== undefined) {
         this.next += 1
@@ -51,6 +56,14 @@ class Round {
       this.next = 0
     }
   }
+
+  private empty(): undefined {
+    const [line, another] = this.lines
+    if (line !== undefined && another === undefined) line.tasks.length = 0
+    else this.lines = []
+    this.line = 0
+    return undefined
+  }
 }
 
 const resolved = Promise.resolve()
@@ -58,8 +71,8 @@ const resolved = Promise.resolve()
 class Turns implements Scheduler.SchedulerDispatcher {
   private readonly sliceMs: number
   /** What is run now, as far as it was not, and what is run after it. */
-  private current: Round | undefined
-  private following: Round | undefined
+  private current = new Round()
+  private following = new Round()
   /** `run` is at work, or is called without being asked again. */
   private armed = false
   /** Since when Node may not have had its turn; `undefined` when it just had it. */
@@ -72,7 +85,6 @@ class Turns implements Scheduler.SchedulerDispatcher {
   }
 
   scheduleTask(task: Task, priority: number): void {
-    this.following ??= new Round()
     this.following.push(task, priority)
     if (this.armed) return
     this.armed = true
@@ -84,11 +96,12 @@ class Turns implements Scheduler.SchedulerDispatcher {
   }
 
   private take(): Task | undefined {
-    const task = this.current?.take()
+    const { current } = this
+    const task = current.take()
     if (task !== undefined) return task
     this.current = this.following
-    this.following = undefined
-    return this.current?.take()
+    this.following = current
+    return this.current.take()
   }
 
   private readonly run = (): void => {

@@ -119,7 +119,9 @@ export class SecureStream implements ByteStream {
     }
   }
 
-  readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+  readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => this.untilReadable())
+
+  private untilReadable(): Effect.Effect<void, StreamError> {
     if (this.opened !== undefined) return Effect.void
     if (this.error !== undefined) return Effect.fail(this.error)
     if (this.readEnded) return Effect.void
@@ -127,10 +129,10 @@ export class SecureStream implements ByteStream {
       onFailure: (error) => Effect.fail(this.lost(error)),
       onSuccess: () => {
         this.pull()
-        return this.readable
+        return this.untilReadable()
       }
     })
-  })
+  }
 
   /** Takes one batch off the raw stream; false if there was none. */
   private pull(): boolean {
