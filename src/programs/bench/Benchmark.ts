@@ -59,6 +59,8 @@ export const Done = Schema.Struct({ count: Schema.Finite, seconds: Schema.Finite
 
 export interface RateFacts extends Pick<Benchmark, "name" | "unit" | "about" | "limits"> {
   readonly security?: Security
+  /** How many times as long as others it is warmed up. Default 1. */
+  readonly warmup?: number
 }
 
 /** Starts a listener and a dialer of a stack. */
@@ -73,11 +75,11 @@ export const rate = (
 ): Benchmark => ({
   ...facts,
   better: "higher",
-  cost: ({ seconds, warmupSeconds }) => ({ start: 1 + warmupSeconds, round: seconds }),
+  cost: ({ seconds, warmupSeconds }) => ({ start: 1 + warmupSeconds * (facts.warmup ?? 1), round: seconds }),
   prepare: (stack, { seconds, warmupSeconds }) =>
     Effect.gen(function* () {
       const [{ address }, dialer] = yield* pair(stack, facts.security)
-      yield* dialer.ask({ ...command, address, seconds: warmupSeconds }, Done)
+      yield* dialer.ask({ ...command, address, seconds: warmupSeconds * (facts.warmup ?? 1) }, Done)
       const round = dialer.ask({ ...command, address, seconds }, Done)
       return { round: Effect.map(round, (done) => done.count / done.seconds / per) }
     })

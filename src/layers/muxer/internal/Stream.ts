@@ -4,6 +4,7 @@
  * at its end; all else is in the session.
  */
 import * as Effect from "effect/Effect"
+import { untraced } from "../../../data/Untraced.ts"
 import {
   ConnectionLost,
   ResetByPeer,
@@ -45,10 +46,10 @@ const reasonOf = (failure: StreamFailure): StreamErrorReason => {
 }
 
 const fail = (failure: StreamFailure): Effect.Effect<never, StreamError> =>
-  Effect.suspend(() => Effect.fail(new StreamError({ reason: reasonOf(failure) })))
+  Effect.suspend(() => Effect.fail(untraced(() => new StreamError({ reason: reasonOf(failure) }))))
 
 const failWriteClosed: Effect.Effect<never, StreamError> = Effect.suspend(() =>
-  Effect.fail(new StreamError({ reason: new WriteClosed() }))
+  Effect.fail(untraced(() => new StreamError({ reason: new WriteClosed() })))
 )
 
 const twoWaiters = (side: string): Effect.Effect<never> => Effect.die(`two fibers wait on "${side}" of one stream`)

@@ -15,6 +15,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scheduler from "effect/Scheduler"
 import type { TLSSocket } from "node:tls"
+import { untraced } from "../../../data/Untraced.ts"
 import {
   type ByteStream,
   ConnectionLost,
@@ -270,7 +271,7 @@ export class TlsStream implements ByteStream {
 
   readonly reset = (because: string): void => {
     this.opened.clear()
-    this.end(new StreamError({ reason: new ResetLocally({ because }) }))
+    this.end(untraced(() => new StreamError({ reason: new ResetLocally({ because }) })))
     this.raw.reset(because)
   }
 
@@ -287,7 +288,7 @@ export class TlsStream implements ByteStream {
     if (this.error !== undefined) return
     // The alert, with which TLS tells the remote why.
     this.raw.flush()
-    this.end(new StreamError({ reason }))
+    this.end(untraced(() => new StreamError({ reason })))
     this.raw.reset("the secured connection failed")
   }
 
