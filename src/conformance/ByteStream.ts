@@ -3,6 +3,7 @@
  * joined back to back: what is written to one is read from the other.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -212,6 +213,35 @@ export const byteStreamSuite = <E>(
         const [left, right] = yield* makePair
         yield* left.closeWrite
         assert.strictEqual(yield* read(right), null)
+      }))
+
+    test("calls who asks to be told of bytes and of the end, where it can", () =>
+      Effect.gen(function* () {
+        const [left, right] = yield* makePair
+        const ask = (called: Deferred.Deferred<void>) =>
+          right.whenReadable?.(() => Deferred.doneUnsafe(called, Effect.void)) ?? false
+        const ofBytes = Deferred.makeUnsafe<void>()
+        if (!ask(ofBytes)) return
+        yield* write(left, pattern(0, 10))
+        yield* Deferred.await(ofBytes)
+        assert.isFalse(ask(ofBytes), "there is something to read")
+        assert.deepStrictEqual(yield* readExactly(right, 10), pattern(0, 10))
+        const ofEnd = Deferred.makeUnsafe<void>()
+        assert.isTrue(ask(ofEnd))
+        yield* left.closeWrite
+        yield* Deferred.await(ofEnd)
+        assert.strictEqual(yield* read(right), null)
+        assert.isFalse(ask(ofEnd), "there is the end")
+      }))
+
+    test("calls who asks to be told of bytes when it fails", () =>
+      Effect.gen(function* () {
+        const [, right] = yield* makePair
+        const called = Deferred.makeUnsafe<void>()
+        if (!(right.whenReadable?.(() => Deferred.doneUnsafe(called, Effect.void)) ?? false)) return
+        right.reset("enough")
+        yield* Deferred.await(called)
+        assert.strictEqual((yield* Effect.flip(right.readable)).reason._tag, "ResetLocally")
       }))
 
     test("what was taken may be changed at once, where it says so", () =>

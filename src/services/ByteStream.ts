@@ -98,6 +98,14 @@ export interface ByteStream {
   /** Waits until `tryRead` has bytes or the end; fails once the stream has failed. */
   readonly readable: Effect.Effect<void, StreamError>
   /**
+   * Has `wake` called once, when it is worth trying again, for whoever is driven
+   * by what comes and needs no fiber for it. Being called promises nothing: try,
+   * and ask again. False when nothing will call, because there is something
+   * already or because the stream cannot tell in this way: wait on `readable`
+   * then. What wraps a stream and changes its `readable` must change this too.
+   */
+  readonly whenReadable?: ((wake: () => void) => boolean) | undefined
+  /**
    * Takes bytes from the front of `bytes` and says how many; fewer than given
    * when its buffer or window is full, the stream is closed for writing, or it
    * failed (wait on `writable`, which tells which). The bytes taken may still

@@ -145,10 +145,7 @@ export class NodeSocket implements Socket {
       if (now !== undefined) return resume(now)
       if (inbound.reader !== undefined) return resume(twoWaiters("readable"))
       inbound.reader = resume
-      if (!inbound.flowing) {
-        inbound.flowing = true
-        socket.resume()
-      }
+      this.flow()
       return Effect.sync(() => {
         if (inbound.reader === resume) inbound.reader = undefined
       })
@@ -169,6 +166,20 @@ export class NodeSocket implements Socket {
       return Effect.void
     })
     this.release = Effect.suspend(() => this.close())
+  }
+
+  readonly whenReadable = (wake: () => void): boolean => {
+    const { inbound } = this
+    if (this.readState() !== undefined || inbound.reader !== undefined) return false
+    inbound.reader = wake
+    this.flow()
+    return true
+  }
+
+  private flow(): void {
+    if (this.inbound.flowing) return
+    this.inbound.flowing = true
+    this.socket.resume()
   }
 
   private readState(): Effect.Effect<void, StreamError> | undefined {

@@ -75,6 +75,7 @@ const counted = (raw: RawConnection, traffic: Traffic): RawConnection => ({
     return taken
   },
   copiesWrites: raw.copiesWrites,
+  whenReadable: (wake) => raw.whenReadable?.(wake) ?? false,
   flush: () => raw.flush(),
   reset: (because) => raw.reset(because),
   // Effects that may change with the state of the connection.

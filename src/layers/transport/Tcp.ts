@@ -72,6 +72,7 @@ const toConnection = (socket: Socket, sharesPort = false): RawConnection => {
     tryRead: socket.tryRead,
     ownedReads: socket.ownedReads,
     readable: socket.readable,
+    whenReadable: (wake) => socket.whenReadable?.(wake) ?? false,
     tryWrite: socket.tryWrite,
     copiesWrites: socket.copiesWrites,
     writable: socket.writable,

@@ -6,7 +6,7 @@
  * ```
  *            secured connection
  *          │                    ▲
- *       reader              (sender)         reader: feeds the core with each batch
+ *       reader              (sender)         reader: feeds the core with each batch, in the call that brings it if it can
  *          │                    │            clock:  what is due at a time, such as keep-alive; one
  *          └────► session ◄─────┘                    for all connections, see Deadlines
  *                ▲   │    ▲                  sender: there while the connection takes no more
@@ -41,6 +41,7 @@ import {
 } from "../../../services/StreamMuxer.ts"
 import type { Deadlines } from "../../internal/Deadlines.ts"
 import { Account } from "./Account.ts"
+import { byCalls } from "./ByCalls.ts"
 import { noiseMessage } from "./Limits.ts"
 import type { Session } from "./Session.ts"
 import { reasonOf, type SessionEnd } from "./SessionEnd.ts"
@@ -70,6 +71,9 @@ export interface Options<S extends StreamState> {
   readonly memory?: MemoryAccount | undefined
 }
 
+/** What the reader does, when it does not wait for bytes: lets others have a turn; waits until it may read on; ends. */
+type Next = "yield" | "rest" | "end"
+
 class Driver<S extends StreamState> implements Carrier<S> {
   readonly session: Session<S>
   readonly ownedReads: boolean
@@ -98,6 +102,8 @@ class Driver<S extends StreamState> implements Carrier<S> {
   private scheduled = false
   /** In a batch or a turn: its end sends and wakes. */
   private inTurn = false
+  /** Answers to pings that were seen. */
+  private pongs: number | undefined
   /** When that turn is, in ms, once somebody wanted to know. */
   private turnAt: number | undefined
   /** Something was asked for during a turn after its last sending. */
@@ -126,6 +132,7 @@ class Driver<S extends StreamState> implements Carrier<S> {
     this.ended = ended
     this.session = options.session(this.now())
     this.session.batchesLent = !connection.ownedReads
+    this.pongs = this.session.liveness?.pongs
     this.account = new Account(this.session, options.memory)
   }
 
@@ -299,37 +306,17 @@ class Driver<S extends StreamState> implements Carrier<S> {
 
   private static readonly read = Effect.fnUntraced(function* <S extends StreamState>(driver: Driver<S>) {
     const { connection, session } = driver
-    const most = driver.options.maxUnsent
-    let pongs = session.liveness?.pongs
-    let bytes = connection.tryRead()
-    for (let batch = 1; bytes !== null; batch += 1) {
-      if (bytes === undefined) {
-        yield* connection.readable
-        bytes = connection.tryRead()
+    const feed = () => driver.feed()
+    let next = feed()
+    while (next !== "end") {
+      if (next === undefined) {
+        next = yield* byCalls(connection, feed)
         continue
       }
-      session.receive(bytes, driver.now())
-      const lastOfTurn = batch % batchesPerTurn === 0
-      const mayJoin = driver.ownedReads && bytes.length < smallBatch && !lastOfTurn
-      const next = mayJoin ? connection.tryRead() : undefined
-      if (next !== undefined && next !== null) {
-        bytes = next
-        continue
-      }
-      driver.settle()
-      // What nobody has read at once is kept; the rest of a lent batch need not be.
-      if (!driver.ownedReads) session.settle()
-      if (session.liveness?.pongs !== pongs) {
-        pongs = session.liveness?.pongs
-        driver.pingers.wake()
-      }
-      // A remote that does not read what its frames ask for is not read from either.
-      while (driver.blocked && session.ended === undefined && session.outputSize > most) {
-        yield* driver.senders.wait
-      }
+      while (driver.mustSendFirst) yield* driver.senders.wait
       while (session.paused && session.ended === undefined) yield* driver.resting.wait
-      if (lastOfTurn) yield* Effect.yieldNow
-      bytes = next === null ? null : connection.tryRead()
+      if (next === "yield") yield* Effect.yieldNow
+      next = feed()
     }
     session.end(
       session.remoteGoAway === undefined
@@ -337,6 +324,39 @@ class Driver<S extends StreamState> implements Carrier<S> {
         : { _tag: "RemoteGoAway", code: session.remoteGoAway }
     )
   })
+
+  /** A remote that does not read what its frames ask for is not read from either. */
+  private get mustSendFirst(): boolean {
+    return this.blocked && this.session.ended === undefined && this.session.outputSize > this.options.maxUnsent
+  }
+
+  /** Feeds the core with what is there, for a turn at most; `undefined` when there is no more. */
+  private feed(): Next | undefined {
+    const { connection, session } = this
+    let bytes = connection.tryRead()
+    for (let batch = 1; bytes !== null; batch += 1) {
+      if (bytes === undefined) return undefined
+      session.receive(bytes, this.now())
+      const lastOfTurn = batch % batchesPerTurn === 0
+      const mayJoin = this.ownedReads && bytes.length < smallBatch && !lastOfTurn
+      const joined = mayJoin ? connection.tryRead() : undefined
+      if (joined !== undefined && joined !== null) {
+        bytes = joined
+        continue
+      }
+      this.settle()
+      // What nobody has read at once is kept; the rest of a lent batch need not be.
+      if (!this.ownedReads) session.settle()
+      if (session.liveness?.pongs !== this.pongs) {
+        this.pongs = session.liveness?.pongs
+        this.pingers.wake()
+      }
+      if (lastOfTurn) return "yield"
+      if (this.mustSendFirst || (session.paused && session.ended === undefined)) return "rest"
+      bytes = connection.tryRead()
+    }
+    return "end"
+  }
 
   /** Goes on sending when the connection takes more again, until it has taken all. */
   private get sender(): Effect.Effect<void> {

@@ -134,6 +134,11 @@ export class SecureStream implements ByteStream {
     })
   }
 
+  readonly whenReadable = (wake: () => void): boolean => {
+    if (this.opened !== undefined || this.error !== undefined || this.readEnded) return false
+    return this.raw.whenReadable?.(wake) ?? false
+  }
+
   /** Takes one batch off the raw stream; false if there was none. */
   private pull(): boolean {
     const batch = this.raw.tryRead()

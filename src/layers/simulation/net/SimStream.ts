@@ -122,6 +122,12 @@ export class SimSocket implements Socket, FlightEnd {
     })
   }
 
+  whenReadable(wake: () => void): boolean {
+    if (this.readState() !== undefined || this.reader !== undefined) return false
+    this.reader = wake
+    return true
+  }
+
   get writable(): Effect.Effect<void, StreamError> {
     return Effect.callback<void, StreamError>((resume) => {
       const now = this.writeState()

@@ -88,6 +88,11 @@ class NegotiatedStream implements ByteStream {
         : this.inner.readable
   }
 
+  whenReadable(wake: () => void): boolean {
+    if (this.error !== undefined || this.rest !== undefined) return false
+    return this.inner.whenReadable?.(wake) ?? false
+  }
+
   tryWrite(bytes: Uint8Array): number {
     return this.error === undefined ? this.inner.tryWrite(bytes) : 0
   }
