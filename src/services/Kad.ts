@@ -92,8 +92,8 @@ export interface KadCrawled {
   readonly failure: string | undefined
 }
 
-/** Those of a realm that are to hold something. */
-export interface KadHolders {
+/** Peers of a realm: those of its table, or those that are to hold something. */
+export interface KadPeers {
   readonly realm: string
   readonly peers: ReadonlyArray<RoutedPeer>
 }
@@ -103,6 +103,8 @@ export class Kad extends Context.Service<
   {
     /** The DHTs of the node. */
     readonly status: Effect.Effect<ReadonlyArray<KadStatus>>
+    /** The peers in the tables: keep them, and the next run need not join. */
+    readonly tables: Effect.Effect<ReadonlyArray<KadPeers>>
     /** Refreshes what is due in the tables now, and waits for it. It happens by itself. */
     readonly refresh: Effect.Effect<void>
     /** Everyone in the networks, each as it is visited: every server is asked for its whole table. At most `maxPeers`, default 100,000. */
@@ -118,6 +120,6 @@ export class Kad extends Context.Service<
       options?: RoutingOptions
     ) => Effect.Effect<number, RoutingError>
     /** The same for peers that are known already: those that hold none, or another. */
-    readonly putValueAt: (key: Uint8Array, value: Uint8Array, holders: KadHolders) => Effect.Effect<number>
+    readonly putValueAt: (key: Uint8Array, value: Uint8Array, holders: KadPeers) => Effect.Effect<number>
   }
 >()("effect-libp2p/Kad") {}

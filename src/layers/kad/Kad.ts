@@ -79,6 +79,8 @@ export interface Settings {
   readonly server: Server.Options | undefined
   /** Peers to enter the network by. */
   readonly bootstrap: Effect.Effect<ReadonlyArray<RoutedPeer>>
+  /** The peers of its table in an earlier run. */
+  readonly remembered: Effect.Effect<ReadonlyArray<RoutedPeer>>
 }
 
 /** A DHT at work. */
@@ -177,6 +179,9 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       return settings.provides(key) ? [{ peer: peerId, addresses: yield* identify.announced }, ...held] : held
     })
 
+  /** What an earlier run knew. Once: when the actor starts again, it is old. */
+  let remembered = settings.remembered
+
   const server = Server.make(
     {
       self: peerId,
@@ -251,6 +256,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           peerStore,
           actor,
           scope: runScope,
+          chance,
           begun: () => refresh.begin()
         })
         const serving = Serving.make({
@@ -300,6 +306,9 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
               return Effect.asVoid(Deferred.succeed(message.reply, undefined))
           }
         }
+
+        yield* members.remember(yield* remembered)
+        remembered = Effect.succeed([])
 
         // -- children
 

@@ -29,15 +29,15 @@ import { ContentRouting, type Provided } from "../../services/ContentRouting.ts"
 import { Discovery } from "../../services/Discovery.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
-import { Kad, type KadAnswer, type KadCrawled } from "../../services/Kad.ts"
+import { Kad, type KadAnswer, type KadCrawled, type KadPeers } from "../../services/Kad.ts"
 import {
   NobodyToAsk,
   PeerRouting,
   type RoutedPeer,
   RoutingError,
   type RoutingErrorReason,
-  RoutingFailed,
   type RoutingOptions,
+  RoutingFailed,
   type RoutingProgress,
   RoutingUnsupported
 } from "../../services/PeerRouting.ts"
@@ -117,6 +117,12 @@ export interface Options<E = never, R = never> {
   readonly server?: Server.Options | undefined
   /** Peers to enter the network by, asked for whenever the table is empty. A Bootstrap and a Discovery, if there are any, are asked too. */
   readonly bootstrap?: ReadonlyArray<RoutedPeer> | Effect.Effect<ReadonlyArray<RoutedPeer>> | undefined
+  /**
+   * What `Kad.tables` gave in an earlier run: these peers are in the tables from
+   * the start, and leave when they do not answer. A node that begins with them
+   * need not join; it makes itself known within `refreshEvery`.
+   */
+  readonly remembered?: Effect.Effect<ReadonlyArray<KadPeers>> | undefined
 }
 
 /** The services that the layer builds on. */
@@ -185,7 +191,10 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         provides: (key) => announcers.some((announcer) => announcer.has(key)),
         holding,
         server: options.server,
-        bootstrap: entrances(protocol)
+        bootstrap: entrances(protocol),
+        remembered: Effect.map(options.remembered ?? Effect.succeed([]), (tables) =>
+          tables.flatMap((table) => (table.realm === realm ? table.peers : []))
+        )
       }),
       (dht) => void dhts.push(dht)
     )
@@ -219,14 +228,19 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
       return addresses.length === 0 ? undefined : { peer, addresses }
     })
 
+  const lookedUp = (peer: PeerId.PeerId, question: RoutingOptions | undefined) =>
+    Effect.gen(function* () {
+      const found = yield* Both.first(dhts.map((dht) => Questions.findPeer(dht, peer, question)))
+      // It was dialled on the way, most likely: where it was reached is better than what others say.
+      return (yield* connected(peer)) ?? found
+    })
+
   const peers = PeerRouting.of({
     router: Questions.router,
     findPeer: (peer, question) =>
       Effect.gen(function* () {
         if (PeerId.equals(peer, peerId)) return { peer, addresses: yield* identify.announced }
-        return (
-          (yield* connected(peer)) ?? (yield* Both.first(dhts.map((dht) => Questions.findPeer(dht, peer, question))))
-        )
+        return (yield* connected(peer)) ?? (yield* lookedUp(peer, question))
       }).pipe(Effect.mapError(failed(`peer ${peer.toString()}`))),
     closestPeers: (key, question) =>
       Stream.suspend(() => {
@@ -314,6 +328,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
 
   const kad = Kad.of({
     status: Effect.forEach(dhts, ({ status }) => status),
+    tables: Effect.sync(() => dhts.map((dht) => ({ realm: dht.settings.realm, peers: dht.contacts() }))),
     refresh: Effect.forEach(dhts, ({ refresh }) => refresh, { concurrency: "unbounded", discard: true }),
     crawl: (maxPeers = 100_000) =>
       Both.streamed<KadCrawled>((emit) => dhts.map((dht) => Crawl.crawl(dht, maxPeers, emit))).pipe(

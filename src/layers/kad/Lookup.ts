@@ -15,12 +15,14 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Kad from "../../data/messages/Kad.ts"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
+import type { PeerId } from "../../data/PeerId.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Key from "./core/Key.ts"
 import { Finished, type Progress, Query } from "./core/Query.ts"
 import type * as Realm from "./Realm.ts"
 import type { Failure, Rpc } from "./Rpc.ts"
+import { Places } from "./Places.ts"
 import * as Wire from "./Wire.ts"
 
 /** How the lookups of one DHT go. */
@@ -96,7 +98,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
     Effect.gen(function* () {
       const { k, rpc, self } = settings
       const scope = yield* Effect.scope
-      const places = new Map<string, ReadonlyArray<Multiaddr>>()
+      const places = new Places(settings.known)
       const contacts = new Map<string, Key.Contact>()
       const contactOf = (peer: RoutedPeer["peer"]): Key.Contact => {
         const id = peer.toString()
@@ -104,12 +106,11 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         contacts.set(id, contact)
         return contact
       }
-      const at = ({ peer }: Key.Contact): RoutedPeer => ({
-        peer,
-        addresses: places.get(peer.toString()) ?? settings.known(peer)
-      })
+      const at = ({ peer }: Key.Contact): RoutedPeer => ({ peer, addresses: places.of(peer) })
       const seeds = settings.seeds(wanted.target)
-      for (const { addresses, peer } of seeds) places.set(peer.toString(), addresses)
+      for (const seed of seeds) places.told(seed)
+      /** Those that could not be reached where they were said to be. */
+      const unreachable = new Set<string>()
       const query = new Query({
         target: wanted.target,
         self: self.key,
@@ -144,7 +145,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
           )
         })
 
-      const belief = { addresses: settings.addresses, known: settings.known, before: new Map<string, RoutedPeer>() }
+      const belief = { addresses: settings.addresses, known: settings.known, before: new Map<string, PeerId>() }
       /** The peers of an answer that can be asked: those with an address that counts here, or met before. */
       const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> =>
         Wire.believed(belief, from, answer.closerPeers, 2 * k).filter(({ addresses }) => addresses.length > 0)
@@ -156,6 +157,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       const took = (outcome: Outcome, now: number): void => {
         if (outcome._tag === "Failed") {
           query.failed(outcome.contact)
+          if (outcome.failure._tag === "Unreachable") unreachable.add(outcome.contact.key.id)
           settings.failed(outcome.contact, outcome.failure)
           told()
           wanted.onProgress?.([], query.progress())
@@ -163,8 +165,10 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         }
         const { answer, contact, at: from, ms } = outcome
         const peers = peersIn(answer, from)
-        for (const { addresses, peer } of peers) {
-          if (!places.has(peer.toString())) places.set(peer.toString(), addresses)
+        for (const told of peers) {
+          if (!places.told(told) || unreachable.size === 0) continue
+          const moved = contactOf(told.peer)
+          if (unreachable.delete(moved.key.id)) query.again(moved)
         }
         query.answered(
           contact,

@@ -46,11 +46,14 @@ export interface Options {
   readonly actor: ActorRef<Message>
   /** Of the run of the actor. */
   readonly scope: Scope.Scope
+  readonly chance: Key.Chance
   /** The first peer has come. */
   readonly begun: () => void
 }
 
 export interface Members {
+  /** Takes the peers of an earlier run. */
+  readonly remember: (peers: ReadonlyArray<RoutedPeer>) => Effect.Effect<void>
   readonly identified: (message: Identified) => Effect.Effect<void>
   readonly answered: (message: Answered) => Effect.Effect<void>
   readonly failed: (message: Failed) => Effect.Effect<void>
@@ -82,6 +85,7 @@ export const make = (options: Options): Members => {
     addresses: which,
     begun,
     book,
+    chance,
     peerStore,
     protocol,
     realm,
@@ -145,6 +149,15 @@ export const make = (options: Options): Members => {
     })
 
   return {
+    remember: (peers) =>
+      Effect.flatMap(monotonicMs, (now) => {
+        for (const { addresses, peer } of peers) book.learn(peer, addresses)
+        const placed = peers.flatMap(({ addresses, peer }) =>
+          addresses.length === 0 ? [] : [{ contact: Key.contact(peer), groups: Diversity.groups(addresses) }]
+        )
+        return changed(table.remember(placed, now, chance))
+      }),
+
     identified: ({ connection, info }) =>
       Effect.gen(function* () {
         const contact = Key.contact(info.peer)
@@ -159,7 +172,7 @@ export const make = (options: Options): Members => {
         if (all.length === 0) return
         book.learn(info.peer, [...new Map(all.map((address) => [address.toString(), address])).values()])
         if (table.has(contact.key)) table.seen(contact, now)
-        else yield* check(contact)
+        else if (table.wants(contact.key)) yield* check(contact)
       }),
 
     answered: ({ at, contact, latencyMs, useful }) =>
@@ -210,7 +223,7 @@ export const make = (options: Options): Members => {
 
     checked: (contact) =>
       Effect.suspend(() => {
-        const next = checks.done(contact, ({ key }) => !table.has(key))
+        const next = checks.done(contact, ({ key }) => table.wants(key))
         return next === undefined ? Effect.void : check(next)
       }),
 

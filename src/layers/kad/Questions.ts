@@ -20,6 +20,7 @@ import * as Key from "./core/Key.ts"
 import type * as Query from "./core/Query.ts"
 import type { Dht } from "./Kad.ts"
 import type { Found, Wanted } from "./Lookup.ts"
+import { Places } from "./Places.ts"
 import * as Wire from "./Wire.ts"
 
 /** The name of this routing. */
@@ -91,28 +92,35 @@ const nothing = ({ finished: { progress } }: Found): RoutingErrorReason =>
     ? new NotFound({ asked: progress.answered })
     : new NobodyToAsk({ detail: `none of the ${progress.asked} peers that are known could be reached` })
 
-/** Where a peer is, by the word of the first who knows. */
+/**
+ * Where a peer is. It is asked itself as soon as others tell of it, and what is
+ * proven by that is all that counts; of who does not answer in the time of a
+ * lookup, such as a client, it is what all have told.
+ */
 export const findPeer = (
   dht: Dht,
   peer: PeerId.PeerId,
   options: RoutingOptions | undefined
 ): Effect.Effect<RoutedPeer, RoutingErrorReason> =>
   Effect.suspend((): Effect.Effect<RoutedPeer, RoutingErrorReason> => {
-    let found: RoutedPeer | undefined
+    let met: RoutedPeer | undefined
+    const hearsay = new Places(() => [])
     const wanted: Wanted = {
       target: Key.fromBytes(peer.bytes),
       question: Kad.make("FindNode", { key: peer.bytes }),
       need: dht.settings.beta,
       onAnswer: (_, from, peers) => {
         const told = peers.find((one) => PeerId.equals(one.peer, peer))
+        if (told !== undefined) hearsay.told(told)
         // Who is asked for itself is there.
-        if (told !== undefined || PeerId.equals(from.peer, peer)) found = told ?? from
-        return found !== undefined
+        if (PeerId.equals(from.peer, peer)) met = from
+        return met !== undefined
       }
     }
-    return Effect.flatMap(ask(dht, wanted, options), (looked) =>
-      found === undefined ? Effect.fail(nothing(looked)) : Effect.succeed(found)
-    )
+    return Effect.flatMap(ask(dht, wanted, options), (looked) => {
+      const found = met ?? { peer, addresses: hearsay.of(peer) }
+      return found.addresses.length === 0 ? Effect.fail(nothing(looked)) : Effect.succeed(found)
+    })
   })
 
 /** The peers closest to a key, and how far the lookup is meanwhile. */

@@ -27,9 +27,12 @@ const readEach = (
   return [...all.values()]
 }
 
-const readPeer = ({ addrs, id }: Kad.Peer): RoutedPeer | undefined => {
-  const peer = PeerId.parse(id)
-  return peer === undefined ? undefined : { peer, addresses: addrs.flatMap((bytes) => addressOf(peer, bytes)) }
+const addressesIn = (peer: PeerId.PeerId, { addrs }: Kad.Peer): ReadonlyArray<Multiaddr.Multiaddr> =>
+  addrs.flatMap((bytes) => addressOf(peer, bytes))
+
+const readPeer = (told: Kad.Peer): RoutedPeer | undefined => {
+  const peer = PeerId.parse(told.id)
+  return peer === undefined ? undefined : { peer, addresses: addressesIn(peer, told) }
 }
 
 /** Reads the peers of an answer, each once, at most `limit` of them. Addresses of other peers are left out. */
@@ -42,11 +45,11 @@ export interface Belief {
   /** Where a peer was last met. */
   readonly known: (peer: PeerId.PeerId) => ReadonlyArray<Multiaddr.Multiaddr>
   /**
-   * Peers that were told of with addresses before, by the bytes of their ids:
-   * they stand for what is told of them later. All whom one lookup asks name
-   * the same few peers, and most of its work was to read them again.
+   * Peer ids that were read before, by their bytes: all whom one lookup asks name
+   * the same few peers, and most of its work was to read them again. Where they
+   * are is read each time, since some lie.
    */
-  readonly before?: Map<string, RoutedPeer> | undefined
+  readonly before?: Map<string, PeerId.PeerId> | undefined
 }
 
 /**
@@ -61,14 +64,11 @@ export const believed = (
 ): ReadonlyArray<RoutedPeer> => {
   const local = from.addresses.find((address) => Multiaddr.reach(address) === "loopback") ?? from.addresses[0]
   return readEach(peers, limit, (told, id) => {
-    const met = before?.get(id)
-    if (met !== undefined) return met
-    const read = readPeer(told)
-    if (read === undefined) return undefined
-    const counting = Realm.filter(which, read.addresses, local)
-    const one = { peer: read.peer, addresses: counting.length > 0 ? counting : known(read.peer) }
-    if (one.addresses.length > 0) before?.set(id, one)
-    return one
+    const peer = before?.get(id) ?? PeerId.parse(told.id)
+    if (peer === undefined) return undefined
+    before?.set(id, peer)
+    const counting = Realm.filter(which, addressesIn(peer, told), local)
+    return { peer, addresses: counting.length > 0 ? counting : known(peer) }
   })
 }
 

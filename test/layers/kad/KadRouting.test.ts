@@ -1,10 +1,29 @@
 /** Networks of whole nodes with a DHT, in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
+import * as Kad from "../../../src/data/messages/Kad.ts"
+import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as Bytes from "../../../src/data/Bytes.ts"
 import { simulate, start } from "../../../src/layers/simulation/Simulate.ts"
+import { Kad as KadService, type KadPeers } from "../../../src/services/Kad.ts"
 import { PeerRouting } from "../../../src/services/PeerRouting.ts"
-import { at, content, findPeer, idsOf, join, kadNode, records, statusOf } from "./network.ts"
+import { Swarm } from "../../../src/services/Swarm.ts"
+import {
+  answering,
+  at,
+  content,
+  findPeer,
+  idsOf,
+  join,
+  kadNode,
+  type KadNode,
+  placeOf,
+  records,
+  serving,
+  statusOf
+} from "./network.ts"
+
+const dial = (from: KadNode, to: KadNode) => from.run(Effect.flatMap(Swarm, (swarm) => swarm.dial(placeOf(to))))
 
 const key = (n: number) => Bytes.concat([Uint8Array.of(0x12, 32), new Uint8Array(32).fill(n)])
 
@@ -50,6 +69,52 @@ describe("a DHT of 30 nodes", () => {
 })
 
 describe("KadRouting", () => {
+  it("begins with the table of an earlier run, and need not join", () => {
+    let kept: ReadonlyArray<KadPeers> = []
+    const layer = kadNode(({ index }) => ({
+      mode: "server",
+      remembered: Effect.sync(() => (index === 3 ? kept : []))
+    }))
+    simulate({ nodes: 4, layer }, ({ nodes }) =>
+      Effect.gen(function* () {
+        yield* join(nodes)
+        const last = at(nodes, 3)
+        kept = yield* last.run(Effect.flatMap(KadService, ({ tables }) => tables))
+        yield* last.stop
+        yield* last.start
+        const { counters, peers } = yield* statusOf(last)
+        assert.deepStrictEqual([peers, counters.requests], [3, 0])
+        const found = yield* findPeer(last, at(nodes, 1).peerId)
+        assert.strictEqual(found.peer.toString(), at(nodes, 1).peerId.toString())
+        assert.isAtMost((yield* statusOf(last)).counters.requests, 3)
+      })
+    )()
+  })
+
+  it("finds a peer of whose addresses some lie, by those who do not", () => {
+    const nowhere = Multiaddr.fromStringUnsafe("/ip4/10.77.0.1/tcp/4001").bytes
+    const layer = kadNode(({ index }) => ({ mode: index === 1 ? "server" : "client" }))
+    simulate({ nodes: 5, layer }, ({ nodes }) =>
+      Effect.gen(function* () {
+        const [asker, honest, wanted] = [at(nodes, 0), at(nodes, 1), at(nodes, 2)]
+        const { bytes: id } = wanted.peerId
+        for (const liar of [3, 4]) {
+          const answer = answering(({ key, type }) =>
+            Kad.make(type, {
+              closerPeers: Bytes.equals(key, id) ? [{ id, addrs: [nowhere], connection: "Connected" }] : []
+            })
+          )
+          yield* serving(at(nodes, liar), answer)
+        }
+        yield* dial(wanted, honest)
+        for (const other of [1, 3, 4]) yield* dial(asker, at(nodes, other))
+        yield* Effect.sleep("1 minute")
+        const { addresses } = yield* findPeer(asker, wanted.peerId)
+        assert.include(addresses.map(String).join(), wanted.host.addresses.join())
+      })
+    )()
+  })
+
   it(
     "goes on announcing what one of two could announce who asked at once",
     simulate({ nodes: 3, layer: kadNode({ mode: "server" }) }, ({ nodes }) =>

@@ -14,6 +14,8 @@
  *   slot and nobody waits for them, but their answer counts if it comes.
  * - Only who would be among the `k` closest is asked.
  * - How long is waited follows from how fast others answered.
+ * - Who names peers that do not answer is believed no more: those whom only it
+ *   has named are passed over. A liar costs a few requests, whatever it names.
  * - With several paths, no peer is asked on two (S/Kademlia): liars on one path
  *   lead that one astray only. What the paths find is merged.
  *
@@ -43,7 +45,21 @@ interface Candidate {
   askedAt: number
   /** Lists that it stands in. */
   lists: number
+  /** Who named it first, of those that are believed; nobody named those to begin with. */
+  by: Candidate | undefined
+  /** Of those it named first: how many have answered, and how many did not, or take their time. */
+  proven: number
+  hollow: number
+  /** How often it failed. */
+  failures: number
 }
+
+/** So many peers that do not answer are named by an honest peer too. */
+const hollowAllowed = 4
+
+/** True when those that it names are asked for on its word alone. */
+const isBelieved = (by: Candidate | undefined): boolean =>
+  by === undefined || by.hollow < hollowAllowed || by.hollow <= 2 * by.proven
 
 /** Sorted by the distance to the target. */
 interface Path {
@@ -122,7 +138,7 @@ export class Query {
     const seeds = Key.closest(this.target, options.seeds, this.#maxHeard)
     seeds.forEach((seed, i) => {
       const path = this.#paths[i % count]
-      if (path !== undefined) this.#learn(path, seed, 1)
+      if (path !== undefined) this.#learn(path, seed, 1, undefined)
     })
   }
 
@@ -159,13 +175,24 @@ export class Query {
     const path = this.#paths[candidate.path]
     if (path === undefined) return []
     const learnt: Array<Contact> = []
-    for (const one of closer.slice(0, this.#k)) if (this.#learn(path, one, candidate.hop + 1)) learnt.push(one)
+    for (const one of closer.slice(0, this.#k)) {
+      if (this.#learn(path, one, candidate.hop + 1, candidate)) learnt.push(one)
+    }
     return learnt
+  }
+
+  /** A peer that failed may be asked once more: it is said to be elsewhere. */
+  again({ key }: Contact): void {
+    const candidate = this.#all.get(key.id)
+    if (candidate?.state === "failed" && candidate.failures < 2) candidate.state = "heard"
   }
 
   /** A peer that was asked cannot be reached, or did not answer as it must. */
   failed(contact: Contact): void {
-    if (this.#settle(contact, "failed") !== undefined) this.#failed += 1
+    const candidate = this.#settle(contact, "failed")
+    if (candidate === undefined) return
+    candidate.failures += 1
+    this.#failed += 1
   }
 
   /** The closest that are known and have not failed, asked or not, at most `k`, the closest first. */
@@ -202,12 +229,26 @@ export class Query {
   // ---- inside ---------------------------------------------------------------
 
   /** Takes up who is new to the path. True when it is new to all. */
-  #learn(path: Path, contact: Contact, hop: number): boolean {
+  #learn(path: Path, contact: Contact, hop: number, by: Candidate | undefined): boolean {
     const { key } = contact
-    if (Key.equals(key, this.#self) || path.ids.has(key.id)) return false
+    if (Key.equals(key, this.#self)) return false
     let candidate = this.#all.get(key.id)
+    if (candidate?.state === "heard" && !isBelieved(candidate.by)) candidate.by = by
+    if (path.ids.has(key.id)) return false
     const isNew = candidate === undefined
-    candidate ??= { contact, key, hop, state: "heard", path: path.index, askedAt: 0, lists: 0 }
+    candidate ??= {
+      contact,
+      key,
+      hop,
+      state: "heard",
+      path: path.index,
+      askedAt: 0,
+      lists: 0,
+      by,
+      proven: 0,
+      hollow: 0,
+      failures: 0
+    }
     if (isNew) this.#all.set(key.id, candidate)
     candidate.lists += 1
     path.ids.add(key.id)
@@ -228,7 +269,14 @@ export class Query {
   #settle({ key }: Contact, state: "answered" | "failed"): Candidate | undefined {
     const candidate = this.#all.get(key.id)
     if (this.#reason !== undefined || candidate === undefined || !this.#outstanding.delete(candidate)) return undefined
+    const { by } = candidate
     if (candidate.state === "late") this.#late -= 1
+    // Who is late counts as hollow already.
+    else if (state === "failed" && by !== undefined) by.hollow += 1
+    if (state === "answered" && by !== undefined) {
+      by.proven += 1
+      if (candidate.state === "late") by.hollow -= 1
+    }
     candidate.state = state
     return candidate
   }
@@ -242,6 +290,7 @@ export class Query {
       else if (candidate.state === "asked" && waited >= patience && this.#late < 2 * this.#alpha) {
         candidate.state = "late"
         this.#late += 1
+        if (candidate.by !== undefined) candidate.by.hollow += 1
       }
     }
   }
@@ -263,7 +312,7 @@ export class Query {
     let open = 0
     let late = 0
     for (const candidate of path.known) {
-      if (candidate.state === "failed") continue
+      if (candidate.state === "failed" || (candidate.state === "heard" && !isBelieved(candidate.by))) continue
       // Of a peer on another path the answer is not for this one: it is passed over.
       if (candidate.state === "late") {
         if (candidate.path === path.index && now - candidate.askedAt < this.#patience.lastMs) late += 1

@@ -42,6 +42,13 @@ export interface Change {
 /** What came of a check: an answer that was of use, just an answer, or none. */
 export type Checked = "useful" | "alive" | "dead"
 
+/** A peer of an earlier run. */
+interface Remembered {
+  readonly contact: Contact
+  /** Networks of its addresses, see `Diversity.groups`. */
+  readonly groups: ReadonlyArray<string>
+}
+
 /** A bucket that is due. */
 export interface Due {
   /** Leading bits that its peers share with this node. */
@@ -58,6 +65,9 @@ export interface Snapshot {
 
 /** A replacement that was heard of within this time is there still, as far as one can tell. */
 const freshMs = 60_000
+
+/** Where so many wait for a place already, others are not sought out. */
+const enoughWaiting = 3
 
 const none: Change = { added: [], removed: [] }
 
@@ -85,6 +95,14 @@ export class RoutingTable {
 
   has(key: Key.Key): boolean {
     return this.#bucketOf(key).entries.has(key.id)
+  }
+
+  /** True when a peer that came by itself is worth a question: it is new, and there is room for it, or few wait for room. */
+  wants(key: Key.Key): boolean {
+    const bucket = this.#bucketOf(key)
+    if (bucket.entries.has(key.id) || bucket.replacements.has(key.id) || Key.equals(key, this.self)) return false
+    const unfolds = bucket === this.#buckets.at(-1) && this.#buckets.length < Key.bits
+    return !this.#isFull(bucket) || unfolds || bucket.replacements.size < enoughWaiting
   }
 
   /** Those closest to the target, the closest first. Who is doubtful is left out while there are others. */
@@ -124,6 +142,22 @@ export class RoutingTable {
     }
     bucket.wait(entry, this.#settings.maxReplacements)
     return { ...none, outcome: "waiting" }
+  }
+
+  /**
+   * Takes peers of an earlier run as though they had just answered: those that
+   * are gone leave when they do not answer. Each bucket is due at a time of its
+   * own, or nodes that start together would all refresh at once.
+   */
+  remember(peers: Iterable<Remembered>, now: number, chance: Key.Chance): Change {
+    const added: Array<Contact> = []
+    for (const { contact, groups } of peers) {
+      if (this.offer(contact, { groups, useful: false }, now).outcome === "added") added.push(contact)
+    }
+    if (this.#size > 0) {
+      for (const bucket of this.#buckets) bucket.refreshedAt = now - chance() * this.#settings.refreshEveryMs
+    }
+    return { added, removed: [] }
   }
 
   /** A peer gave an answer that was of use, such as peers closer to a target. */

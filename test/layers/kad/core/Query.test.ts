@@ -161,6 +161,47 @@ describe("Query", () => {
     assert.isFalse(finished.complete)
   })
 
+  it("asks few of those that liars make up, and finds all that there are", () => {
+    for (const paths of [1, 8]) {
+      for (let seed = 0; seed < 5; seed++) {
+        const { honest, network, prng, seeds, self, target } = setting(seed, 500)
+        const liars = new Set(network.peers.filter(() => prng.chance(0.2)).map(({ key }) => key.id))
+        const real = new Set(network.peers.map(({ key }) => key.id))
+        // Each time others, closer than anybody, who never answer.
+        const made = () => contactAt(Key.inBucket(target, 20 + prng.below(100), chance(prng)))
+        const { asked, endedAt, finished } = run({ target, self, seeds, paths }, (peer) =>
+          real.has(peer.key.id)
+            ? {
+                ...honest(peer),
+                afterMs: 50,
+                closer: liars.has(peer.key.id) ? Array.from({ length: 20 }, made) : network.answer(peer.key, target)
+              }
+            : undefined
+        )
+        const label = `${paths} paths, seed ${seed}`
+        assert.deepStrictEqual(texts(finished.progress.closest), texts(trueClosest(target, network.peers, 20)), label)
+        const met = asked.filter(({ key }) => liars.has(key.id)).length
+        assert.isAtMost(asked.filter(({ key }) => !real.has(key.id)).length, 14 * met, label)
+        assert.isAtMost(endedAt, 30_000, label)
+      }
+    }
+  })
+
+  it("asks once more who failed and is said to be elsewhere, and not a third time", () => {
+    const prng = new Prng("elsewhere")
+    const [self, one] = contacts(prng, 2)
+    if (!self || !one) assert.fail("too few")
+    const query = new Query.Query({ target: one.key, self: self.key, seeds: [one] })
+    query.again(one)
+    for (const time of [0, 1]) {
+      assert.deepStrictEqual(texts(query.next(time).ask), texts([one]))
+      query.failed(one)
+      query.again(one)
+    }
+    assert.isEmpty(query.next(2).ask)
+    assert.strictEqual(query.reason, "starved")
+  })
+
   it("finds the target among liars more often on several paths", () => {
     const k = 4
     const rounds = 30

@@ -125,6 +125,41 @@ describe("RoutingTable", () => {
     assert.deepStrictEqual(texts(table.nearest(b.key, 9)), texts([b, other]))
   })
 
+  it("seeks out who comes by itself while there is room, or few wait for it", () => {
+    const { prng, self, table } = setting("wants", { k: 2 })
+    const [a, b, ...more] = inBucket(self, 0, 7, prng)
+    const near = contactAt(Key.inBucket(self, 5, chance(prng)))
+    if (!a || !b) assert.fail("too few")
+    assert.isFalse(table.wants(self))
+    assert.isTrue(table.wants(a.key))
+    for (const one of [a, b, near]) table.offer(one, facts, 0)
+    for (const one of [a, near]) assert.isFalse(table.wants(one.key), "it is here")
+    for (const [waiting, one] of more.entries()) {
+      assert.strictEqual(table.wants(one.key), waiting < 3)
+      assert.strictEqual(table.offer(one, facts, 0).outcome, "waiting")
+    }
+    assert.isTrue(table.wants(Key.inBucket(self, 6, chance(prng))), "the last bucket unfolds")
+  })
+
+  it("takes the peers of an earlier run, and is due for each part at another time", () => {
+    const { prng, self, table } = setting("remembered", { k: 2 })
+    const peers = [0, 1, 2, 3].flatMap((bucket) => inBucket(self, bucket, 3, prng))
+    const { added, removed } = table.remember(
+      peers.map((one) => ({ contact: one, groups: [] })),
+      0,
+      chance(prng)
+    )
+    assert.isEmpty(removed)
+    assert.strictEqual(added.length, table.size)
+    assert.isAtLeast(table.size, 8)
+    const due = [0, 2, 4, 6, 8, 10].map((at) => table.due(at * minute).length)
+    assert.strictEqual(due[0], 0)
+    assert.isAbove(new Set(due).size, 2, due.join())
+    assert.isEmpty(table.toCheck(9 * minute, 99))
+    assert.strictEqual(table.toCheck(10 * minute, 99).length, table.size)
+    assert.strictEqual(setting("nobody").table.due(0).length, 1, "without peers, it is to join")
+  })
+
   it("checks again when nobody reports on a check", () => {
     const { prng, table } = setting("lost")
     const one = contact(prng)
