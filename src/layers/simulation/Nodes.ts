@@ -7,6 +7,7 @@ import type { Crypto } from "../../services/Crypto.ts"
 import { Identity } from "../../services/Identity.ts"
 import * as NodeCrypto from "../crypto/NodeCrypto.ts"
 import * as IdentityFromSeed from "../identity/FromSeed.ts"
+import * as CheapCrypto from "./CheapCrypto.ts"
 import * as Libp2p from "../Libp2p.ts"
 import * as MemoryPeerStore from "../peerstore/MemoryPeerStore.ts"
 import type { NodeInfo, NodeServices } from "./SimNode.ts"
@@ -26,9 +27,12 @@ export interface NodeIdentity {
   readonly layer: Layer.Layer<Identity | Crypto>
 }
 
-/** The identity and the computations of a node; Ed25519, which repeats to the byte. */
-export const environment = (seed: Uint8Array): NodeIdentity => {
-  const crypto = NodeCrypto.layer
+/**
+ * The identity and the computations of a node; Ed25519, which repeats to the
+ * byte. With cheap computations it is another peer.
+ */
+export const environment = (seed: Uint8Array, cheap = false): NodeIdentity => {
+  const crypto = cheap ? CheapCrypto.layer.pipe(Layer.provide(NodeCrypto.layer)) : NodeCrypto.layer
   const built = Effect.runSync(
     Effect.scoped(Layer.build(IdentityFromSeed.layer(seed).pipe(Layer.provideMerge(crypto), Layer.orDie)))
   )

@@ -27,6 +27,7 @@ import type { LinkOptions } from "./net/Link.ts"
 import { environment, type NodeIdentity, wholeNode, type WholeNode } from "./Nodes.ts"
 import { SimDisk } from "./SimDisk.ts"
 import { type NodeInfo, type NodeServices, SimNode } from "./SimNode.ts"
+import type { PeerId } from "../../data/PeerId.ts"
 import type { TraceEvent, TraceOptions } from "./Trace.ts"
 import { type Place, World } from "./World.ts"
 
@@ -51,6 +52,10 @@ export interface SimulateOptions<R, E> {
   /** Names that `sometimes` must have reached by the end. */
   readonly mustReach?: ReadonlyArray<string> | undefined
   readonly trace?: TraceOptions | undefined
+  /** Signs and encrypts at no cost, and to no avail: for many nodes. Default false. */
+  readonly cheapCrypto?: boolean | undefined
+  /** An identity is drawn again until it suits the node of this index. Default: the first does. */
+  readonly suits?: ((index: number, peerId: PeerId) => boolean) | undefined
 }
 
 /** A running simulation, as its program sees it. */
@@ -156,7 +161,11 @@ function* startWith<R>(
     ...(options.names === undefined ? {} : { names: options.names })
   })
   const [first, ...others] = Array.from({ length: options.nodes }, (_, index) =>
-    makeNode({ world, network }, { index, name: `n${index}`, address: addressOf(index) }, layer)
+    makeNode(
+      { world, network, cheapCrypto: options.cheapCrypto, suits: options.suits },
+      { index, name: `n${index}`, address: addressOf(index) },
+      layer
+    )
   )
   if (first === undefined) throw new RangeError("a simulation has at least one node")
   const nodes: Simulation<R>["nodes"] = [first, ...others]
@@ -243,14 +252,23 @@ const leftBehind = (world: World): string | undefined => {
   return `${world.timeline.pending} timers are left ${teardownMs / 60_000} minutes after every node was stopped`
 }
 
+export interface MakeNodeOptions {
+  readonly network: SimNetwork
+  readonly world: World
+  readonly cheapCrypto?: boolean | undefined
+  readonly suits?: ((index: number, peerId: PeerId) => boolean) | undefined
+}
+
 /** A node of a world: its host, its disk and its identity follow from its name. */
 export const makeNode = <R>(
-  { network, world }: { readonly network: SimNetwork; readonly world: World },
+  { cheapCrypto, network, suits, world }: MakeNodeOptions,
   { address, index, name }: { readonly index: number; readonly name: string; readonly address: string },
   layer: (node: NodeInfo) => Layer.Layer<R, unknown, NodeServices>
 ): SimNode<R> => {
   const place = world.place(name)
-  const identity: NodeIdentity = environment(world.random.fork(`identity of ${name}`).bytes(32))
+  const chance = world.random.fork(`identity of ${name}`)
+  let identity: NodeIdentity = environment(chance.bytes(32), cheapCrypto)
+  while (suits?.(index, identity.peerId) === false) identity = environment(chance.bytes(32), cheapCrypto)
   const hosts = [address]
   const info: NodeInfo = { index, name, peerId: identity.peerId, hosts }
   return new SimNode({

@@ -10,9 +10,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import process from "node:process"
 import type { Prng } from "../../layers/simulation/Prng.ts"
 import { start as simulate, type SimulateOptions, type Simulation } from "../../layers/simulation/Simulate.ts"
 import * as Churn from "./Churn.ts"
+import { lies } from "./DhtLies.ts"
 import * as Dht from "./DhtNode.ts"
 
 export type Trial = "find" | "churn" | "partition" | "eclipse"
@@ -27,25 +29,48 @@ const settleMs = 5 * 60_000
 const round = 30
 /** Within so long both halves have found each other: that is how often a table is refreshed. */
 const healWithinMs = 10 * 60_000
-/** How long a node stays, in the middle. */
+/**
+ * How long a node stays, as it was measured in the network of IPFS (Trautwein
+ * and others, 2022): log-normal, 40 minutes in the middle, an eighth of them for
+ * eight hours or more.
+ */
 const medianStayMs = 40 * 60_000
+const spreadOfStay = 2
+/**
+ * So many nodes do not join one by one: their tables are prepared, and what
+ * they sign and encrypt costs nothing. Still more do not encrypt.
+ */
+const large = 100
+const vast = 5000
+/** Questions in a network of many. */
+const many = 1000
+/** Peers of a bucket where some lie: few, so that a lookup has a way to go in a small network too. */
+const fewClosest = 8
 /** Paths of those that ask by several. */
 const disjoint = 8
 
 /** Every fifth lies, but not those by whom the others enter; they take turns in how. */
-const lieOf = (index: number) => (index % 5 !== 4 ? undefined : index % 10 === 4 ? "fellows" : "inventions")
+const lieOf = (index: number) => (index % 5 !== 4 ? undefined : lies[Math.floor(index / 5) % lies.length])
 const pathsOf = (index: number): number => (index % 2 === 0 ? 1 : disjoint)
 
 /** What the nodes of a trial are. */
-const layerOf = (trial: Trial): Layer => {
+const layerOf = (trial: Trial, nodes: number): Layer => {
   switch (trial) {
     case "find":
+      return Dht.layerOf(
+        nodes < large ? {} : { prepared: true, connections: 32, security: nodes < vast ? "noise" : "plaintext" }
+      )
     case "partition":
       return Dht.layerOf()
     case "churn":
-      return Dht.layerOf({ againEvery: "1 hour" })
+      return Dht.layerOf({ k: fewClosest })
     case "eclipse":
-      return Dht.layerOf({ lies: ({ index }) => lieOf(index), paths: ({ index }) => pathsOf(index) })
+      return Dht.layerOf({
+        k: fewClosest,
+        lies: ({ index }) => lieOf(index),
+        paths: ({ index }) => pathsOf(index),
+        prepared: nodes >= large
+      })
   }
 }
 
@@ -134,6 +159,66 @@ const askAll = (network: Network, tally: Dht.Tally, { askers, name, present }: R
 // ---- trials -----------------------------------------------------------------
 
 const find = (network: Network, durationMs: number) =>
+  network.nodes.length >= large ? findAmongMany(network) : findAmongFew(network, durationMs)
+
+/** Bytes of all that is there, whether on the heap or not. */
+const memoryBytes = (): number => {
+  const heap = Churn.heapBytes()
+  return heap + process.memoryUsage().arrayBuffers
+}
+
+/** Every node asks something, or a thousand of them; before the tables are due to be refreshed. */
+const findAmongMany = (network: Network) =>
+  Effect.gen(function* () {
+    const { nodes, world } = network
+    const began = process.cpuUsage()
+    const idle = memoryBytes()
+    const filled = yield* fill(network, { name: "value", askers: nodes, holders: nodes, count: 50 })
+    const random = world.random.fork("askers")
+    const order = nodes
+      .map((node) => ({ node, place: random.nextDoubleUnsafe() }))
+      .toSorted((a, b) => a.place - b.place)
+    const tally = new Dht.Tally()
+    const [wall, cpu] = [performance.now(), process.cpuUsage()]
+    yield* Effect.forEach(
+      Array.from({ length: many }, (_, i) => i),
+      (i) => {
+        const [from, known] = [order[i % order.length]?.node, filled[i % filled.length]]
+        if (from === undefined || known === undefined) return Effect.void
+        const peer = another(random, nodes, from)
+        switch (i & 3) {
+          case 0:
+            return Dht.getValue(network, tally, from, known.name)
+          case 1:
+            return Dht.findProvider(network, tally, from, known.name, known.holder)
+          case 2:
+            return Dht.findPeer(network, tally, from, peer)
+          default:
+            return Dht.findClosest(network, tally, from, `around ${i}`, () => nodes)
+        }
+      },
+      { concurrency: 16, discard: true }
+    )
+    const seconds = (performance.now() - wall) / 1000
+    const spent = process.cpuUsage(cpu)
+    const before = process.cpuUsage(began)
+    yield* atLeast(network, "among many", tally, 1)
+    const most = Math.log2(nodes.length)
+    if (tally.median("hops") > most) world.fail(`${tally.median("hops")} hops in the middle, more than ${most}`)
+    return {
+      "nodes whose tables were prepared": nodes.length,
+      ...figuresOf(tally),
+      "hops, of 95 %": tally.quantile("hops", 0.95),
+      "messages a lookup, of 95 %": tally.quantile("messages", 0.95),
+      "lookups a minute of wall time": Math.round((60 * tally.count) / seconds),
+      "CPU ms a lookup": rounded((spent.user + spent.system) / 1000 / tally.count),
+      "CPU s of all questions": rounded((before.user + before.system) / 1e6),
+      "KiB a node, before": Math.round(idle / 1024 / nodes.length),
+      "KiB a node, after": Math.round(memoryBytes() / 1024 / nodes.length)
+    }
+  })
+
+const findAmongFew = (network: Network, durationMs: number) =>
   Effect.gen(function* () {
     const { nodes, world } = network
     yield* Effect.sleep(durationMs)
@@ -153,6 +238,16 @@ const find = (network: Network, durationMs: number) =>
     }
   })
 
+/** How long somebody who comes stays. */
+const stay = (random: Prng): number => medianStayMs * Math.exp(spreadOfStay * normal(random))
+
+/** How long somebody who is there stays yet: those who stay for long are met more often than they come. */
+const rest = (random: Prng): number =>
+  random.nextDoubleUnsafe() * medianStayMs * Math.exp(spreadOfStay * (normal(random) + spreadOfStay))
+
+const normal = (random: Prng): number =>
+  Math.sqrt(-2 * Math.log(1 - random.nextDoubleUnsafe())) * Math.cos(2 * Math.PI * random.nextDoubleUnsafe())
+
 /** Those of a churning network that are there, and when each came. */
 type Present = Map<Dht.DhtNode, number>
 
@@ -165,7 +260,7 @@ const visit = (network: Network, layer: Layer, present: Present, first: Dht.DhtN
       yield* Effect.gen(function* () {
         yield* node.start
         present.set(node, world.timeline.now)
-        yield* Effect.sleep(Churn.exponential(random, medianStayMs / Math.LN2))
+        yield* Effect.sleep(node === first ? rest(random) : stay(random))
         present.delete(node)
         const crashes = random.chance(0.5)
         if (crashes) node.crash("lost")
@@ -198,11 +293,11 @@ const wonder = (network: Network, present: Present, filled: Filled, tally: Dht.T
 const churn = (network: Network, durationMs: number, layer: Layer) =>
   Effect.gen(function* () {
     const { nodes, world } = network
-    const stay = nodes.slice(0, Dht.entrances)
+    const staying = nodes.slice(0, Dht.entrances)
     const present: Present = new Map(nodes.map((node) => [node, 0]))
     yield* Effect.sleep(settleMs)
     // Whoever put a value looks after it; what nobody looks after is gone with its last holder.
-    const filled = yield* fill(network, { name: "early", askers: nodes, holders: stay, count: 10 })
+    const filled = yield* fill(network, { name: "early", askers: nodes, holders: staying, count: 10 })
     let came = 0
     const visits = yield* Effect.forEach(nodes.slice(Dht.entrances), (node) =>
       Effect.forkChild(visit(network, layer, present, node, () => came++))
@@ -275,7 +370,7 @@ const partition = (network: Network, durationMs: number) =>
 const eclipse = (network: Network, durationMs: number) =>
   Effect.gen(function* () {
     const { nodes } = network
-    yield* Effect.sleep(durationMs)
+    if (nodes.length < large) yield* Effect.sleep(durationMs)
     const honest = nodes.filter(({ info }) => lieOf(info.index) === undefined)
     const by = (paths: number) =>
       Effect.gen(function* () {
@@ -283,7 +378,8 @@ const eclipse = (network: Network, durationMs: number) =>
         const asking: Round = {
           name: `with ${paths} paths`,
           askers: honest.filter(({ info }) => pathsOf(info.index) === paths),
-          holders: honest
+          holders: honest,
+          count: 15
         }
         yield* askAll(network, tally, asking, yield* fill(network, asking))
         return tally
@@ -302,8 +398,9 @@ export const start = (
   durationMs: number,
   measured?: (figures: Figures) => void
 ) => {
-  const layer = layerOf(trial)
-  return simulate({ ...options, layer }, (network) =>
+  const layer = layerOf(trial, options.nodes)
+  const cheapCrypto = options.nodes >= large
+  return simulate({ ...options, layer, cheapCrypto }, (network) =>
     Effect.map(trials[trial](network, durationMs, layer), (figures) => measured?.(figures))
   )
 }

@@ -15,7 +15,13 @@ import * as Key from "../../layers/kad/core/Key.ts"
 import * as KadRecordStore from "../../layers/kad/KadRecordStore.ts"
 import * as KadRouting from "../../layers/kad/KadRouting.ts"
 import * as MemoryRecordStore from "../../layers/records/MemoryRecordStore.ts"
-import { wholeNode } from "../../layers/simulation/Nodes.ts"
+import * as Libp2p from "../../layers/Libp2p.ts"
+import * as Yamux from "../../layers/muxer/Yamux.ts"
+import * as MemoryPeerStore from "../../layers/peerstore/MemoryPeerStore.ts"
+import * as Plaintext from "../../layers/security/Plaintext.ts"
+import { Prng } from "../../layers/simulation/Prng.ts"
+import * as Tcp from "../../layers/transport/Tcp.ts"
+import { Population } from "./DhtTables.ts"
 import type { NodeInfo, SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"
 import { ContentRouting } from "../../services/ContentRouting.ts"
@@ -25,8 +31,8 @@ import { RecordStore } from "../../services/RecordStore.ts"
 import * as RecordValidators from "../../services/RecordValidators.ts"
 import { type Lie, Liars } from "./DhtLies.ts"
 
-/** Peers of a bucket and of an answer. */
-const k = 20
+/** Peers of a bucket and of an answer, unless it is said otherwise. */
+const defaultK = 20
 /** The first so many nodes are those by whom the others enter. */
 export const entrances = 3
 
@@ -34,10 +40,16 @@ export const entrances = 3
 export interface Options {
   /** Paths of a lookup. Default 1. */
   readonly paths?: ((node: NodeInfo) => number) | undefined
+  /** Peers of a bucket and of an answer. Default 20. */
+  readonly k?: number | undefined
   /** Which nodes lie, and how. */
   readonly lies?: ((node: NodeInfo) => Lie | undefined) | undefined
-  /** How often values and announcements are made again. Default 22 hours. */
-  readonly againEvery?: "1 hour" | undefined
+  /** They have tables as though they had long been here, instead of joining. Default false. */
+  readonly prepared?: boolean | undefined
+  /** Default `noise`. */
+  readonly security?: "noise" | "plaintext" | undefined
+  /** Connections that a node keeps; twice as many make it close some. Default: as many as come. */
+  readonly connections?: number | undefined
 }
 
 const protocol = "/ipfs/lan/kad/1.0.0"
@@ -47,8 +59,10 @@ const validators = RecordValidators.layer({ v: { validate: () => undefined, sele
 
 /** The layer of the nodes of one network. Each run has its own: its nodes get to know who the first are. */
 export const layerOf = (options: Options = {}) => {
+  const k = options.k ?? defaultK
   const first: Array<RoutedPeer> = []
-  const liars = new Liars()
+  const population = new Population()
+  const liars = new Liars(k)
 
   const dht = (node: NodeInfo, lie: Lie | undefined) => {
     const routing = KadRouting.layer({
@@ -58,22 +72,38 @@ export const layerOf = (options: Options = {}) => {
       k,
       paths: options.paths?.(node) ?? 1,
       records: MemoryRecordStore.make(),
-      reprovideEvery: options.againEvery,
-      bootstrap: Effect.sync(() => first.filter(({ peer }) => peer !== node.peerId))
+      bootstrap: Effect.sync(() => first.filter(({ peer }) => peer !== node.peerId)),
+      remembered: Effect.sync(() => {
+        if (options.prepared !== true) return []
+        const random = new Prng(`table of ${node.peerId.toString()}`)
+        return [{ realm: "lan", peers: population.tableOf(Key.fromBytes(node.peerId.bytes), k, random) }]
+      })
     })
-    return lie === undefined
-      ? routing
-      : Layer.merge(routing, Protocols.layerHandler(protocol, liars.handler(node, lie)))
+    return lie === undefined ? routing : Layer.merge(routing, Protocols.layerHandler(protocol, liars.handler(lie)))
   }
+
+  const { connections } = options
+  const base = Libp2p.layer({
+    listen: ["/ip4/0.0.0.0/tcp/4001"],
+    ...(connections === undefined
+      ? {}
+      : { connectionManager: { lowWater: connections, highWater: 2 * connections, grace: "2 seconds" } })
+  }).pipe(
+    Layer.provide(
+      options.security === "plaintext" ? Layer.mergeAll(Tcp.layer, Plaintext.layer, Yamux.layer()) : Libp2p.layerTcp
+    ),
+    Layer.provideMerge(MemoryPeerStore.layer())
+  )
 
   return (node: NodeInfo) => {
     const addresses = node.hosts.map((host) => Multiaddr.fromStringUnsafe(`/ip4/${host}/tcp/4001`))
+    population.add({ peer: node.peerId, addresses })
     if (node.index < entrances) first.push({ peer: node.peerId, addresses })
     const lie = options.lies?.(node)
-    if (lie !== undefined) liars.add({ peer: node.peerId, addresses })
-    return KadRecordStore.layer({ republishEvery: options.againEvery }).pipe(
+    liars.add({ peer: node.peerId, addresses }, lie !== undefined)
+    return KadRecordStore.layer().pipe(
       Layer.provideMerge(dht(node, lie)),
-      Layer.provideMerge(wholeNode(node)),
+      Layer.provideMerge(base),
       Layer.provide(validators)
     )
   }
@@ -116,8 +146,13 @@ export class Tally {
 
   /** The middle one of those for which others were asked; a peer that is connected is found without. */
   median(of: "messages" | "hops" | "ms"): number {
+    return this.quantile(of, 0.5)
+  }
+
+  /** The least that so large a share of them do not pass. */
+  quantile(of: "messages" | "hops" | "ms", share: number): number {
     const sorted = this.#all.flatMap((one) => (one.messages > 0 ? [one[of]] : [])).toSorted((a, b) => a - b)
-    return sorted[sorted.length >> 1] ?? 0
+    return sorted[Math.floor(sorted.length * share)] ?? 0
   }
 }
 
@@ -207,13 +242,22 @@ export const findPeer = (simulation: Simulation<Services>, tally: Tally, from: D
     (found) => leadsTo(found, target)
   )
 
+/** Its place costs a hash, and all are compared for each question. */
+const contacts = new WeakMap<DhtNode, Key.Contact>()
+const contactOf = (node: DhtNode): Key.Contact => {
+  const known = contacts.get(node) ?? Key.contact(node.peerId)
+  contacts.set(node, known)
+  return known
+}
+
 /** Those closest to a place; right if at least nine in ten of those that are really the closest are among them. */
 export const findClosest = (
   simulation: Simulation<Services>,
   tally: Tally,
   from: DhtNode,
   name: string,
-  present: () => ReadonlyArray<DhtNode>
+  present: () => ReadonlyArray<DhtNode>,
+  k = defaultK
 ) => {
   const key = keyOf(name)
   const target = Key.fromBytes(key)
@@ -224,7 +268,7 @@ export const findClosest = (
     `those closest to ${name}`,
     (options) => Effect.flatMap(PeerRouting, (routing) => Stream.runLast(routing.closestPeers(key, options))),
     (last) => {
-      const others = present().flatMap((node) => (node === from ? [] : [Key.contact(node.peerId)]))
+      const others = present().flatMap((node) => (node === from ? [] : [contactOf(node)]))
       const really = Key.closest(target, others, k)
       const found = new Set(last._tag === "Some" ? last.value.closest.map(({ peer }) => peer.toString()) : [])
       const met = really.filter(({ peer }) => found.has(peer.toString())).length

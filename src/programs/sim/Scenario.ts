@@ -186,7 +186,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     ]
   },
   { ...dht, name: "dht", about: "a DHT: values, providers and peers are found", minutes: 5, dht: "find" },
-  { ...dht, name: "dht-churn", nodes: 20, about: "a DHT whose nodes come and go for good", minutes: 180, dht: "churn" },
+  { ...dht, name: "dht-churn", nodes: 30, about: "a DHT whose nodes come and go for good", minutes: 180, dht: "churn" },
   {
     ...dht,
     name: "dht-partition",
@@ -195,7 +195,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     minutes: 30,
     dht: "partition"
   },
-  { ...dht, name: "dht-eclipse", nodes: 30, about: "a DHT of which a fifth lies", minutes: 5, dht: "eclipse" }
+  { ...dht, name: "dht-eclipse", nodes: 100, about: "a DHT of which a fifth lies", minutes: 5, dht: "eclipse" }
 ]
 
 /** Peers that a node talks to: the next ones on a ring, and as many further away. */
