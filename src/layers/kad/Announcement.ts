@@ -73,15 +73,15 @@ export const make = ({ dht, optimistic, scope }: Options): Announce => {
   /** Looks up the closest, and tells those of them that were not told `before`. */
   const classic = (wanted: Wanted, key: Uint8Array, name: Tell.Name, before?: OptimisticProvide) =>
     Effect.gen(function* () {
-      const { closest } = yield* dht.lookup(wanted)
-      const left = closest.filter(({ peer }) => before?.has(Key.contact(peer)) !== true)
+      const { holders } = yield* dht.lookup(wanted)
+      const left = holders.filter(({ peer }) => before?.has(Key.contact(peer)) !== true)
       const told = yield* Effect.forEach(left, (peer) => Tell.tell(dht, peer, [key], name), {
         concurrency: Tell.concurrency
       })
       const all = told.reduce((sum, one) => sum + one, before?.reached ?? 0)
-      if (all > 0) return { told: all, pending: 0, holders: Math.max(closest.length, all) }
-      if (closest.length === 0) return yield* new NotAnnounced({ reason: "nobody" })
-      const unnamed = closest.every((peer) => name(peer) === undefined)
+      if (all > 0) return { told: all, pending: 0, holders: Math.max(holders.length, all) }
+      if (holders.length === 0) return yield* new NotAnnounced({ reason: "nobody" })
+      const unnamed = holders.every((peer) => name(peer) === undefined)
       return yield* new NotAnnounced({ reason: unnamed ? "no address" : "refused" })
     })
 

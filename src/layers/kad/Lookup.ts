@@ -80,6 +80,8 @@ export interface Placed {
 export interface Found {
   readonly finished: Finished
   readonly closest: ReadonlyArray<RoutedPeer>
+  /** Who is to hold what belongs there: see `Finished`. */
+  readonly holders: ReadonlyArray<RoutedPeer>
 }
 
 type Outcome =
@@ -199,6 +201,6 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
       settings.finished(finished, wanted.need === undefined)
       const late = query.late()
       if (late.length > 0) settings.late(late)
-      return { finished, closest: finished.progress.closest.map(at) }
+      return { finished, closest: finished.progress.closest.map(at), holders: finished.holders.map(at) }
     })
   )

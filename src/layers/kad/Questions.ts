@@ -197,8 +197,8 @@ export const putValue = (
   Effect.gen(function* () {
     const wanted: Wanted = { target: Key.fromBytes(key), question: Kad.make("FindNode", { key }) }
     const found = yield* ask(dht, wanted, options)
-    if (found.closest.length === 0) return yield* Effect.fail(nothing(found))
-    return yield* putValueAt(dht, key, value, found.closest)
+    if (found.holders.length === 0) return yield* Effect.fail(nothing(found))
+    return yield* putValueAt(dht, key, value, found.holders)
   })
 
 /** Has peers hold a value; gives how many took it. */

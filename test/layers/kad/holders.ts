@@ -50,7 +50,8 @@ export const network = (
           afterMs: 1,
           closer: []
         }))
-        return { finished, closest: placed.map(({ at }) => at) }
+        const all = placed.map(({ at }) => at)
+        return { finished, closest: all, holders: all }
       })
   }
   return { seen, dht }

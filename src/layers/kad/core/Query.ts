@@ -74,16 +74,25 @@ export class Finished {
   readonly target: Key.Key
   readonly reason: Reason
   readonly progress: Progress
+  /**
+   * Who is to hold what belongs at the target, at most `k`: of each path in turn
+   * the closest that it knows. On one path, the closest. Peers made to be closest
+   * by those who lied on some paths are not all of them.
+   */
+  readonly holders: ReadonlyArray<Contact>
 
-  private constructor(target: Key.Key, reason: Reason, progress: Progress) {
+  private constructor(target: Key.Key, reason: Reason, progress: Progress, holders: ReadonlyArray<Contact>) {
     this.target = target
     this.reason = reason
     this.progress = progress
+    this.holders = holders
   }
 
   /** What a query found, once it has ended. */
   static of(query: Query): Finished | undefined {
-    return query.reason === undefined ? undefined : new Finished(query.target, query.reason, query.progress())
+    return query.reason === undefined
+      ? undefined
+      : new Finished(query.target, query.reason, query.progress(), query.spread())
   }
 
   /** True when it went on to its end and somebody answered: what may count as a refresh. */
@@ -224,6 +233,25 @@ export class Query {
       hops: this.#hops,
       closest: Key.closest(this.target, answered, this.#k).map(({ contact }) => contact)
     }
+  }
+
+  /** @internal See {@link Finished.holders}. */
+  spread(): ReadonlyArray<Contact> {
+    const chosen = new Set<Contact>()
+    const lists = this.#paths.map(({ known }) => known.filter(({ state }) => state === "answered").values())
+    for (let left = lists.length; left > 0 && chosen.size < this.#k;) {
+      left = 0
+      for (const list of lists) {
+        for (const { contact } of list) {
+          if (chosen.has(contact)) continue
+          chosen.add(contact)
+          left += 1
+          break
+        }
+        if (chosen.size >= this.#k) break
+      }
+    }
+    return [...chosen]
   }
 
   // ---- inside ---------------------------------------------------------------

@@ -28,6 +28,7 @@ describe("Query", () => {
         const { asked, finished, mostInFlight } = run({ target, self, seeds, paths }, honest)
         const label = `${count} peers, ${paths} paths`
         assert.deepStrictEqual(texts(finished.progress.closest), texts(trueClosest(target, network.peers, 20)), label)
+        assert.sameMembers([...texts(finished.holders)], [...texts(finished.progress.closest)], label)
         assert.strictEqual(finished.reason, count < 20 ? "starved" : "closest", label)
         assert.strictEqual(distinct(asked), asked.length, label)
         assert.isAtMost(mostInFlight, 10, label)
@@ -200,6 +201,36 @@ describe("Query", () => {
     }
     assert.isEmpty(query.next(2).ask)
     assert.strictEqual(query.reason, "starved")
+  })
+
+  it("has honest peers hold what is put, on several paths, where liars name sybils that are closest", () => {
+    const rounds = 10
+    const reached = { one: 0, several: 0 }
+    for (let seed = 0; seed < rounds; seed++) {
+      const { honest, network, prng, seeds, self, target } = setting(seed, 500)
+      const sybils = Array.from({ length: 40 }, () =>
+        contactAt(Key.inBucket(target, 20 + prng.below(100), chance(prng)))
+      )
+      const liars = new Set(network.peers.filter(() => prng.chance(0.2)).map(({ key }) => key.id))
+      for (const { key } of sybils) liars.add(key.id)
+      const behaviour = (peer: Key.Contact): Behaviour =>
+        liars.has(peer.key.id)
+          ? { afterMs: 20, closer: Array.from({ length: 20 }, () => prng.pick(sybils) ?? peer) }
+          : honest(peer)
+      for (const paths of [1, 8]) {
+        const { finished } = run({ target, self, seeds, paths }, behaviour)
+        const { closest } = finished.progress
+        assert.isTrue(
+          closest.every(({ key }) => liars.has(key.id)),
+          "the closest are sybils"
+        )
+        assert.strictEqual(distinct(finished.holders), 20)
+        if (paths === 1) assert.deepStrictEqual(texts(finished.holders), texts(closest))
+        if (finished.holders.some(({ key }) => !liars.has(key.id))) reached[paths === 1 ? "one" : "several"] += 1
+      }
+    }
+    assert.strictEqual(reached.one, 0)
+    assert.isAtLeast(reached.several, 0.8 * rounds)
   })
 
   it("finds the target among liars more often on several paths", () => {
