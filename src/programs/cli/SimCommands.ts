@@ -64,7 +64,7 @@ export const sim = Command.make(
   {
     scenario: Flag.String("scenario").pipe(
       Flag.withDescription(
-        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition or dht-eclipse"
+        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse or dht-sybil"
       ),
       Flag.withDefault("chat")
     ),

@@ -7,21 +7,22 @@
  * - `churn`: all but the first come, stay for a while and go for good.
  * - `partition`: cut in two for a time; both halves go on, and meet again.
  * - `eclipse`: a fifth of the nodes lie.
+ * - `sybil`: half of the liars have made themselves the closest to what is looked for.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import process from "node:process"
 import type { Prng } from "../../layers/simulation/Prng.ts"
-import { start as simulate, type SimulateOptions, type Simulation } from "../../layers/simulation/Simulate.ts"
+import { start as simulate, type SimulateOptions } from "../../layers/simulation/Simulate.ts"
 import * as Churn from "./Churn.ts"
 import { lies } from "./DhtLies.ts"
+import { another, atLeast, type Figures, figuresOf, named, type Network, rounded } from "./DhtFigures.ts"
 import * as Dht from "./DhtNode.ts"
+import * as Sybils from "./DhtSybils.ts"
 
-export type Trial = "find" | "churn" | "partition" | "eclipse"
+export type Trial = "find" | "churn" | "partition" | "eclipse" | "sybil"
 
-type Network = Simulation<Dht.Services>
 type Layer = ReturnType<typeof Dht.layerOf>
-type Figures = Record<string, number>
 
 /** Time for nodes that came at once to get to know each other. */
 const settleMs = 5 * 60_000
@@ -50,7 +51,9 @@ const fewClosest = 8
 const disjoint = 8
 
 /** Every fifth lies, but not those by whom the others enter; they take turns in how. */
-const lieOf = (index: number) => (index % 5 !== 4 ? undefined : lies[Math.floor(index / 5) % lies.length])
+const isLiar = (index: number) => index % 5 === 4
+const isSybil = (index: number) => index % 10 === 9
+const lieOf = (index: number) => (!isLiar(index) ? undefined : lies[Math.floor(index / 5) % lies.length])
 const pathsOf = (index: number): number => (index % 2 === 0 ? 1 : disjoint)
 
 /** What the nodes of a trial are. */
@@ -71,34 +74,16 @@ const layerOf = (trial: Trial, nodes: number): Layer => {
         paths: ({ index }) => pathsOf(index),
         prepared: nodes >= large
       })
+    case "sybil":
+      return Dht.layerOf({
+        k: fewClosest,
+        lies: ({ index }) => (isLiar(index) ? "fellows" : undefined),
+        paths: ({ index }) => pathsOf(index),
+        prepared: true,
+        isHidden: ({ index }) => isSybil(index)
+      })
   }
 }
-
-const rounded = (value: number): number => Math.round(value * 1000) / 1000
-
-const figuresOf = (tally: Dht.Tally): Figures => ({
-  lookups: tally.count,
-  "found, of 1": rounded(tally.success),
-  "hops, median": tally.median("hops"),
-  "messages a lookup, median": tally.median("messages"),
-  "virtual ms a lookup, median": Math.round(tally.median("ms"))
-})
-
-const named = (name: string, figures: Figures): Figures =>
-  Object.fromEntries(Object.entries(figures).map(([what, figure]) => [`${name}: ${what}`, figure]))
-
-/** Fails the run unless so many were answered rightly. */
-const atLeast = ({ world }: Network, what: string, tally: Dht.Tally, share: number) =>
-  Effect.sync(() => {
-    if (tally.count > 0 && tally.success >= share) return
-    world.fail(
-      `${what}: ${tally.misses.length} of ${tally.count} questions came to nothing, such as ${tally.misses.slice(0, 3).join("; ")}`
-    )
-  })
-
-/** Any of them but this one. */
-const another = (random: Prng, from: ReadonlyArray<Dht.DhtNode>, node: Dht.DhtNode): Dht.DhtNode =>
-  random.pick(from.filter((one) => one !== node)) ?? node
 
 interface Round {
   readonly name: string
@@ -389,7 +374,21 @@ const eclipse = (network: Network, durationMs: number) =>
     return { ...named("1 path", figuresOf(one)), ...named(`${disjoint} paths`, figuresOf(many)) }
   })
 
-const trials = { find, churn, partition, eclipse }
+const sybil = (network: Network) =>
+  Effect.gen(function* () {
+    const honest = network.nodes.filter(({ info }) => !isLiar(info.index))
+    const by = (paths: number) =>
+      Sybils.trial(
+        network,
+        honest.filter(({ info }) => pathsOf(info.index) === paths),
+        `with ${paths} paths`
+      )
+    const [one, several] = [yield* by(1), yield* by(disjoint)]
+    // What is found is shown, and nothing must hold: once honest peers name sybils, no path avoids them.
+    return { ...named("1 path", figuresOf(one)), ...named(`${disjoint} paths`, figuresOf(several)) }
+  })
+
+const trials = { sybil, find, churn, partition, eclipse }
 
 /** Runs a trial, and tells what it measured. */
 export const start = (
@@ -400,7 +399,8 @@ export const start = (
 ) => {
   const layer = layerOf(trial, options.nodes)
   const cheapCrypto = options.nodes >= large
-  return simulate({ ...options, layer, cheapCrypto }, (network) =>
+  const suits = trial === "sybil" ? Sybils.suits(isSybil) : undefined
+  return simulate({ ...options, layer, cheapCrypto, suits }, (network) =>
     Effect.map(trials[trial](network, durationMs, layer), (figures) => measured?.(figures))
   )
 }

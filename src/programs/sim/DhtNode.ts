@@ -44,6 +44,8 @@ export interface Options {
   readonly k?: number | undefined
   /** Which nodes lie, and how. */
   readonly lies?: ((node: NodeInfo) => Lie | undefined) | undefined
+  /** Who is in no prepared table. */
+  readonly isHidden?: ((node: NodeInfo) => boolean) | undefined
   /** They have tables as though they had long been here, instead of joining. Default false. */
   readonly prepared?: boolean | undefined
   /** Default `noise`. */
@@ -97,7 +99,7 @@ export const layerOf = (options: Options = {}) => {
 
   return (node: NodeInfo) => {
     const addresses = node.hosts.map((host) => Multiaddr.fromStringUnsafe(`/ip4/${host}/tcp/4001`))
-    population.add({ peer: node.peerId, addresses })
+    if (options.isHidden?.(node) !== true) population.add({ peer: node.peerId, addresses })
     if (node.index < entrances) first.push({ peer: node.peerId, addresses })
     const lie = options.lies?.(node)
     liars.add({ peer: node.peerId, addresses }, lie !== undefined)
@@ -186,7 +188,7 @@ export const ask = <A>(
     return found
   })
 
-const keyOf = (name: string): Uint8Array => Bytes.fromUtf8(`/v/${name}`)
+export const keyOf = (name: string): Uint8Array => Bytes.fromUtf8(`/v/${name}`)
 const valueOf = (name: string): Uint8Array => Bytes.fromUtf8(`the value of ${name}`)
 
 export const put = (name: string) => (options: RoutingOptions) =>

@@ -195,7 +195,15 @@ export const scenarios: ReadonlyArray<Scenario> = [
     minutes: 30,
     dht: "partition"
   },
-  { ...dht, name: "dht-eclipse", nodes: 100, about: "a DHT of which a fifth lies", minutes: 5, dht: "eclipse" }
+  { ...dht, name: "dht-eclipse", nodes: 100, about: "a DHT of which a fifth lies", minutes: 5, dht: "eclipse" },
+  {
+    ...dht,
+    name: "dht-sybil",
+    nodes: 100,
+    about: "a DHT in which liars crowd around one place",
+    minutes: 5,
+    dht: "sybil"
+  }
 ]
 
 /** Peers that a node talks to: the next ones on a ring, and as many further away. */

@@ -1,0 +1,54 @@
+/**
+ * Sybils: peers whose ids were made until they were closer to one place than
+ * anybody. They are in no table at first, and answer whoever asks them; liars all
+ * over the network name them. What is put near the place, and looked for by
+ * others, is theirs to keep from them.
+ */
+import * as Effect from "effect/Effect"
+import * as Bytes from "../../data/Bytes.ts"
+import type { PeerId } from "../../data/PeerId.ts"
+import * as Key from "../../layers/kad/core/Key.ts"
+import { another, type Network } from "./DhtFigures.ts"
+import * as Dht from "./DhtNode.ts"
+
+const place = Key.fromBytes(Bytes.fromUtf8("the place that sybils crowd"))
+/** Bits that they share with it: of some hundred honest peers, hardly one does. */
+const shared = 9
+/** Values that are put and looked for. */
+const count = 20
+
+/** Draws the identities of those who are sybils. */
+export const suits =
+  (isSybil: (index: number) => boolean) =>
+  (index: number, peer: PeerId): boolean =>
+    !isSybil(index) || Key.commonPrefix(place, Key.fromBytes(peer.bytes)) >= shared
+
+/** A name whose value belongs to the place. */
+const nameNear = (text: string): string => {
+  for (let i = 0; ; i++) {
+    const name = `${text} ${i}`
+    if (Key.commonPrefix(place, Key.fromBytes(Dht.keyOf(name))) >= shared) return name
+  }
+}
+
+/** Each value is put by one of the nodes, and looked for by another. */
+export const trial = (network: Network, nodes: ReadonlyArray<Dht.DhtNode>, name: string) =>
+  Effect.gen(function* () {
+    const random = network.world.random.fork(name)
+    const tally = new Dht.Tally()
+    const drawn = Array.from({ length: count }, (_, i) => ({
+      name: nameNear(`${name} ${i}`),
+      from: random.pick(nodes)
+    }))
+    yield* Effect.forEach(
+      drawn,
+      ({ from, name }) =>
+        Effect.gen(function* () {
+          if (from === undefined) return
+          yield* Dht.ask(network, new Dht.Tally(), from, `putting ${name}`, Dht.put(name), () => true)
+          yield* Dht.getValue(network, tally, another(random, nodes, from), name)
+        }),
+      { concurrency: 4, discard: true }
+    )
+    return tally
+  })
