@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util"
 
 export interface Options {
-  /** None is all. */
+  /** None is all the usual ones. */
   readonly names: ReadonlyArray<string>
   readonly peers: ReadonlyArray<string>
   readonly quick: boolean
@@ -23,7 +23,8 @@ export const usage = (
   benchmarks: ReadonlyArray<{ readonly name: string; readonly unit: string; readonly about: string }>
 ): string => `Usage: npm run bench -- [NAME...] [flags]
 
-Measures this library beside js-libp2p, go-libp2p and rust-libp2p.
+Measures this library beside js-libp2p, go-libp2p and rust-libp2p. Without a name, all but those of the DHT;
+\`dht\` is all of those.
 
   --quick          two minutes, beside js-libp2p alone
   --peer STACK     only beside this one (js, go, rust); may be repeated

@@ -2,9 +2,10 @@
  * Measures this library against other stacks, side by side; bench/README.md
  * says how and why.
  *
- *   npm run bench                        everything, in less than 20 minutes
+ *   npm run bench                        everything, in less than 15 minutes
  *   npm run bench -- upload streams      these
- *   npm run bench -- --quick             everything in three minutes, roughly
+ *   npm run bench -- dht                 those of the DHT, in ten minutes
+ *   npm run bench -- --quick             everything in two minutes, roughly
  *   npm run bench -- --out bench.json    also as JSON
  */
 import { spawnSync } from "node:child_process"
@@ -29,9 +30,21 @@ import { streams } from "./Streams.ts"
 import * as Table from "./Table.ts"
 import { transfers } from "./Transfers.ts"
 
-const benchmarks: ReadonlyArray<Benchmark.Benchmark> = [...transfers, ...connections, ...streams, ...footprint, ...dht]
+/** What is measured when nothing is named. */
+const usual: ReadonlyArray<Benchmark.Benchmark> = [...transfers, ...connections, ...streams, ...footprint]
 
-/** So that all of it takes less than 20 minutes: with more peers the rounds are shorter. */
+/** What one name stands for: whole networks take too long to be among the usual. */
+const families: ReadonlyMap<string, ReadonlyArray<Benchmark.Benchmark>> = new Map([["dht", dht]])
+
+const benchmarks: ReadonlyArray<Benchmark.Benchmark> = [...usual, ...dht]
+
+/** The names of the benchmarks that are asked for. */
+const askedFor = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
+  names.length === 0
+    ? usual.map(({ name }) => name)
+    : names.flatMap((name) => families.get(name)?.map((member) => member.name) ?? [name])
+
+/** So that the usual ones take less than 15 minutes: with more peers the rounds are shorter. */
 const full = (peers: number): Benchmark.Effort => ({
   rounds: 5,
   seconds: peers > 1 ? 0.9 : 1.6,
@@ -101,7 +114,8 @@ const ready = Effect.fnUntraced(function* (wanted: ReadonlyArray<Peers.Stack>) {
 
 /** One that fails does not take the others with it. */
 const measure = Effect.fnUntraced(function* (options: Arguments.Options) {
-  const chosen = benchmarks.filter(({ name }) => options.names.length === 0 || options.names.includes(name))
+  const names = askedFor(options.names)
+  const chosen = benchmarks.filter(({ name }) => names.includes(name))
   const wanted = Peers.others.filter(({ name }) => options.peers.includes(name))
   yield* Peers.install(Peers.ours)
   const { others, skipped } = yield* ready(wanted)
@@ -174,8 +188,7 @@ const program = Effect.fnUntraced(function* (options: Arguments.Options) {
     process.exitCode = 1
   }
   if (before !== undefined) {
-    const asked =
-      options.from === undefined && options.names.length === 0 ? benchmarks.map(({ name }) => name) : options.names
+    const asked = options.from === undefined ? askedFor(options.names) : options.names
     const changes = Compare.compare(before, report)
     const missing = Compare.lost(before, report, asked)
     console.log(`\n${Compare.describe(changes, missing, options.compare ?? "")}`)
@@ -186,7 +199,7 @@ const program = Effect.fnUntraced(function* (options: Arguments.Options) {
 const main = () => {
   const parsed = Arguments.parse(
     process.argv.slice(2),
-    benchmarks.map(({ name }) => name),
+    [...benchmarks.map(({ name }) => name), ...families.keys()],
     Peers.others.map(({ name }) => name)
   )
   if (parsed._tag === "Help") return void process.stdout.write(Arguments.usage(benchmarks))
