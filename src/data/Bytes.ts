@@ -45,21 +45,8 @@ export const fromHex = (text: string): Uint8Array | undefined => {
 
 export const fromUtf8 = (text: string): Uint8Array => encoder.encode(text)
 
-/** Up to so many bytes a loop over ASCII is done before a decoder has begun. */
-const short = 64
-
-const ascii = (bytes: Uint8Array): string | undefined => {
-  let text = ""
-  for (const byte of bytes) {
-    if (byte >= 0x80) return undefined
-    text += String.fromCharCode(byte)
-  }
-  return text
-}
-
-/** Text of UTF-8 bytes; what is malformed becomes U+FFFD. */
-export const toUtf8 = (bytes: Uint8Array): string =>
-  (bytes.length <= short ? ascii(bytes) : undefined) ?? lenient.decode(bytes)
+/** Text of UTF-8 bytes, in one piece; what is malformed becomes U+FFFD. */
+export const toUtf8 = (bytes: Uint8Array): string => lenient.decode(bytes)
 
 /** Text of UTF-8 bytes; `undefined` if they are malformed. */
 export const toUtf8Strict = (bytes: Uint8Array): string | undefined => {

@@ -223,7 +223,8 @@ const mutations: ReadonlyArray<Mutation> = [
           const key = crypto.aeadKey(bytes)
           const once = (counter: number) => (counter === 7 ? 6 : counter)
           return {
-            ...key,
+            open: (counter, associated, sealed) => key.open(counter, associated, sealed),
+            openInto: (counter, sealed, target, offset) => key.openInto(counter, sealed, target, offset),
             seal: (counter, associated, parts) => key.seal(once(counter), associated, parts),
             sealInto: (counter, parts, target, offset) => key.sealInto(once(counter), parts, target, offset)
           }

@@ -43,7 +43,7 @@ const move = (output: Uint8Array, target: Uint8Array, offset: number): void => {
   release(output)
 }
 
-/** One key, ready for both. */
+/** One key, ready for both. Each connection has two, for as long as it lives. */
 class Key implements AeadKey {
   private readonly bytes: Uint8Array
   /** Made for the first large message: many connections have none. */
@@ -57,24 +57,26 @@ class Key implements AeadKey {
     return (this.imported ??= NodeCrypto.createSecretKey(this.bytes))
   }
 
-  readonly seal: AeadKey["seal"] = (counter, associated, parts) => {
+  seal(counter: number, associated: Uint8Array, parts: ReadonlyArray<Uint8Array>): Uint8Array {
     const target = new Uint8Array(total(parts) + tagSize)
     this.sealTo(counter, associated, parts, target, 0)
     return target
   }
 
-  readonly sealInto: AeadKey["sealInto"] = (counter, parts, target, offset) =>
-    this.sealTo(counter, nothing, parts, target, offset)
+  sealInto(counter: number, parts: ReadonlyArray<Uint8Array>, target: Uint8Array, offset: number): number {
+    return this.sealTo(counter, nothing, parts, target, offset)
+  }
 
-  readonly open: AeadKey["open"] = (counter, associated, sealed) => {
+  open(counter: number, associated: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     const size = sealed.length - tagSize
     if (size < 0) return undefined
     const target = new Uint8Array(size)
     return this.openTo(counter, associated, sealed, target, 0) === undefined ? undefined : target
   }
 
-  readonly openInto: AeadKey["openInto"] = (counter, sealed, target, offset) =>
-    this.openTo(counter, nothing, sealed, target, offset)
+  openInto(counter: number, sealed: Uint8Array, target: Uint8Array, offset: number): number | undefined {
+    return this.openTo(counter, nothing, sealed, target, offset)
+  }
 
   private sealTo(
     counter: number,

@@ -16,17 +16,16 @@
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { PeerId } from "../../data/PeerId.ts"
 import { type ActorRef, Actors } from "../../services/Actors.ts"
 import type { ConnectionKind } from "../../services/ProtocolStream.ts"
-import type { Protocols } from "../../services/Protocols.ts"
 import { type ConnectionReservation, describeLimit } from "../../services/ResourceManager.ts"
-import type { MuxerErrorReason } from "../../services/StreamMuxer.ts"
+import type { MuxedStream, MuxerErrorReason } from "../../services/StreamMuxer.ts"
 import type { Connection, ConnectionEnd } from "../../services/Swarm.ts"
 import * as Inbound from "./streams/Inbound.ts"
 import * as Outbound from "./streams/Outbound.ts"
-import type { Carrier } from "./streams/Shared.ts"
+import type { Carrier, Surroundings as Streams } from "./streams/Shared.ts"
 import type { Upgraded } from "./Upgrade.ts"
-import type { Watch } from "./Watch.ts"
 import type { RawConnection } from "../../services/Transport.ts"
 
 /** An upgraded connection that the swarm has not taken over yet. Its scope holds all of it. */
@@ -46,12 +45,16 @@ export interface Started {
   readonly streamsBegun: () => number
 }
 
-/** What a connection needs of its swarm. */
-export interface Surroundings extends Inbound.Surroundings {
-  readonly protocols: Protocols["Service"]
-  readonly watch: Watch
-  readonly negotiationTimeoutMs: number
+/** What a connection needs of its swarm: made once, for all of them. */
+export interface Surroundings {
+  readonly serve: ReturnType<typeof Inbound.make>
+  readonly open: ReturnType<typeof Outbound.make>
 }
+
+export const surroundings = (streams: Streams): Surroundings => ({
+  serve: Inbound.make(streams),
+  open: Outbound.make(streams)
+})
 
 type Message = { readonly _tag: "Close" } | { readonly _tag: "Ended"; readonly reason: MuxerErrorReason }
 
@@ -79,6 +82,91 @@ const endOf = (reason: MuxerErrorReason): ConnectionEnd => {
 /** Streams of the remote that are taken in a row before others get a turn. */
 const streamsPerTurn = 64
 
+const direct: ConnectionKind = { _tag: "Direct" }
+
+/** The connection as its users and its streams have it. A class, since a node has thousands that are idle. */
+class Opened implements Connection {
+  readonly id: number
+  readonly remotePeer: PeerId
+  readonly remoteAddress: Multiaddr.Multiaddr
+  readonly direction: Prepared["direction"]
+  readonly kind = direct
+  readonly security: string
+  readonly muxer: string
+  readonly earlyMuxer: boolean
+  readonly openedAt: number
+  readonly carrier: Carrier
+  /** Why it ended, once it has. */
+  end: ConnectionEnd = { by: "local", detail: "the node stopped" }
+  /** What runs it, once it does. */
+  actor: ActorRef<Message> | undefined
+  private readonly raw: RawConnection
+  private readonly surroundings: Surroundings
+  private readonly successor: () => Connection | undefined
+
+  constructor(
+    id: number,
+    openedAt: number,
+    { direction, raw, reservation, upgraded: { muxed, secured } }: Prepared,
+    surroundings: Surroundings,
+    successor: () => Connection | undefined
+  ) {
+    this.id = id
+    this.remotePeer = secured.remotePeer
+    this.remoteAddress = raw.remoteAddress
+    this.direction = direction
+    this.security = secured.security
+    this.muxer = muxed.protocol
+    this.earlyMuxer = secured.earlyMuxer !== undefined
+    this.openedAt = openedAt
+    this.raw = raw
+    this.surroundings = surroundings
+    this.successor = successor
+    const { remoteAddress, remotePeer } = this
+    this.carrier = {
+      peer: remotePeer.toString(),
+      facts: { remotePeer, remoteAddress, connectionId: id, connection: direct },
+      muxed,
+      reservation,
+      streamsBegun: 0,
+      handled: undefined
+    }
+  }
+
+  get localAddress(): Multiaddr.Multiaddr {
+    return this.raw.localAddress
+  }
+
+  streamCount(): number {
+    return this.carrier.muxed.streamCount()
+  }
+
+  openStream(wanted: string | ReadonlyArray<string>): ReturnType<Connection["openStream"]> {
+    return Effect.suspend(() => this.successor()?.openStream(wanted) ?? this.surroundings.open(this.carrier, wanted))
+  }
+
+  get ping(): Connection["ping"] {
+    return this.carrier.muxed.ping
+  }
+
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      this.actor === undefined
+        ? Effect.void
+        : Effect.andThen(Effect.ignore(this.actor.tell({ _tag: "Close" })), this.actor.awaitStopped)
+    )
+  }
+
+  get awaitClosed(): Effect.Effect<ConnectionEnd> {
+    return Effect.suspend(() => Effect.map(this.actor?.awaitStopped ?? Effect.void, () => this.end))
+  }
+
+  detail(): string {
+    const address = Multiaddr.withPeer(this.remoteAddress, this.remotePeer).toString()
+    return `${this.direction} ${address}, ${this.streamCount()} streams`
+  }
+}
+
 /** Starts the actor in the scope of the connection. */
 export const start = Effect.fnUntraced(function* (
   id: number,
@@ -91,42 +179,15 @@ export const start = Effect.fnUntraced(function* (
   successor: () => Connection | undefined
 ) {
   const actors = yield* Actors
-  const {
-    direction,
-    raw,
-    reservation,
-    upgraded: { muxed, secured }
-  } = prepared
-  const { protocols, negotiationTimeoutMs, watch } = surroundings
-  const kind: ConnectionKind = { _tag: "Direct" }
-  const peer = secured.remotePeer.toString()
-  let streamsBegun = 0
-  let end: ConnectionEnd = { by: "local", detail: "the node stopped" }
+  const { muxed } = prepared.upgraded
+  const connection = new Opened(id, openedAt, prepared, surroundings, successor)
+  const { carrier } = connection
+  const serve = (stream: MuxedStream) => surroundings.serve(carrier, stream)
 
-  const carrier: Carrier = {
-    peer,
-    facts: {
-      remotePeer: secured.remotePeer,
-      remoteAddress: raw.remoteAddress,
-      connectionId: id,
-      connection: kind
-    },
-    muxed,
-    reservation,
-    protocols,
-    watch,
-    negotiationTimeoutMs,
-    begun: () => {
-      streamsBegun += 1
-    }
-  }
-  const serve = Inbound.make(carrier, surroundings)
-  const open = Outbound.make(carrier)
-
-  const ref: ActorRef<Message> = yield* actors.spawn<Message, never, Scope.Scope>({
+  connection.actor = yield* actors.spawn<Message, never, Scope.Scope>({
     name: `connection ${id}`,
     restart: "stop",
-    onStopped: () => ended(end),
+    onStopped: () => ended(connection.end),
     make: (self) =>
       Effect.gen(function* () {
         const scope = yield* Effect.scope
@@ -144,7 +205,7 @@ export const start = Effect.fnUntraced(function* (
           ).pipe(
             // A connection that takes no more streams is of no use.
             Effect.tapDefect((defect) =>
-              Effect.andThen(Effect.logError(`connection ${id} with ${peer} fails`, defect), muxed.close)
+              Effect.andThen(Effect.logError(`connection ${id} with ${carrier.peer} fails`, defect), muxed.close)
             ),
             Effect.ignoreCause,
             Effect.andThen(muxed.awaitClosed),
@@ -154,40 +215,16 @@ export const start = Effect.fnUntraced(function* (
         )
         // First of all when the actor ends, before the streams' scope: handlers that wait for the remote, when they are
         // interrupted too, must not hold it up.
-        yield* Effect.addFinalizer(() => muxed.close)
+        yield* Scope.addFinalizer(scope, muxed.close)
         return {
           receive: (message: Message) => {
-            end = message._tag === "Close" ? { by: "local", detail: "closed" } : endOf(message.reason)
+            connection.end = message._tag === "Close" ? { by: "local", detail: "closed" } : endOf(message.reason)
             return Effect.as(message._tag === "Close" ? muxed.close : Effect.void, "stop" as const)
           },
-          detail: () =>
-            `${direction} ${Multiaddr.withPeer(raw.remoteAddress, secured.remotePeer).toString()}, ${muxed.streamCount()} streams`
+          detail: () => connection.detail()
         }
       })
   })
-
-  const openStream: Connection["openStream"] = (wanted) =>
-    Effect.suspend(() => successor()?.openStream(wanted) ?? open(wanted))
-
-  const connection: Connection = {
-    id,
-    remotePeer: secured.remotePeer,
-    remoteAddress: raw.remoteAddress,
-    get localAddress() {
-      return raw.localAddress
-    },
-    direction,
-    kind,
-    security: secured.security,
-    muxer: muxed.protocol,
-    earlyMuxer: secured.earlyMuxer !== undefined,
-    openedAt,
-    streamCount: muxed.streamCount,
-    openStream,
-    ping: muxed.ping,
-    close: Effect.andThen(Effect.ignore(ref.tell({ _tag: "Close" })), ref.awaitStopped),
-    awaitClosed: Effect.map(ref.awaitStopped, () => end)
-  }
-  const started: Started = { connection, streamsBegun: () => streamsBegun }
+  const started: Started = { connection, streamsBegun: () => carrier.streamsBegun }
   return started
 })

@@ -88,8 +88,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         const reservation = reserved.success
         const parent = connectionsScope()
         const scope = yield* Scope.fork(parent)
-        yield* Scope.addFinalizer(scope, Effect.sync(reservation.release))
-        yield* Scope.addFinalizer(scope, Scope.close(socket, Exit.void))
+        yield* Scope.addFinalizer(
+          scope,
+          Effect.ensuring(Scope.close(socket, Exit.void), Effect.sync(reservation.release))
+        )
         const prepare = upgrade(raw, {
           role: "listener",
           expectedPeer: undefined,

@@ -152,13 +152,13 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   /** Where connections live; made anew if the actor restarts. */
   let connectionsScope: Scope.Closeable = yield* Scope.make("parallel")
 
-  const surroundings: Connections.Surroundings = {
+  const surroundings = Connections.surroundings({
     protocols,
     emit,
     watch,
     refused: () => journal.count("streamsRefused"),
     negotiationTimeoutMs: Duration.toMillis(options?.negotiationDeadline ?? "10 seconds")
-  }
+  })
 
   const dialError = (peer: string, reason: DialErrorReason) => new DialError({ peer, reason, attempts: [] })
 

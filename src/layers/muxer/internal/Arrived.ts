@@ -2,6 +2,7 @@
  * Arrived: the bytes of all streams of a connection that came and were not read.
  * Every change of an inbox goes through here, so that the sum is always known.
  */
+import { LazySet } from "../../internal/Lazy.ts"
 import type { StreamState } from "./StreamState.ts"
 
 export class Arrived<S extends StreamState> {
@@ -10,7 +11,7 @@ export class Arrived<S extends StreamState> {
   /** Batches are lent: what is to be kept of them has to be copied. */
   lent = false
   /** Streams that are done, and whose bytes were not all read. */
-  private readonly leftover = new Set<S>()
+  private readonly leftover = new LazySet<S>()
   /** Streams that data of the last batch waits on, as views of it. */
   private loose: Array<S> = []
 

@@ -7,8 +7,8 @@
 /** Up to here a payload is copied beside its header: cheaper than two more pieces downstream. */
 export const copyLimit = 4096
 const smallSlab = 2048
-/** For a first frame that is short: an idle session that answers a ping holds no more. */
-const tinySlab = 256
+/** For a first frame that is short: an idle session that answered a ping holds no more. So many bytes are in the heap itself. */
+const tinySlab = 64
 const largeSlab = 64 * 1024
 
 export class Output {
@@ -27,7 +27,7 @@ export class Output {
     const slab = this.slab
     if (slab !== undefined && this.slabUsed + length <= slab.length) return slab
     this.seal()
-    const usual = this.size >= smallSlab ? largeSlab : this.size > 0 || length > tinySlab / 2 ? smallSlab : tinySlab
+    const usual = this.size >= smallSlab ? largeSlab : this.size > 0 || length > tinySlab ? smallSlab : tinySlab
     const fresh = new Uint8Array(Math.max(length, usual))
     this.slab = fresh
     this.slabUsed = 0

@@ -16,6 +16,7 @@
  * It also knows what the connection holds for its remote: `unread`, the bytes in
  * the inboxes of all streams, and `held`, which adds what waits to be sent.
  */
+import { LazySet } from "../../internal/Lazy.ts"
 import { describeLimit, LimitExceeded } from "../../../services/ResourceManager.ts"
 import { Arrived } from "./Arrived.ts"
 import { framesOfStream, type Limits, turnLength } from "./Limits.ts"
@@ -54,7 +55,7 @@ export abstract class Session<S extends StreamState = StreamState> {
   protected readonly streams = new Map<number, S>()
   protected readonly turns = new Turns<S>()
   /** Streams that this end is done with and the remote is not, with the time when they are reset, the earliest first. */
-  protected readonly lingering = new Map<S, number>()
+  protected lingering: Map<S, number> | undefined
   protected readonly waste: Waste
   protected nowMs: number
   /** This end takes no more streams. */
@@ -63,9 +64,9 @@ export abstract class Session<S extends StreamState = StreamState> {
   private readonly shared: Limits
   private readonly arrived = new Arrived<S>()
   private readonly stall: Stall
-  private readonly backlog = new Set<S>()
+  private readonly backlog = new LazySet<S>()
   /** Streams that the remote has to hear of, and will with the next output unless data takes it along first. */
-  private readonly unannounced = new Set<S>()
+  private readonly unannounced = new LazySet<S>()
   private touched: Array<S> = []
   private inboundCount = 0
 
@@ -143,12 +144,11 @@ export abstract class Session<S extends StreamState = StreamState> {
 
   /** The oldest stream that the remote opened and nobody has accepted; acknowledges it. */
   accept(): S | undefined {
-    for (const stream of this.backlog) {
-      this.backlog.delete(stream)
-      this.unannounced.add(stream)
-      return stream
-    }
-    return undefined
+    const stream = this.backlog.first
+    if (stream === undefined) return undefined
+    this.backlog.delete(stream)
+    this.unannounced.add(stream)
+    return stream
   }
 
   get hasBacklog(): boolean {
@@ -234,7 +234,7 @@ export abstract class Session<S extends StreamState = StreamState> {
   get deadline(): number {
     if (this.ended !== undefined) return Number.POSITIVE_INFINITY
     const deadline = Math.min(this.due, this.stall.deadline)
-    if (this.lingering.size === 0) return deadline
+    if (this.lingering === undefined) return deadline
     const [overdue] = this.lingering.values()
     return Math.min(deadline, overdue ?? deadline)
   }
@@ -243,7 +243,7 @@ export abstract class Session<S extends StreamState = StreamState> {
   tick(nowMs: number): SessionEnd | undefined {
     if (this.ended !== undefined) return this.ended
     this.nowMs = nowMs
-    for (const [stream, due] of this.lingering) {
+    for (const [stream, due] of this.lingering ?? []) {
       if (due > nowMs) break
       this.reset(stream, `closed here, and not by the remote within ${this.shared.closeTimeoutMs} ms`)
     }
@@ -421,6 +421,7 @@ export abstract class Session<S extends StreamState = StreamState> {
 
   private linger(stream: S, nowMs: number): void {
     if (stream.done || !stream.writeClosed || !stream.readClosed) return
+    this.lingering ??= new Map()
     this.lingering.set(stream, nowMs + this.shared.closeTimeoutMs)
   }
 
@@ -441,7 +442,7 @@ export abstract class Session<S extends StreamState = StreamState> {
     this.streams.delete(stream.id)
     this.unannounced.delete(stream)
     this.turns.remove(stream)
-    this.lingering.delete(stream)
+    if (this.lingering?.delete(stream) === true && this.lingering.size === 0) this.lingering = undefined
     this.forgotten(stream)
   }
 }

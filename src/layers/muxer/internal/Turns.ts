@@ -3,12 +3,13 @@
  * queue; as room appears, those at its front get a turn of a fixed length each.
  * A stream whose turn found the output full again goes before those that wrote.
  */
+import { LazySet } from "../../internal/Lazy.ts"
 import { turnLength } from "./Limits.ts"
 import type { StreamState } from "./StreamState.ts"
 
 export class Turns<S extends StreamState> {
-  private readonly passedOver = new Set<S>()
-  private readonly queue = new Set<S>()
+  private readonly passedOver = new LazySet<S>()
+  private readonly queue = new LazySet<S>()
 
   get waiting(): boolean {
     return this.queue.size > 0 || this.passedOver.size > 0
@@ -35,7 +36,7 @@ export class Turns<S extends StreamState> {
 
   /** The next stream, with a turn of its own. */
   next(): S | undefined {
-    const [stream] = this.passedOver.size > 0 ? this.passedOver : this.queue
+    const stream = this.passedOver.first ?? this.queue.first
     if (stream === undefined) return undefined
     this.remove(stream)
     stream.credit = turnLength

@@ -44,7 +44,8 @@ export class Session extends Shared.Session<StreamState> {
   /** Data that may still come for streams that are not known (any more), in bytes: their windows were open. */
   private strayWindow = Frame.initialWindow
 
-  private readonly partial = new Uint8Array(Frame.headerLength)
+  /** A header that has come in part. */
+  private partial: Uint8Array | undefined
   private partialLength = 0
   /** Payload of the current data frame that is still to come. */
   private payload = 0
@@ -170,12 +171,13 @@ export class Session extends Shared.Session<StreamState> {
       let headerAt = at
       if (this.partialLength > 0 || bytes.length - at < Frame.headerLength) {
         const end = Math.min(bytes.length, at + Frame.headerLength - this.partialLength)
-        this.partial.set(bytes.subarray(at, end), this.partialLength)
+        const partial = (this.partial ??= new Uint8Array(Frame.headerLength))
+        partial.set(bytes.subarray(at, end), this.partialLength)
         this.partialLength += end - at
         at = end
         if (this.partialLength < Frame.headerLength) break
         this.partialLength = 0
-        header = this.partial
+        header = partial
         headerAt = 0
       } else at += Frame.headerLength
       const wrong = this.frame(header, headerAt, nowMs)

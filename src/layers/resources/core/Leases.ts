@@ -11,22 +11,21 @@ import {
   type StreamReservation,
   type StreamScopeLimits
 } from "../../../services/ResourceManager.ts"
+import { LazyMap, LazySet } from "../../internal/Lazy.ts"
 import type { Place } from "./Places.ts"
 import { type ConnectionScope, FullScope, StreamScope } from "./Scope.ts"
 
+type NamedScopes = Pick<LazyMap<string, NamedScope>, "delete"> & {
+  readonly set: (key: string, scope: NamedScope) => unknown
+}
+
 /** The scope of a protocol or service: in its table from the start, out of it once nothing is in it. */
 export class NamedScope extends StreamScope {
-  private readonly table: Map<string, NamedScope>
+  private readonly table: NamedScopes
   private readonly key: string
   private readonly ended: StreamScope
 
-  constructor(
-    table: Map<string, NamedScope>,
-    key: string,
-    name: string,
-    limits: StreamScopeLimits,
-    ended: StreamScope
-  ) {
+  constructor(table: NamedScopes, key: string, name: string, limits: StreamScopeLimits, ended: StreamScope) {
     super(name, limits)
     this.table = table
     this.key = key
@@ -42,8 +41,8 @@ export class NamedScope extends StreamScope {
 
 /** A peer, with its share of protocols and services. */
 export class PeerScope extends FullScope {
-  readonly protocols = new Map<string, NamedScope>()
-  readonly services = new Map<string, NamedScope>()
+  readonly protocols = new LazyMap<string, NamedScope>()
+  readonly services = new LazyMap<string, NamedScope>()
 }
 
 /** Where an inbound connection comes from. */
@@ -141,7 +140,7 @@ export class ConnectionLease implements ConnectionReservation {
   private peerKey = ""
   private readonly name: string
   private readonly origin: Origin | undefined
-  private readonly streams = new Set<StreamLease>()
+  private readonly streams = new LazySet<StreamLease>()
   private live = true
 
   constructor(tree: Tree, scope: ConnectionScope, inbound: boolean, origin: Origin | undefined) {

@@ -20,7 +20,7 @@ import {
   type OpenStreamErrorReason
 } from "../../../services/Swarm.ts"
 import { type Negotiated, propose } from "../negotiation/NegotiatedStream.ts"
-import { type Carrier, finish } from "./Shared.ts"
+import { type Carrier, finish, type Surroundings } from "./Shared.ts"
 
 type Disagreement = NegotiationError | NegotiationTimeout
 
@@ -32,11 +32,16 @@ const openFailure = (error: OpenStreamError | undefined): string => {
   return error.reason._tag === "NegotiationFailed" ? error.reason.cause.reason._tag : error.reason._tag
 }
 
-/** How to open a stream; it counts, in every scope of the limits that it belongs to, until it has ended. */
-export const make = (carrier: Carrier) => {
-  const { facts, muxed, negotiationTimeoutMs, peer, protocols, reservation, watch } = carrier
+/**
+ * How to open a stream on a connection; it counts, in every scope of the limits that it belongs to, until it has ended.
+ * Made once for all connections: an idle one holds nothing of it.
+ */
+export const make = ({
+  negotiationTimeoutMs,
+  protocols,
+  watch
+}: Pick<Surroundings, "negotiationTimeoutMs" | "protocols" | "watch">) => {
   const { meter, timed, trace } = watch
-  const openMuxed = Effect.mapError(muxed.openStream, (cause) => new MuxerFailed({ cause }))
 
   /** A remote that acknowledges no stream, or answers no proposal. */
   const within: <A, E, R>(waiting: Effect.Effect<A, E, R>) => Effect.Effect<A, E | NegotiationTimeout, R> =
@@ -47,6 +52,7 @@ export const make = (carrier: Carrier) => {
 
   /** From a stream of the muxer to one of a protocol, which ends with the scope. Not interrupted but in its wait. */
   const agree = (
+    { facts }: Carrier,
     stream: MuxedStream,
     counted: StreamReservation,
     proposals: ReadonlyArray<string>,
@@ -71,43 +77,47 @@ export const make = (carrier: Carrier) => {
   }
 
   /** Waits for the muxer, the answer to a proposal, or both. */
-  const openWaiting = (proposals: ReadonlyArray<string>): Opening =>
+  const openWaiting = (carrier: Carrier, proposals: ReadonlyArray<string>): Opening =>
     within(
       Effect.uninterruptibleMask((restore): Opening => {
-        const reserved = reservation.openStream("outbound")
+        const { muxed } = carrier
+        const openMuxed = Effect.mapError(muxed.openStream, (cause) => new MuxerFailed({ cause }))
+        const reserved = carrier.reservation.openStream("outbound")
         if (Result.isFailure(reserved)) {
           const refused = Effect.fail(reserved.failure)
           // A connection that has ended has no room either, and says better why.
           return muxed.isOpen() ? refused : Effect.andThen(openMuxed, refused)
         }
         const counted = reserved.success
-        carrier.begun()
+        carrier.streamsBegun += 1
         return Effect.flatMap(
           Effect.onError(restore(openMuxed), () => Effect.sync(counted.release)),
-          (stream) => agree(stream, counted, proposals, restore)
+          (stream) => agree(carrier, stream, counted, proposals, restore)
         )
       })
     )
 
-  const openNow = (proposals: ReadonlyArray<string>): Opening =>
+  const openNow = (carrier: Carrier, proposals: ReadonlyArray<string>): Opening =>
     Effect.uninterruptibleMask((restore): Opening => {
-      const stream = proposals.length === 1 ? muxed.tryOpenStream() : undefined
-      if (stream === undefined) return restore(openWaiting(proposals))
-      const reserved = reservation.openStream("outbound")
+      const stream = proposals.length === 1 ? carrier.muxed.tryOpenStream() : undefined
+      if (stream === undefined) return restore(openWaiting(carrier, proposals))
+      const reserved = carrier.reservation.openStream("outbound")
       if (Result.isFailure(reserved)) {
         stream.reset("over a limit of streams")
         return Effect.fail(reserved.failure)
       }
-      carrier.begun()
-      return agree(stream, reserved.success, proposals, (waiting) => within(restore(waiting)))
+      carrier.streamsBegun += 1
+      return agree(carrier, stream, reserved.success, proposals, (waiting) => within(restore(waiting)))
     })
 
   return (
+    carrier: Carrier,
     wanted: string | ReadonlyArray<string>
   ): Effect.Effect<ProtocolStream.ProtocolStream, OpenStreamError, Scope.Scope> => {
     const proposals = typeof wanted === "string" ? [wanted] : wanted
+    const { peer } = carrier
     const opening = Effect.mapError(
-      openNow(proposals),
+      openNow(carrier, proposals),
       (reason) => new OpenStreamError({ peer, protocols: proposals, reason })
     )
     const attributes = () => ({ "libp2p.peer": peer, "libp2p.protocols": proposals })
