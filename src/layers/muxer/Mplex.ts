@@ -21,7 +21,6 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
-import * as Deadlines from "../internal/Deadlines.ts"
 import * as Driver from "./internal/Driver.ts"
 import { defaults, type Limits } from "./mplex/Limits.ts"
 import { protocol, Session } from "./mplex/Session.ts"
@@ -36,18 +35,13 @@ export interface Options extends Partial<Limits> {
 export const make = (options?: Options): Effect.Effect<MuxerProtocol, never, Scope.Scope> => {
   const { closeGraceMs = 1000, ...given } = options ?? {}
   const limits: Limits = { ...defaults, ...given }
-  return Effect.map(Deadlines.make, (deadlines) => ({
-    id: protocol,
-    make: (connection, { memory, role }) =>
-      Driver.make(connection, {
-        session: (nowMs) => new Session(role === "dialer", limits, nowMs),
-        maxUnsent: limits.outputHighWater * 2,
-        pingTimeoutMs: 0,
-        closeGraceMs,
-        deadlines,
-        memory
-      })
-  }))
+  const connection = Driver.make({
+    session: (dialed, nowMs) => new Session(dialed, limits, nowMs),
+    maxUnsent: limits.outputHighWater * 2,
+    pingTimeoutMs: 0,
+    closeGraceMs
+  })
+  return Effect.map(connection, (make) => ({ id: protocol, make }))
 }
 
 /** Mplex as the only muxer. */

@@ -15,10 +15,10 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
-import * as Deadlines from "../internal/Deadlines.ts"
-import * as Connection from "./yamux/Connection.ts"
+import * as Driver from "./internal/Driver.ts"
 import { initialWindow } from "./yamux/Frame.ts"
 import { defaults, type Limits } from "./yamux/Limits.ts"
+import { protocol, Session } from "./yamux/Session.ts"
 
 /** The limits of a connection, all optional; see `Limits` for each. */
 export interface Options extends Partial<Limits> {
@@ -34,11 +34,13 @@ export const make = (options?: Options): Effect.Effect<MuxerProtocol, never, Sco
     ...given,
     maxWindow: Math.max(initialWindow, given.maxWindow ?? defaults.maxWindow)
   }
-  return Effect.map(Deadlines.make, (deadlines) => ({
-    id: Connection.protocol,
-    make: (connection, { role, memory }) =>
-      Connection.make(connection, { client: role === "dialer", limits, closeGraceMs, deadlines, memory })
-  }))
+  const connection = Driver.make({
+    session: (dialed, nowMs) => new Session(dialed, limits, nowMs),
+    maxUnsent: limits.outputHighWater * 2,
+    pingTimeoutMs: limits.keepAliveTimeoutMs,
+    closeGraceMs
+  })
+  return Effect.map(connection, (make) => ({ id: protocol, make }))
 }
 
 /** Yamux as the only muxer. */

@@ -101,12 +101,6 @@ export class NodeSocket implements Socket {
   readonly remote: Endpoint
   readonly ownedReads = false
   readonly copiesWrites = true
-  readonly readable: Effect.Effect<void, StreamError>
-  readonly writable: Effect.Effect<void, StreamError>
-  readonly closeWrite: Effect.Effect<void, StreamError>
-  /** What closing its scope does; takes at most the linger time. */
-  readonly release: Effect.Effect<void>
-
   private readonly socket: NetSocket
   private readonly inbound: Inbound
   private readonly shared: Shared
@@ -140,7 +134,13 @@ export class NodeSocket implements Socket {
       if (!(inbound.ended && socket.writableFinished))
         this.fail(new ConnectionLost({ detail: "the socket was closed" }))
     })
-    this.readable = Effect.callback<void, StreamError>((resume) => {
+  }
+
+  // Made each time that somebody waits: sockets are idle by the thousand.
+
+  get readable(): Effect.Effect<void, StreamError> {
+    return Effect.callback<void, StreamError>((resume) => {
+      const { inbound } = this
       const now = this.readState()
       if (now !== undefined) return resume(now)
       if (inbound.reader !== undefined) return resume(twoWaiters("readable"))
@@ -150,7 +150,10 @@ export class NodeSocket implements Socket {
         if (inbound.reader === resume) inbound.reader = undefined
       })
     })
-    this.writable = Effect.callback<void, StreamError>((resume) => {
+  }
+
+  get writable(): Effect.Effect<void, StreamError> {
+    return Effect.callback<void, StreamError>((resume) => {
       this.flush()
       const now = this.writeState()
       if (now !== undefined) return resume(now)
@@ -160,15 +163,22 @@ export class NodeSocket implements Socket {
         if (this.writer === resume) this.writer = undefined
       })
     })
-    this.closeWrite = Effect.suspend(() => {
+  }
+
+  get closeWrite(): Effect.Effect<void, StreamError> {
+    return Effect.suspend(() => {
       if (this.error !== undefined) return failure(this.error)
       this.end()
       return Effect.void
     })
-    this.release = Effect.suspend(() => this.close())
   }
 
-  readonly whenReadable = (wake: () => void): boolean => {
+  /** What closing its scope does; takes at most the linger time. */
+  get release(): Effect.Effect<void> {
+    return Effect.suspend(() => this.close())
+  }
+
+  whenReadable(wake: () => void): boolean {
     const { inbound } = this
     if (this.readState() !== undefined || inbound.reader !== undefined) return false
     inbound.reader = wake
@@ -193,7 +203,7 @@ export class NodeSocket implements Socket {
     return this.used < writeSize ? Effect.void : undefined
   }
 
-  readonly tryRead = (): Uint8Array | null | undefined => {
+  tryRead(): Uint8Array | null | undefined {
     if (this.error !== undefined) return undefined
     const bytes = this.inbound.held
     if (bytes === undefined) return this.inbound.ended ? null : undefined
@@ -201,7 +211,7 @@ export class NodeSocket implements Socket {
     return bytes
   }
 
-  readonly tryWrite = (bytes: Uint8Array): number => {
+  tryWrite(bytes: Uint8Array): number {
     if (this.error !== undefined || this.writeClosed || bytes.length === 0) return 0
     let taken = this.put(bytes)
     while (taken < bytes.length && this.sending === undefined) {
@@ -242,7 +252,7 @@ export class NodeSocket implements Socket {
     this.flush()
   }
 
-  readonly flush = (): void => {
+  flush(): void {
     const { out } = this
     if (out === undefined || this.sending !== undefined) return
     this.sending = out
@@ -264,7 +274,7 @@ export class NodeSocket implements Socket {
     this.wakeWriter()
   }
 
-  readonly reset = (because: string): void => {
+  reset(because: string): void {
     if (this.error !== undefined) return
     this.fail(new ResetLocally({ because }))
     this.abort()
@@ -282,10 +292,10 @@ export class NodeSocket implements Socket {
   private wakeLater(): void {
     if (this.wakeScheduled || (this.inbound.reader === undefined && this.writer === undefined)) return
     this.wakeScheduled = true
-    this.shared.dispatcher.scheduleTask(this.wakeWaiters, 0)
+    this.shared.dispatcher.scheduleTask(() => this.wakeWaiters(), 0)
   }
 
-  private readonly wakeWaiters = (): void => {
+  private wakeWaiters(): void {
     this.wakeScheduled = false
     if (this.readState() !== undefined) {
       const reader = this.inbound.reader

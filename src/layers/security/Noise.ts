@@ -105,6 +105,8 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
     const identity = yield* Identity
     const crypto = yield* Crypto
     const random = yield* SecureRandom.SecureRandom
+    const dispatcher = (yield* Scheduler.Scheduler).makeDispatcher()
+    const fork = Effect.runForkWith(yield* Effect.context())
     const staticKey = crypto.dhKeyPair(yield* random.randomBytes(32))
     const signature = identity.sign(Proof.signedBytes(staticKey.publicKey))
     const check = Proof.rememberingCheck(crypto.verify)
@@ -169,12 +171,7 @@ export const make: Effect.Effect<SecurityProtocol, never, Identity | Crypto | Se
       }
       const ciphers = state.ciphers
       if (ciphers === undefined) return yield* fail(new BadHandshake({ detail: "the handshake is not complete" }))
-      const scheduler = yield* Scheduler.Scheduler
-      const fork = Effect.runForkWith(yield* Effect.context())
-      return new NoiseConnection(
-        { raw, ...ciphers, early: frames.rest(), dispatcher: scheduler.makeDispatcher(), fork },
-        remote
-      )
+      return new NoiseConnection({ raw, ...ciphers, early: frames.rest(), dispatcher, fork }, remote)
     })
 
     return {

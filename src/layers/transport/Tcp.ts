@@ -11,6 +11,7 @@ import type * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Multiaddr from "../../data/Multiaddr.ts"
+import type { StreamError } from "../../services/ByteStream.ts"
 import { type Endpoint, Net, type NetError, type Socket } from "../../services/Net.ts"
 import {
   type DialOptions,
@@ -65,25 +66,57 @@ const isLinkLocal6 = (host: string): boolean => /^fe[89ab]/i.test(host)
 const toAddress = (endpoint: Endpoint): Multiaddr.Multiaddr =>
   Result.getOrThrow(Multiaddr.fromEndpoint(endpoint.host, endpoint.port, "tcp"))
 
-const toConnection = (socket: Socket, sharesPort = false): RawConnection => {
-  // Asked for by few, and kept for as long as the connection.
-  let localAddress: Multiaddr.Multiaddr | undefined
-  return {
-    tryRead: socket.tryRead,
-    ownedReads: socket.ownedReads,
-    readable: socket.readable,
-    whenReadable: (wake) => socket.whenReadable?.(wake) ?? false,
-    tryWrite: socket.tryWrite,
-    copiesWrites: socket.copiesWrites,
-    writable: socket.writable,
-    flush: socket.flush,
-    closeWrite: socket.closeWrite,
-    reset: socket.reset,
-    get localAddress() {
-      return (localAddress ??= toAddress(socket.local))
-    },
-    remoteAddress: toAddress(socket.remote),
-    sharesPort
+/** A socket with its addresses. Kept for as long as the connection: what few ask for is made when they do. */
+class TcpConnection implements RawConnection {
+  readonly ownedReads: boolean
+  readonly copiesWrites: boolean | undefined
+  readonly remoteAddress: Multiaddr.Multiaddr
+  readonly sharesPort: boolean
+  private readonly socket: Socket
+  private local: Multiaddr.Multiaddr | undefined
+
+  constructor(socket: Socket, sharesPort: boolean) {
+    this.socket = socket
+    this.ownedReads = socket.ownedReads
+    this.copiesWrites = socket.copiesWrites
+    this.remoteAddress = toAddress(socket.remote)
+    this.sharesPort = sharesPort
+  }
+
+  get localAddress(): Multiaddr.Multiaddr {
+    return (this.local ??= toAddress(this.socket.local))
+  }
+
+  tryRead(): Uint8Array | null | undefined {
+    return this.socket.tryRead()
+  }
+
+  get readable(): Effect.Effect<void, StreamError> {
+    return this.socket.readable
+  }
+
+  whenReadable(wake: () => void): boolean {
+    return this.socket.whenReadable?.(wake) ?? false
+  }
+
+  tryWrite(bytes: Uint8Array): number {
+    return this.socket.tryWrite(bytes)
+  }
+
+  get writable(): Effect.Effect<void, StreamError> {
+    return this.socket.writable
+  }
+
+  flush(): void {
+    this.socket.flush()
+  }
+
+  get closeWrite(): Effect.Effect<void, StreamError> {
+    return this.socket.closeWrite
+  }
+
+  reset(because: string): void {
+    this.socket.reset(because)
   }
 }
 
@@ -113,8 +146,9 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
     const connect = (endpoint: Endpoint, share: boolean): Effect.Effect<RawConnection, NetError, Scope.Scope> =>
       Effect.suspend(() => {
         const from = share ? localPort(endpoint.host) : undefined
-        return Effect.map(net.connect({ ...endpoint, localPort: from }), (socket) =>
-          toConnection(socket, from !== undefined && socket.local.port === from)
+        return Effect.map(
+          net.connect({ ...endpoint, localPort: from }),
+          (socket) => new TcpConnection(socket, from !== undefined && socket.local.port === from)
         )
       })
 
@@ -173,7 +207,7 @@ export const makeWith = (options: Options): Effect.Effect<TransportProtocol, nev
           addresses: addressesOf(listener.local),
           accept: Effect.mapBoth(listener.accept, {
             onFailure: refused(address),
-            onSuccess: (socket) => toConnection(socket)
+            onSuccess: (socket): RawConnection => new TcpConnection(socket, false)
           })
         }
       })

@@ -7,6 +7,7 @@ import * as ByteStream from "../../../src/services/ByteStream.ts"
 import { Net } from "../../../src/services/Net.ts"
 import * as ProtocolStream from "../../../src/services/ProtocolStream.ts"
 import { silent, startNode } from "../../support/nodes.ts"
+import { eventually } from "../../support/peers.ts"
 
 const listen = ["/ip4/0.0.0.0/tcp/4001"]
 
@@ -287,16 +288,20 @@ describe("Swarm", () => {
           startImmediately: true
         })
         const connection = yield* a.swarm.dial(atB)
-        yield* Effect.sleep(20)
-        assert.strictEqual(alive, 1)
+        yield* eventually(
+          () => alive === 1,
+          () => `${alive} tasks run for one connection`
+        )
         yield* connection.close
         assert.strictEqual((yield* connection.awaitClosed).by, "local")
         assert.deepStrictEqual(
           (yield* Fiber.join(events)).map((event) => event._tag),
           ["Connected", "Disconnected"]
         )
-        yield* Effect.sleep(20)
-        assert.strictEqual(alive, 0)
+        yield* eventually(
+          () => alive === 0,
+          () => "a task outlives its connection"
+        )
         assert.lengthOf(yield* a.swarm.connections(), 0)
         assert.lengthOf(yield* b.swarm.connections(), 0)
       })

@@ -20,12 +20,14 @@
  * the acknowledgements and windows of that batch. Then the connection's account of
  * memory is set, once.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { untraced } from "../../../data/Untraced.ts"
 import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
 import type { MemoryAccount } from "../../../services/ResourceManager.ts"
@@ -35,11 +37,12 @@ import {
   type MuxedStream,
   MuxerError,
   type MuxerErrorReason,
+  type MuxerProtocol,
   RemoteGoAway,
   StreamLimit,
   Unsupported
 } from "../../../services/StreamMuxer.ts"
-import type { Deadlines } from "../../internal/Deadlines.ts"
+import * as Deadlines from "../../internal/Deadlines.ts"
 import { Account } from "./Account.ts"
 import { byCalls } from "./ByCalls.ts"
 import { noiseMessage } from "./Limits.ts"
@@ -58,17 +61,23 @@ const smallBatch = 4096
 /** Writes of one turn are handed on when they are so many bytes: a full message of a secured connection, nearly. */
 const fullMessage = noiseMessage - 16
 
+/** What the connections of a muxer have in common. */
 export interface Options<S extends StreamState> {
-  /** The core, from the time in ms. */
-  readonly session: (nowMs: number) => Session<S>
+  /** The core of a connection, which this end has dialled or not, from the time in ms. */
+  readonly session: (dialed: boolean, nowMs: number) => Session<S>
   /** While more waits to be sent, in bytes, and the connection takes none, nothing is read from it either. */
   readonly maxUnsent: number
   /** How long an answer to a ping may take, in ms. */
   readonly pingTimeoutMs: number
   readonly closeGraceMs: number
-  /** Those of all connections of the muxer. */
-  readonly deadlines: Deadlines
-  readonly memory?: MemoryAccount | undefined
+}
+
+/** The same, with what it is driven by. */
+interface Shared<S extends StreamState> extends Options<S> {
+  readonly clock: Clock.Clock
+  readonly dispatcher: Scheduler.SchedulerDispatcher
+  readonly deadlines: Deadlines.Deadlines
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
 /** What the reader does, when it does not wait for bytes: lets others have a turn; waits until it may read on; ends. */
@@ -79,9 +88,7 @@ class Driver<S extends StreamState> implements Carrier<S> {
   readonly ownedReads: boolean
   readonly ended: Deferred.Deferred<MuxerErrorReason>
   private readonly connection: ByteStream
-  private readonly options: Options<S>
-  private readonly clock: Clock.Clock
-  private readonly dispatcher: Scheduler.SchedulerDispatcher
+  private readonly shared: Shared<S>
   private readonly acceptors = new Waiters()
   private readonly openers = new Waiters()
   private readonly pingers = new Waiters()
@@ -93,7 +100,8 @@ class Driver<S extends StreamState> implements Carrier<S> {
   private takeBackTick: (() => void) | undefined
   /** When the clock wakes, in ms. */
   private tickAt = Number.POSITIVE_INFINITY
-  private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** The reader; there from the start to the end of the connection. */
+  private reading: Fiber.Fiber<void> | undefined
   /** The sender runs: while the connection takes no more. */
   private sending = false
   private lastSender: Fiber.Fiber<void> | undefined
@@ -117,51 +125,47 @@ class Driver<S extends StreamState> implements Carrier<S> {
 
   constructor(
     connection: ByteStream,
-    options: Options<S>,
-    clock: Clock.Clock,
-    dispatcher: Scheduler.SchedulerDispatcher,
-    fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>,
-    ended: Deferred.Deferred<MuxerErrorReason>
+    dialed: boolean,
+    shared: Shared<S>,
+    ended: Deferred.Deferred<MuxerErrorReason>,
+    memory: MemoryAccount | undefined
   ) {
     this.connection = connection
     this.ownedReads = connection.ownedReads
-    this.options = options
-    this.clock = clock
-    this.dispatcher = dispatcher
-    this.fork = fork
+    this.shared = shared
     this.ended = ended
-    this.session = options.session(this.now())
+    this.session = shared.session(dialed, this.now())
     this.session.batchesLent = !connection.ownedReads
     this.pongs = this.session.liveness?.pongs
-    this.account = new Account(this.session, options.memory)
+    this.account = new Account(this.session, memory)
   }
 
   /** The time in ms. A turn has one time, which is read once. */
   readonly now = (): number => {
     if (this.turnAt !== undefined) return this.turnAt
-    const now = Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+    const now = Number(this.shared.clock.monotonicTimeNanosUnsafe()) / 1e6
     if (this.inTurn) this.turnAt = now
     return now
   }
 
   // --- Turns ---------------------------------------------------------------
 
-  readonly schedule = (): void => {
+  schedule(): void {
     if (this.inTurn) {
       this.again = true
       return
     }
     if (this.scheduled) return
     this.scheduled = true
-    this.dispatcher.scheduleTask(this.turn, 0)
+    this.shared.dispatcher.scheduleTask(this.turn, 0)
   }
 
-  readonly wrote = (): void => {
+  wrote(): void {
     if (this.session.outputSize >= fullMessage) this.send()
     this.schedule()
   }
 
-  readonly took = (answers: boolean): void => {
+  took(answers: boolean): void {
     if (answers) return this.schedule()
     // In a turn, its end sees to it.
     if (!this.inTurn && (this.account.bytes > 0 || this.mayReadOn)) this.schedule()
@@ -242,14 +246,14 @@ class Driver<S extends StreamState> implements Carrier<S> {
       this.pingers.wake()
       if (!this.keeping) {
         this.keeping = true
-        this.fork(this.keeper(session.ended))
+        this.shared.fork(this.keeper(session.ended))
       }
     }
     this.inTurn = false
     this.turnAt = undefined
     if (this.blocked && !this.sendFailed && !this.sending) {
       this.sending = true
-      this.lastSender = this.fork(this.sender)
+      this.lastSender = this.shared.fork(this.sender)
     }
     // A fiber may be interrupted between its waking and its use of it: the next one gets the chance.
     const more =
@@ -265,69 +269,64 @@ class Driver<S extends StreamState> implements Carrier<S> {
   // --- Fibers --------------------------------------------------------------
 
   /** What fails, by the connection or by a defect of ours, ends the session: who waits on it is told. */
-  private endingSession(work: Effect.Effect<void, StreamError>): Effect.Effect<void> {
-    const end = (detail: string) =>
-      Effect.sync(() => {
-        this.sendFailed = true
-        this.inTurn = false
-        this.turnAt = undefined
-        this.session.end({ _tag: "Closed", detail })
-      })
-    return work.pipe(
-      Effect.catch(({ message }) => end(message)),
-      Effect.catchDefect((defect) =>
-        Effect.andThen(Effect.logError(`${this.session.protocol} fails`, defect), end("the muxer failed; see the log"))
-      )
-    )
+  private endingSession(work: Effect.Effect<void, StreamError>, then: () => void): Effect.Effect<void> {
+    return Effect.matchCauseEffect(work, {
+      onFailure: (cause) => {
+        const error = Cause.findErrorOption(cause)
+        const told = Option.isSome(error) ? Effect.void : Effect.logError(`${this.session.protocol} fails`, cause)
+        return Effect.map(told, () => {
+          this.sendFailed = true
+          this.inTurn = false
+          this.turnAt = undefined
+          const detail = Option.isSome(error) ? error.value.message : "the muxer failed; see the log"
+          this.session.end({ _tag: "Closed", detail })
+          then()
+        })
+      },
+      onSuccess: () => Effect.sync(then)
+    })
   }
 
   /** A defect where no fiber is, whose throw would end the process. */
   private failed(defect: unknown): void {
-    this.fork(
-      Effect.andThen(
-        this.endingSession(Effect.die(defect)),
-        Effect.sync(() => this.settle())
-      )
-    )
+    this.shared.fork(this.endingSession(Effect.die(defect), () => this.settle()))
   }
 
   /** Feeds the core until nothing more comes; after the session's end it only drops what comes. */
-  get reader(): Effect.Effect<void> {
-    return this.endingSession(Driver.read(this)).pipe(
-      Effect.andThen(
-        Effect.sync(() => {
-          this.remoteEnded = true
-          this.settle()
-          this.senders.wake()
-        })
-      )
+  private get reader(): Effect.Effect<void> {
+    return this.endingSession(
+      Effect.suspend(() => this.read(this.feed())),
+      () => {
+        this.remoteEnded = true
+        this.settle()
+        this.senders.wake()
+      }
     )
   }
 
-  private static readonly read = Effect.fnUntraced(function* <S extends StreamState>(driver: Driver<S>) {
-    const { connection, session } = driver
-    const feed = () => driver.feed()
-    let next = feed()
-    while (next !== "end") {
-      if (next === undefined) {
-        next = yield* byCalls(connection, feed)
-        continue
-      }
-      while (driver.mustSendFirst) yield* driver.senders.wait
-      while (session.paused && session.ended === undefined) yield* driver.resting.wait
-      if (next === "yield") yield* Effect.yieldNow
-      next = feed()
+  /** Goes on from what `feed` found. Between batches it holds nothing but its place. */
+  private read(next: Next | undefined): Effect.Effect<void, StreamError> {
+    const { session } = this
+    if (next === undefined) {
+      const feed = () => this.feed()
+      return Effect.flatMap(byCalls(this.connection, feed), (found) => this.read(found))
     }
-    session.end(
-      session.remoteGoAway === undefined
-        ? { _tag: "Closed", detail: "the remote closed the connection" }
-        : { _tag: "RemoteGoAway", code: session.remoteGoAway }
-    )
-  })
+    if (next === "end") {
+      session.end(
+        session.remoteGoAway === undefined
+          ? { _tag: "Closed", detail: "the remote closed the connection" }
+          : { _tag: "RemoteGoAway", code: session.remoteGoAway }
+      )
+      return Effect.void
+    }
+    if (this.mustSendFirst) return Effect.flatMap(this.senders.wait, () => this.read(next))
+    if (session.paused && session.ended === undefined) return Effect.flatMap(this.resting.wait, () => this.read(next))
+    return next === "yield" ? Effect.flatMap(Effect.yieldNow, () => this.read(this.feed())) : this.read(this.feed())
+  }
 
   /** A remote that does not read what its frames ask for is not read from either. */
   private get mustSendFirst(): boolean {
-    return this.blocked && this.session.ended === undefined && this.session.outputSize > this.options.maxUnsent
+    return this.blocked && this.session.ended === undefined && this.session.outputSize > this.shared.maxUnsent
   }
 
   /** Feeds the core with what is there, for a turn at most; `undefined` when there is no more. */
@@ -360,15 +359,11 @@ class Driver<S extends StreamState> implements Carrier<S> {
 
   /** Goes on sending when the connection takes more again, until it has taken all. */
   private get sender(): Effect.Effect<void> {
-    return this.endingSession(Driver.resend(this)).pipe(
-      Effect.andThen(
-        Effect.sync(() => {
-          if (!this.sendFailed) return
-          this.settle()
-          this.senders.wake()
-        })
-      )
-    )
+    return this.endingSession(Driver.resend(this), () => {
+      if (!this.sendFailed) return
+      this.settle()
+      this.senders.wake()
+    })
   }
 
   private static readonly resend = Effect.fnUntraced(function* <S extends StreamState>(driver: Driver<S>) {
@@ -381,9 +376,21 @@ class Driver<S extends StreamState> implements Carrier<S> {
     driver.sending = false
   })
 
-  /** Ends the sender, if there is one. */
-  get stopSending(): Effect.Effect<void> {
-    return this.lastSender === undefined ? Effect.void : Fiber.interrupt(this.lastSender)
+  start(): void {
+    this.reading = this.shared.fork(this.reader)
+    this.restartClock()
+  }
+
+  /** Says goodbye, and ends the fibers and the clock. */
+  get stop(): Effect.Effect<void> {
+    return Effect.andThen(
+      this.close,
+      Effect.suspend(() => {
+        const { lastSender, reading } = this
+        this.stopClock()
+        return Fiber.interruptAll([reading, lastSender].filter((fiber) => fiber !== undefined))
+      })
+    )
   }
 
   /** Does what is due, each time that it is. */
@@ -400,14 +407,14 @@ class Driver<S extends StreamState> implements Carrier<S> {
   }
 
   /** Starts the clock, or has it wake earlier. */
-  restartClock(): void {
+  private restartClock(): void {
     this.stopClock()
     this.tickAt = this.session.deadline
     if (this.tickAt === Number.POSITIVE_INFINITY) return
-    this.takeBackTick = this.options.deadlines.after(Math.max(1, Math.ceil(this.tickAt - this.now())), this.tick)
+    this.takeBackTick = this.shared.deadlines.after(Math.max(1, Math.ceil(this.tickAt - this.now())), this.tick)
   }
 
-  stopClock(): void {
+  private stopClock(): void {
     this.takeBackTick?.()
     this.takeBackTick = undefined
   }
@@ -417,7 +424,7 @@ class Driver<S extends StreamState> implements Carrier<S> {
     // To a remote that is gone there is nothing to say.
     const gone = end._tag === "KeepAliveTimeout" || end._tag === "SendTimeout"
     const goodbye = gone ? Effect.void : this.goodbye
-    const { closeGraceMs, deadlines } = this.options
+    const { closeGraceMs, deadlines } = this.shared
     return deadlines
       .within(goodbye, closeGraceMs, () => Effect.void)
       .pipe(
@@ -492,7 +499,7 @@ class Driver<S extends StreamState> implements Carrier<S> {
       if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
       return Effect.andThen(this.pingers.wait, answer)
     })
-    const afterMs = this.options.pingTimeoutMs
+    const afterMs = this.shared.pingTimeoutMs
     return Effect.timeoutOrElse(answer, {
       duration: afterMs,
       orElse: () => this.fail(new KeepAliveTimeout({ afterMs }))
@@ -506,35 +513,40 @@ class Driver<S extends StreamState> implements Carrier<S> {
   })
 }
 
-/** Multiplexes `connection` until the scope closes; the connection ends with it. */
-export const make = Effect.fnUntraced(function* <S extends StreamState>(
-  connection: ByteStream,
+/** Makes what multiplexes a connection until the scope closes; the connection ends with it. */
+export const make = <S extends StreamState>(
   options: Options<S>
-): Effect.fn.Return<MuxedConnection, never, Scope.Scope> {
-  const clock = yield* Clock.Clock
-  const scheduler = yield* Scheduler.Scheduler
-  const ended = yield* Deferred.make<MuxerErrorReason>()
-  const fork = Effect.runForkWith(yield* Effect.context())
-  const driver = new Driver(connection, options, clock, scheduler.makeDispatcher(), fork, ended)
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      driver.stopClock()
-      return driver.stopSending
-    })
-  )
-  yield* Effect.forkScoped(driver.reader)
-  driver.restartClock()
-  // Runs before the reader is interrupted.
-  yield* Effect.addFinalizer(() => driver.close)
-  return {
-    protocol: driver.session.protocol,
-    openStream: driver.open,
-    tryOpenStream: driver.tryOpen,
-    acceptStream: driver.accept,
-    isOpen: () => driver.session.ended === undefined && driver.session.remoteGoAway === undefined,
-    streamCount: () => driver.session.streamCount,
-    ping: driver.ping,
-    close: driver.close,
-    awaitClosed: Deferred.await(ended)
-  }
-})
+): Effect.Effect<MuxerProtocol["make"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const shared: Shared<S> = {
+      ...options,
+      clock: yield* Clock.Clock,
+      dispatcher: (yield* Scheduler.Scheduler).makeDispatcher(),
+      deadlines: yield* Deadlines.make,
+      fork: Effect.runForkWith(yield* Effect.context())
+    }
+    return (connection, { memory, role }) =>
+      Effect.suspend(() => {
+        const ended = Deferred.makeUnsafe<MuxerErrorReason>()
+        const driver = new Driver(connection, role === "dialer", shared, ended, memory)
+        const { session } = driver
+        const muxed: MuxedConnection = {
+          protocol: session.protocol,
+          openStream: driver.open,
+          tryOpenStream: driver.tryOpen,
+          acceptStream: driver.accept,
+          isOpen: () => session.ended === undefined && session.remoteGoAway === undefined,
+          streamCount: () => session.streamCount,
+          ping: driver.ping,
+          close: driver.close,
+          awaitClosed: Deferred.await(ended)
+        }
+        return Effect.map(
+          Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, driver.stop)),
+          () => {
+            driver.start()
+            return muxed
+          }
+        )
+      })
+  })

@@ -105,7 +105,7 @@ export class SecureStream implements ByteStream {
 
   // Reading
 
-  readonly tryRead = (): Uint8Array | null | undefined => {
+  tryRead(): Uint8Array | null | undefined {
     for (;;) {
       const { opened } = this
       if (opened !== undefined) {
@@ -119,7 +119,9 @@ export class SecureStream implements ByteStream {
     }
   }
 
-  readonly readable: Effect.Effect<void, StreamError> = Effect.suspend(() => this.untilReadable())
+  get readable(): Effect.Effect<void, StreamError> {
+    return Effect.suspend(() => this.untilReadable())
+  }
 
   private untilReadable(): Effect.Effect<void, StreamError> {
     if (this.opened !== undefined) return Effect.void
@@ -134,7 +136,7 @@ export class SecureStream implements ByteStream {
     })
   }
 
-  readonly whenReadable = (wake: () => void): boolean => {
+  whenReadable(wake: () => void): boolean {
     if (this.opened !== undefined || this.error !== undefined || this.readEnded) return false
     return this.raw.whenReadable?.(wake) ?? false
   }
@@ -185,7 +187,7 @@ export class SecureStream implements ByteStream {
 
   // Writing
 
-  readonly tryWrite = (bytes: Uint8Array): number => {
+  tryWrite(bytes: Uint8Array): number {
     if (this.error !== undefined || this.writeClosed || this.backlog !== undefined) return 0
     let taken = 0
     while (taken < bytes.length && this.backlog === undefined && this.error === undefined) {
@@ -202,26 +204,30 @@ export class SecureStream implements ByteStream {
     return taken
   }
 
-  readonly writable: Effect.Effect<void, StreamError> = Effect.suspend(() => {
-    if (this.error !== undefined) return Effect.fail(this.error)
-    if (this.writeClosed) return Effect.fail(new StreamError({ reason: new WriteClosed() }))
-    return this.backlog === undefined ? Effect.void : this.drained
-  })
+  get writable(): Effect.Effect<void, StreamError> {
+    return Effect.suspend(() => {
+      if (this.error !== undefined) return Effect.fail(this.error)
+      if (this.writeClosed) return Effect.fail(new StreamError({ reason: new WriteClosed() }))
+      return this.backlog === undefined ? Effect.void : this.drained
+    })
+  }
 
-  readonly flush = (): void => {
+  flush(): void {
     if (this.error !== undefined) return
     if (this.backlog === undefined) this.seal()
     this.raw.flush()
   }
 
-  readonly closeWrite: Effect.Effect<void, StreamError> = Effect.suspend(() => {
-    if (this.error !== undefined) return Effect.fail(this.error)
-    this.flush()
-    this.writeClosed = true
-    if (this.failed !== undefined) return Effect.fail(this.failed)
-    // With a backlog, the fiber that sends it closes the raw stream behind it.
-    return this.pending ? this.drained : this.raw.closeWrite
-  })
+  get closeWrite(): Effect.Effect<void, StreamError> {
+    return Effect.suspend(() => {
+      if (this.error !== undefined) return Effect.fail(this.error)
+      this.flush()
+      this.writeClosed = true
+      if (this.failed !== undefined) return Effect.fail(this.failed)
+      // With a backlog, the fiber that sends it closes the raw stream behind it.
+      return this.pending ? this.drained : this.raw.closeWrite
+    })
+  }
 
   private readonly endOfTurn = (): void => {
     this.scheduled = false
@@ -265,30 +271,33 @@ export class SecureStream implements ByteStream {
   }
 
   /** Sends the backlog, then what was gathered behind it, then the end if it is due. */
-  private readonly sendBacklog: Effect.Effect<void, StreamError> = Effect.suspend(() => {
+  private sendBacklog(): Effect.Effect<void, StreamError> {
     if (this.error !== undefined) return Effect.fail(this.error)
     return Effect.flatMap(this.raw.writable, () => {
       const { backlog, backlogBuffer } = this
       // Dropped meanwhile: the stream has failed.
-      if (backlog === undefined || backlogBuffer === undefined) return this.sendBacklog
+      if (backlog === undefined || backlogBuffer === undefined) return this.sendBacklog()
       this.handOver(backlog, backlogBuffer)
-      if (this.pending) return this.sendBacklog
+      if (this.pending) return this.sendBacklog()
       this.seal()
-      if (this.pending) return this.sendBacklog
+      if (this.pending) return this.sendBacklog()
       // In the same step: a backlog that forms from now on needs a drain of its own.
       this.draining = false
       if (this.failed !== undefined) return Effect.fail(this.failed)
       this.raw.flush()
       return this.writeClosed ? this.raw.closeWrite : Effect.void
     })
-  })
+  }
 
-  private readonly drain: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.match(this.sendBacklog, {
-      onFailure: (error) => this.wake(Effect.fail(this.lost(error))),
-      onSuccess: () => this.wake(Effect.void)
-    })
-  )
+  private get drain(): Effect.Effect<void> {
+    return Effect.match(
+      Effect.suspend(() => this.sendBacklog()),
+      {
+        onFailure: (error) => this.wake(Effect.fail(this.lost(error))),
+        onSuccess: () => this.wake(Effect.void)
+      }
+    )
+  }
 
   private wake(outcome: Effect.Effect<void, StreamError>): void {
     const waiting = this.waiting
@@ -296,16 +305,18 @@ export class SecureStream implements ByteStream {
     for (const resume of waiting) resume(outcome)
   }
 
-  private readonly drained: Effect.Effect<void, StreamError> = Effect.callback((resume) => {
-    this.waiting.push(resume)
-    return Effect.sync(() => {
-      this.waiting = this.waiting.filter((other) => other !== resume)
+  private get drained(): Effect.Effect<void, StreamError> {
+    return Effect.callback((resume) => {
+      this.waiting.push(resume)
+      return Effect.sync(() => {
+        this.waiting = this.waiting.filter((other) => other !== resume)
+      })
     })
-  })
+  }
 
   // Ending
 
-  readonly reset = (because: string): void => {
+  reset(because: string): void {
     if (this.error === undefined) {
       // Not taken back: its reader may still be at it.
       this.opened = undefined
