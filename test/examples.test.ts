@@ -4,6 +4,7 @@ import { Effect } from "effect"
 import * as Chat from "../examples/chat.ts"
 import * as Echo from "../examples/echo.ts"
 import * as IprsExample from "../examples/iprs.ts"
+import * as DhtExample from "../examples/dht.ts"
 import * as Layers from "../examples/layers.ts"
 import * as Routing from "../examples/routing.ts"
 import * as Records from "../examples/records.ts"
@@ -31,6 +32,15 @@ describe("examples", () => {
   it.live("iprs", () =>
     Effect.map(IprsExample.program, (found) =>
       assert.deepStrictEqual(found, { text: "I have been here for a while", because: "RecordOutdated" })
+    )
+  )
+
+  it.live("dht", () =>
+    Effect.map(DhtExample.program, ({ byDht, byHub }) =>
+      assert.deepStrictEqual(
+        [byDht, byHub].map((found) => found.flatMap(({ addresses }) => addresses.map(String))),
+        [["/ip4/10.0.0.2/tcp/4001"], ["/ip4/10.0.0.4/tcp/4001"]]
+      )
     )
   )
 
