@@ -98,15 +98,28 @@ const describe = (reason: RecordStoreErrorReason): string => {
   }
 }
 
-/** A key for people: as text where it is text that can be printed, else in hexadecimal; cut to 120 characters. */
+const printable = (text: string | undefined): text is string =>
+  text !== undefined && !/[\p{C}\p{Zl}\p{Zp}\uFFFD]/u.test(text)
+
+/**
+ * A key for people: as text where it is text that can be printed; else in
+ * hexadecimal, after its namespace if it has one, such as `/pk/0x1220…`; cut
+ * to 120 characters.
+ */
 export const keyText = (key: Uint8Array): string => {
   const start = key.subarray(0, 200)
   const text = start.length === key.length ? Bytes.toUtf8Strict(start) : Bytes.toUtf8(start)
-  const shown = text === undefined || /[\p{C}\p{Zl}\p{Zp}\uFFFD]/u.test(text) ? Bytes.toHex(start) : text
+  const name = start.indexOf(0x2f, 1) + 1
+  const namespace = start[0] === 0x2f && name > 2 ? Bytes.toUtf8Strict(start.subarray(0, name)) : undefined
+  const shown = printable(text)
+    ? text
+    : printable(namespace)
+      ? `${namespace}0x${Bytes.toHex(start.subarray(name))}`
+      : Bytes.toHex(start)
   return shown.length > 120 ? `${shown.slice(0, 120)}…` : shown
 }
 
-/** The store could not do it. `store` is which one, `key` is the key for people: as text where it is text, else in hex. */
+/** The store could not do it. `store` is which one, `key` is the key for people: see {@link keyText}. */
 export class RecordStoreError extends Schema.TaggedError<RecordStoreError>()("RecordStoreError", {
   store: Schema.String,
   key: Schema.String,
