@@ -38,7 +38,7 @@ export const combine = (reasons: ReadonlyArray<RoutingErrorReason>): RoutingErro
   const failed = [first, ...others].find(({ _tag }) => _tag !== "NobodyToAsk")
   if (failed !== undefined) return failed
   const details = reasons.flatMap((reason) => (reason._tag === "NobodyToAsk" ? [reason.detail] : []))
-  return new NobodyToAsk({ detail: details.join("; ") })
+  return new NobodyToAsk({ detail: [...new Set(details)].join("; ") })
 }
 
 /** The first answer; the other questions end with it. */

@@ -90,7 +90,12 @@ const ask = (
 const nothing = ({ finished: { progress } }: Found): RoutingErrorReason =>
   progress.answered > 0
     ? new NotFound({ asked: progress.answered })
-    : new NobodyToAsk({ detail: `none of the ${progress.asked} peers that are known could be reached` })
+    : new NobodyToAsk({
+        detail:
+          progress.asked === 1
+            ? "the one peer that is known did not answer"
+            : `none of the ${progress.asked} peers that are known answered`
+      })
 
 /**
  * Where a peer is. It is asked itself as soon as others tell of it, and what is
