@@ -41,12 +41,13 @@ describe("a network", () => {
     }
 
     const provider = start(makeHome(), ["provide", cid, "--listen", "/ip4/127.0.0.1/tcp/0", ...by])
+    const [listening] = events(await provider.line(isEvent("listening")))
     assert.include(await provider.line(isEvent("provided")), `"holders":2`)
     for (const how of [by, of]) {
       const found = await ask("providers", cid, ...how)
       assert.deepStrictEqual(
-        found.map(({ event }) => event),
-        ["provider"]
+        found.map(({ event, peer }) => ({ event, peer })),
+        [{ event: "provider", peer: listening?.["peer"] }]
       )
     }
     provider.child.kill("SIGTERM")
@@ -58,6 +59,8 @@ describe("a network", () => {
     const path = `/pk/0x${Buffer.from(key).toString("hex")}`
     // An Ed25519 key in its protobuf: type 1, and 32 bytes.
     const value = Buffer.concat([Buffer.from([8, 1, 18, 32]), publicKey])
+    const other = await run(home, ["put", "/other/a", "b", ...by])
+    assert.include(other.stderr, "/other/a: this program cannot check records in /other, only those in /pk")
     const put = await run(home, ["put", path, "-", ...by], { stdin: value })
     assert.strictEqual(put.code, 0, put.stderr)
     const [got] = await ask("get", path, ...by)
@@ -81,7 +84,23 @@ describe("a network", () => {
     assert.include(nobody.stderr, "give --bootstrap")
     const noPeer = await run(home, ["closest", "hello", "--bootstrap", "/ip4/127.0.0.1/tcp/1"])
     assert.include(noPeer.stderr, "must end in /p2p/<peer id>")
+    const noText = await run(home, ["closest", "hello", "--of", "1"])
+    assert.include(noText.stderr, "neither a peer id nor a CID, and --of takes no other key: ask with --bootstrap")
+    const empty = await run(home, ["closest", "", "--of", "1"])
+    assert.include(empty.stderr, "the key is empty")
+    const notThere = await run(home, ["find", "12D3KooWDKaCjvmLThQxeHRQ4AhWfzAz2GCn9W8z2VzLtp2vFfCj", "--of", "1"])
+    assert.include(notThere.stderr, "Was a node started with --metrics 127.0.0.1:1")
     const noCid = await run(home, ["providers", "hello", "--of", "1"])
     assert.include(noCid.stderr, `"hello" is not a CID`)
+  })
+
+  it("a node that reaches nobody to enter by says so", { timeout: 60_000 }, async () => {
+    const peer = "12D3KooWDKaCjvmLThQxeHRQ4AhWfzAz2GCn9W8z2VzLtp2vFfCj"
+    const { node } = await startNode(["--bootstrap", `/ip4/127.0.0.1/tcp/1/p2p/${peer}`])
+    const line = await node.line(isEvent("unreachable"))
+    assert.include(line, peer)
+    assert.include(line, "connection refused")
+    node.child.kill("SIGTERM")
+    assert.strictEqual((await node.finished).code, 0)
   })
 })

@@ -169,7 +169,9 @@ describe("effect-libp2p node, ping and identify", () => {
 
 describe("effect-libp2p, wrong", () => {
   const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
-    [["node", "--foo"], "there is no flag --foo"],
+    [["node", "--foo"], "there is no flag --foo. See: "],
+    [["node", "--bootsrap", "x"], "there is no flag --bootsrap; did you mean --bootstrap? See: "],
+    [["find"], "effect-libp2p: find needs <peer>. See: "],
     [["frob"], "there is no command frob"],
     [["ping", "foo"], '"foo" is not an address'],
     [["ping", "--count", "0", "/ip4/127.0.0.1/tcp/1"], "expected a whole number above 0"],

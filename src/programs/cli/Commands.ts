@@ -107,7 +107,7 @@ const node = Command.make(
       "metrics",
       "metrics",
       "ADDR",
-      "Serve /metrics for Prometheus, /limits and /health on this address, such as 0.0.0.0:9464; a port alone is for this machine only"
+      "Serve /metrics for Prometheus, /limits and /health on this address, such as 0.0.0.0:9464, and answer the commands that are given it with --of; a port alone is for this machine only"
     ),
     otlp: optionalText(
       "otlp",

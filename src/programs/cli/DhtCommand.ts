@@ -50,8 +50,7 @@ const Status = Schema.Struct({
 /** What the endpoint of a node answers at `/dht`. */
 const Report = Schema.Struct({ peer: Schema.String, dhts: Schema.Array(Status) })
 
-const ago = (ms: number | undefined): string => {
-  if (ms === undefined) return "never"
+const ago = (ms: number): string => {
   const seconds = Math.round(ms / 1000)
   if (seconds < 120) return `${seconds} s`
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
@@ -78,7 +77,7 @@ const draw = (status: typeof Status.Type, colours: boolean): string => {
   const width = Math.max(20, ...buckets.map((bucket) => bucket.peers))
   const rows = buckets.map(
     ({ bucket, oldestMs, peers, refreshedMsAgo, replacements }) =>
-      `  ${String(bucket).padStart(3)}  ${bar(peers, replacements, width, colour)}  ${String(peers).padStart(3)} peers, oldest ${ago(oldestMs)}, refreshed ${
+      `  ${String(bucket).padStart(3)}  ${bar(peers, replacements, width, colour)}  ${String(peers).padStart(3)} peers${oldestMs === undefined ? "" : `, oldest ${ago(oldestMs)}`}, refreshed ${
         refreshedMsAgo === undefined ? "never" : `${ago(refreshedMsAgo)} ago`
       }`
   )

@@ -8,6 +8,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as CliError from "effect/cli/CliError"
 import { inspect } from "node:util"
+import { RoutingError } from "../../services/PeerRouting.ts"
+import { RecordStoreError } from "../../services/RecordStore.ts"
 import { DialError, ListenError } from "../../services/Swarm.ts"
 import { writeError } from "./Output.ts"
 
@@ -23,6 +25,8 @@ export class Reported extends Schema.TaggedError<Reported>()("Reported", {}) {}
 
 const isListenError = Schema.is(ListenError)
 const isDialError = Schema.is(DialError)
+const isRoutingError = Schema.is(RoutingError)
+const isRecordStoreError = Schema.is(RecordStoreError)
 
 const listening = (error: ListenError): string | undefined => {
   if (error.reason._tag === "NoTransport") {
@@ -58,9 +62,35 @@ const dialling = (error: DialError): string | undefined => {
   return refused ? `${error.message}. Is the node running there, and on that port?` : undefined
 }
 
+/** Only a node that was named with --of is asked over HTTP. */
+const routing = ({ message, reason }: RoutingError): string | undefined => {
+  if (reason._tag !== "RoutingServerFailed" || !URL.canParse(reason.url)) return undefined
+  const { host, origin } = new URL(reason.url)
+  if (reason.status === undefined) {
+    return `${origin}: ${reason.detail}. Was a node started with --metrics ${host}, and is it still running?`
+  }
+  return reason.status === 503
+    ? `${message}: it knows nobody of its network, or nobody answered. "dht --of ${host}" shows whom it knows.`
+    : undefined
+}
+
+const ofRecord = ({ key, reason }: RecordStoreError): string | undefined =>
+  reason._tag === "UnknownNamespace"
+    ? `${key}: this program cannot check records in /${reason.namespace}, only those in /pk; ` +
+      "a program of your own can, with a validator: see docs/records.md."
+    : undefined
+
 /** One sentence or two on a failure. */
 const sentence = (error: unknown): string => {
-  const special = isListenError(error) ? listening(error) : isDialError(error) ? dialling(error) : undefined
+  const special = isListenError(error)
+    ? listening(error)
+    : isDialError(error)
+      ? dialling(error)
+      : isRoutingError(error)
+        ? routing(error)
+        : isRecordStoreError(error)
+          ? ofRecord(error)
+          : undefined
   if (special !== undefined) return special
   return error instanceof Error && error.message !== "" ? error.message : String(error)
 }

@@ -70,11 +70,12 @@ const presenter: CliOutput.Presenter = {
       case "Version":
         return Console.log(formatter.formatVersion(event.name, event.version))
       case "InvalidInvocation": {
-        const path = event.commandPath.join(" ")
+        const path = event.commandPath.slice(1).join(" ")
         const help = `${Places.invocation()} ${[...event.commandPath.slice(1), "--help"].join(" ")}`
         return Effect.sync(() => {
           for (const error of event.errors.slice(0, 1)) {
-            writeError(`effect-libp2p: ${usage(error, path)}. See: ${help}`)
+            const text = usage(error, path)
+            writeError(`effect-libp2p: ${text.endsWith("?") ? text : `${text}.`} See: ${help}`)
           }
         })
       }

@@ -19,27 +19,31 @@ export const bootstrap = Flag.String("bootstrap").pipe(
 )
 
 const of = Flag.String("of").pipe(
-  Flag.withDescription("Ask a running node: the address that it was given with --metrics"),
+  Flag.withDescription("Ask a running node, and not by --bootstrap: the address that it was given with --metrics"),
   Flag.withMetavar("URL"),
   Flag.optional
 )
 
 const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: "Expected a whole number above 0" }))
 
-const quorum = Flag.Int("quorum").pipe(
-  Flag.withDescription("How many peers must have it"),
-  Flag.withMetavar("N"),
-  Flag.withSchema(positive),
-  Flag.optional
-)
+const quorum = (description: string) =>
+  Flag.Int("quorum").pipe(
+    Flag.withDescription(description),
+    Flag.withMetavar("N"),
+    Flag.withSchema(positive),
+    Flag.optional
+  )
 
 const loadRouting = load(() => import("./RoutingCommand.ts"))
 const loadRecords = load(() => import("./RecordCommand.ts"))
 const given = (bootstrap: ReadonlyArray<string>) => ({ bootstrap: bootstrap.length === 0 ? undefined : bootstrap })
 
+const exampleCid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 const cid = Argument.String("cid").pipe(Argument.withDescription("What names the content, such as bafkrei… or Qm…"))
 const recordKey = Argument.String("key").pipe(
-  Argument.withDescription("A path such as /pk/0x0012…: the namespace first; 0x… is hexadecimal")
+  Argument.withDescription(
+    "A path such as /pk/0x0012…: the namespace first, of which this program knows pk; 0x… is hexadecimal"
+  )
 )
 
 export const find = Command.make(
@@ -70,7 +74,7 @@ export const find = Command.make(
 export const closest = Command.make(
   "closest",
   {
-    key: Argument.String("key").pipe(Argument.withDescription("A peer id, a CID, or any text")),
+    key: Argument.String("key").pipe(Argument.withDescription("A peer id, a CID, or any text; not any text with --of")),
     bootstrap,
     of
   },
@@ -78,7 +82,15 @@ export const closest = Command.make(
     under(given(bootstrap), (settings) =>
       Effect.flatMap(loadRouting, (routing) => routing.closest(settings, key, { of: Option.getOrUndefined(of) }))
     )
-).pipe(Command.withDescription("List the peers of the network that are closest to a key"))
+).pipe(
+  Command.withDescription("List the peers of the network that are closest to a key"),
+  Command.withExamples([
+    {
+      command: `effect-libp2p closest ${exampleCid} --of 9464`,
+      description: "Who would be told of this content, by the node that was started with --metrics 9464"
+    }
+  ])
+)
 
 export const providers = Command.make(
   "providers",
@@ -100,7 +112,15 @@ export const providers = Command.make(
         routing.providers(settings, cid, { of: Option.getOrUndefined(of), count: Option.getOrUndefined(count) })
       )
     )
-).pipe(Command.withDescription("List who has the content of a CID; exit code 1 if nobody is found"))
+).pipe(
+  Command.withDescription("List who has the content of a CID; exit code 1 if nobody is found"),
+  Command.withExamples([
+    {
+      command: `effect-libp2p providers ${exampleCid} --of 9464`,
+      description: "By the node that was started with --metrics 9464"
+    }
+  ])
+)
 
 export const provide = Command.make(
   "provide",
@@ -138,7 +158,13 @@ export const provide = Command.make(
     )
 ).pipe(
   Command.withDescription("Announce that a node here has the content of these CIDs, and run it until it is stopped"),
-  Command.withShortDescription("Announce content, and run a node that has it")
+  Command.withShortDescription("Announce content, and run a node that has it"),
+  Command.withExamples([
+    {
+      command: `effect-libp2p provide ${exampleCid} --bootstrap /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…`,
+      description: "As the peer of this user, whose key file no other node may use at the same time"
+    }
+  ])
 )
 
 export const put = Command.make(
@@ -146,7 +172,7 @@ export const put = Command.make(
   {
     key: recordKey,
     value: Argument.String("value").pipe(Argument.withDescription("Text, or - for stdin")),
-    quorum,
+    quorum: quorum("How many peers must have taken it; one without it"),
     bootstrap
   },
   ({ bootstrap, key, quorum, value }) =>
@@ -155,10 +181,17 @@ export const put = Command.make(
     )
 ).pipe(Command.withDescription("Store a record in the network"))
 
-export const get = Command.make("get", { key: recordKey, quorum, bootstrap }, ({ bootstrap, key, quorum }) =>
-  under(given(bootstrap), (settings) =>
-    Effect.flatMap(loadRecords, (records) => records.get(settings, key, Option.getOrUndefined(quorum)))
-  )
+export const get = Command.make(
+  "get",
+  {
+    key: recordKey,
+    quorum: quorum("Take the best once so many peers have answered with a valid one; all are asked without it"),
+    bootstrap
+  },
+  ({ bootstrap, key, quorum }) =>
+    under(given(bootstrap), (settings) =>
+      Effect.flatMap(loadRecords, (records) => records.get(settings, key, Option.getOrUndefined(quorum)))
+    )
 ).pipe(Command.withDescription("Get the best record of a key; its bytes as they are when stdout is no terminal"))
 
 const loadDht = load(() => import("./DhtCommand.ts"))

@@ -12,32 +12,14 @@ import * as IdentityFromFile from "../../layers/identity/FromFile.ts"
 import * as Libp2p from "../../layers/Libp2p.ts"
 import { Actors, formatTree } from "../../services/Actors.ts"
 import { Identify } from "../../services/Identify.ts"
-import { type ListenError, Swarm, type SwarmEvent } from "../../services/Swarm.ts"
+import { Swarm, type SwarmEvent } from "../../services/Swarm.ts"
+import * as Listen from "./Listen.ts"
 import { Output, plain, StopCode, table, writeError } from "./Output.ts"
 import * as Observe from "./Observe.ts"
 import * as Peer from "./Peer.ts"
 import * as Places from "./Places.ts"
-import { defaultListen, type Settings } from "./Settings.ts"
-
-const defaultIp6 = defaultListen[1]
-
-/** A machine without IPv6 is no error as long as nobody asked for it. */
-const listen = (settings: Settings) =>
-  Effect.gen(function* () {
-    const swarm = yield* Swarm
-    const isDefault = settings.listen.map(String).join() === defaultListen.join()
-    const mayLack = (error: ListenError) =>
-      isDefault &&
-      error.address === defaultIp6 &&
-      error.reason._tag === "TransportFailed" &&
-      error.reason.cause.reason._tag === "NetworkFailure"
-    const lists = yield* Effect.forEach(settings.listen, (address) =>
-      Effect.catchIf(swarm.listen(address), mayLack, (error) =>
-        Effect.as(Effect.logDebug(`no IPv6: ${error.message}`), [])
-      )
-    )
-    return lists.flat().map((address) => Multiaddr.withPeer(address, swarm.peerId))
-  })
+import * as Routed from "./Routed.ts"
+import type { Settings } from "./Settings.ts"
 
 /** The actor tree on stderr, at each SIGUSR2. */
 const treeOnSignal = Effect.gen(function* () {
@@ -54,7 +36,7 @@ const treeOnSignal = Effect.gen(function* () {
 
 const now = () => new Date().toTimeString().slice(0, 8)
 
-const onEvent = Effect.fnUntraced(function* (event: SwarmEvent) {
+const onEvent = Effect.fnUntraced(function* (event: SwarmEvent, entrances: ReadonlySet<string>) {
   const output = yield* Output
   const identify = yield* Identify
   switch (event._tag) {
@@ -98,8 +80,16 @@ const onEvent = Effect.fnUntraced(function* (event: SwarmEvent) {
       return yield* Effect.logDebug(`${event.remoteAddress.toString()} did not become a connection`, event.reason)
     case "HandlerFailed":
       return yield* Effect.logDebug(`${event.protocol} with ${event.remotePeer.toString()} failed`)
-    case "DialFailed":
-      return yield* Effect.logDebug(event.error.message)
+    case "DialFailed": {
+      const { message, peer } = event.error
+      // Of those to enter by, and only for as long as nobody is reached: without them the node is alone, and would not say so.
+      const { connections } = yield* Swarm
+      if (!entrances.has(peer) || (yield* connections()).length > 0) return yield* Effect.logDebug(message)
+      return yield* output.event(
+        { event: "unreachable", peer, reason: message },
+        `${now()}  unreachable   ${peer}  ${plain(message)}; tried again from time to time`
+      )
+    }
     case "Listening":
       return
   }
@@ -128,11 +118,15 @@ const serve = (settings: Settings, isNew: boolean) =>
     const stopCode = yield* StopCode
     yield* treeOnSignal
 
+    const entrances = new Set((yield* Routed.entrances(settings)).map(({ peer }) => peer.toString()))
+
     // Subscribed before anybody can connect, printed after the line that says where.
     const told = yield* Deferred.make<void>()
-    const events = Stream.runForEach(swarm.events, (event) => Effect.andThen(Deferred.await(told), onEvent(event)))
+    const events = Stream.runForEach(swarm.events, (event) =>
+      Effect.andThen(Deferred.await(told), onEvent(event, entrances))
+    )
     yield* Effect.forkScoped(events, { startImmediately: true })
-    const addresses = yield* listen(settings)
+    const addresses = yield* Listen.listen(settings)
     const texts = addresses.map(String)
     yield* Ref.set(stopCode, 0)
     yield* output.event({
@@ -146,13 +140,14 @@ const serve = (settings: Settings, isNew: boolean) =>
         `effect-libp2p ${version}`,
         "",
         table([
-          ["peer id", [swarm.peerId.toString()]],
-          ["key file", [isNew ? `${settings.identity} (new)` : settings.identity]],
-          ["listening", texts.length === 0 ? ["nowhere: others cannot reach this node"] : texts],
+          ...Listen.rows(swarm.peerId.toString(), isNew ? `${settings.identity} (new)` : settings.identity, texts),
           ...(url === undefined ? [] : [["metrics", [`${url}/metrics`, `${url}/limits`, `${url}/health`]] as const])
         ]),
         "",
         ...hints(addresses).flatMap(([title, lines]) => [title, ...lines]),
+        ...(url === undefined || settings.dht === "off"
+          ? []
+          : ["Whom it knows of its network:", `  ${Places.invocation()} dht --of ${new URL(url).host}`]),
         "",
         "Ctrl-C stops the node.",
         ""

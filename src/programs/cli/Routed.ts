@@ -16,6 +16,8 @@ import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { urlOf } from "./Endpoints.ts"
 import { UsageError } from "./Failure.ts"
+import * as Listen from "./Listen.ts"
+import { Output, table } from "./Output.ts"
 import * as Peer from "./Peer.ts"
 import * as Places from "./Places.ts"
 import type { Settings } from "./Settings.ts"
@@ -27,7 +29,7 @@ const listed = (settings: Settings): ReadonlyArray<string> =>
   settings.bootstrap.flatMap((entry) => (entry === "public" ? BootstrapList.ipfs : [entry.toString()]))
 
 /** Who to enter by. */
-const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>, UsageError> =>
+export const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>, UsageError> =>
   Effect.forEach(listed(settings), (text) =>
     Effect.flatMap(Peer.parseAddress(text), (address) => {
       const peer = Multiaddr.peerId(address)
@@ -135,11 +137,13 @@ export const provideListening =
   <A, E, R>(effect: Effect.Effect<A, E, R>) => {
     Peer.warn(settings)
     const listen = Effect.gen(function* () {
-      const swarm = yield* Swarm
-      yield* Effect.forEach(settings.listen, (address) => Effect.ignore(swarm.listen(address)))
-      if ((yield* swarm.listenAddresses).length === 0) {
-        return yield* usage(`none of ${settings.listen.map(String).join(", ")} can be listened on`)
-      }
+      const output = yield* Output
+      const peer = (yield* Swarm).peerId.toString()
+      const addresses = (yield* Listen.listen(settings)).map(String)
+      yield* output.event(
+        { event: "listening", peer, addresses },
+        `${table(Listen.rows(peer, settings.identity, addresses))}\n`
+      )
     })
     const layer = layerDht(settings, settings.dht === "off" ? "auto" : settings.dht).pipe(
       Layer.provideMerge(Peer.layerNode(settings)),

@@ -17,6 +17,11 @@ import { watching } from "./QuestionProgress.ts"
 import * as Routed from "./Routed.ts"
 import type { Settings } from "./Settings.ts"
 
+export interface Options {
+  /** The endpoint of a running node, which is asked in place of one made for the question. */
+  readonly of: string | undefined
+}
+
 const usage = (detail: string) => Effect.fail(new UsageError({ detail }))
 
 const parsePeer = (text: string): Effect.Effect<PeerId.PeerId, UsageError> => {
@@ -33,12 +38,16 @@ const parseContent = (text: string): Effect.Effect<Uint8Array, UsageError> => {
     : usage(`"${text}" is not a CID: ${key.failure.detail}. A CID looks like bafkrei… or Qm…`)
 }
 
-/** A peer id, a CID, or any text. */
-const parseKey = (text: string): Uint8Array => {
+/** A peer id, a CID, or any text; a node that is asked over HTTP has no way to be asked for text. */
+const parseKey = (text: string, { of }: Options): Effect.Effect<Uint8Array, UsageError> => {
   const peer = PeerId.fromString(text)
-  if (Result.isSuccess(peer)) return peer.success.bytes
+  if (Result.isSuccess(peer)) return Effect.succeed(peer.success.bytes)
   const content = ContentKey.fromString(text)
-  return Result.isSuccess(content) ? content.success : Bytes.fromUtf8(text)
+  if (Result.isSuccess(content)) return Effect.succeed(content.success)
+  if (text === "") return usage("the key is empty: give a peer id, a CID, or any text")
+  return of === undefined
+    ? Effect.succeed(Bytes.fromUtf8(text))
+    : usage(`"${text}" is neither a peer id nor a CID, and --of takes no other key: ask with --bootstrap`)
 }
 
 const peerJson = ({ addresses, peer }: RoutedPeer) => ({ peer: peer.toString(), addresses: addresses.map(String) })
@@ -63,11 +72,6 @@ const lines = (peers: ReadonlyArray<RoutedPeer>): string =>
     )
     .join("\n")
 
-export interface Options {
-  /** The endpoint of a running node, which is asked in place of one made for the question. */
-  readonly of: string | undefined
-}
-
 export const find = (settings: Settings, text: string, { of }: Options) =>
   Effect.gen(function* () {
     const peer = yield* parsePeer(text)
@@ -89,21 +93,24 @@ export const find = (settings: Settings, text: string, { of }: Options) =>
     }).pipe(Routed.provide(settings, of))
   })
 
-export const closest = (settings: Settings, text: string, { of }: Options) =>
+export const closest = (settings: Settings, text: string, options: Options) =>
   Effect.gen(function* () {
-    const output = yield* Output
-    const routing = yield* PeerRouting
-    yield* watching(({ latest, onProgress }) =>
-      Effect.flatMap(Stream.runLast(routing.closestPeers(parseKey(text), { onProgress })), (last) => {
-        const peers = last._tag === "Some" ? last.value.closest : []
-        const steps = latest().length === 0 && last._tag === "Some" ? [last.value] : latest()
-        return output.event(
-          { event: "closest", key: text, peers: peers.map(peerJson), ...sums(steps) },
-          `${lines(peers)}\n${peers.length} peers, the closest first; ${asked(steps)}`
-        )
-      })
-    )
-  }).pipe(Routed.provide(settings, of))
+    const key = yield* parseKey(text, options)
+    yield* Effect.gen(function* () {
+      const output = yield* Output
+      const routing = yield* PeerRouting
+      yield* watching(({ latest, onProgress }) =>
+        Effect.flatMap(Stream.runLast(routing.closestPeers(key, { onProgress })), (last) => {
+          const peers = last._tag === "Some" ? last.value.closest : []
+          const steps = latest().length === 0 && last._tag === "Some" ? [last.value] : latest()
+          return output.event(
+            { event: "closest", key: text, peers: peers.map(peerJson), ...sums(steps) },
+            `${lines(peers)}\n${peers.length} peers, the closest first; ${asked(steps)}`
+          )
+        })
+      )
+    }).pipe(Routed.provide(settings, options.of))
+  })
 
 export const providers = (
   settings: Settings,
