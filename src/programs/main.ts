@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command `effect-libp2p`; see cli/Main.ts. The compile cache spares Node compiling the modules at each start. */
+/** The command `effect-libp2p`; see cli/Main.ts. The compile cache spares Node compiling at each start. */
 import module from "node:module"
 import process from "node:process"
 

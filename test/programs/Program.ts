@@ -5,7 +5,8 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { afterAll } from "vitest"
 
-const main = Path.resolve(import.meta.dirname, "../../src/programs/main.ts")
+/** From source, or as packed.ts has it. */
+const main = process.env["PROGRAM"] ?? Path.resolve(import.meta.dirname, "../../src/programs/main.ts")
 
 const homes: Array<string> = []
 const children = new Set<ChildProcess>()
