@@ -123,7 +123,7 @@ describe("a record of IPRS", () => {
       for (const [i, one] of made.entries()) {
         const error = yield* Effect.flip(one)
         assert.strictEqual(error.reason._tag, "IprsMalformed", `${i}`)
-        assert.include(error.message, `record of ${Bytes.toHex(name).slice(0, 20)}`)
+        assert.include(error.message, `record of /app/0x${Bytes.toHex(name.subarray(5)).slice(0, 20)}`)
       }
     })
   )
