@@ -49,7 +49,7 @@ const run = Effect.fnUntraced(function* (role: KadRoles.Role, testKey: string, t
     })
   )
   if (role === "querier") process.stdout.write("status: pass\n")
-  else yield* Effect.never
+  else return yield* Effect.never
 })
 
 const program = Effect.gen(function* () {
