@@ -52,7 +52,7 @@ export const heapBytes = (): number => {
 }
 
 /** Exponentially distributed with this mean. */
-export const exponential = (random: Prng, mean: number): number => -Math.log(1 - random.nextDoubleUnsafe()) * mean
+const exponential = (random: Prng, mean: number): number => -Math.log(1 - random.nextDoubleUnsafe()) * mean
 
 /** A node that was not there before. */
 export const arrive = <R>(
