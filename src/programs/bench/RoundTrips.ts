@@ -12,7 +12,6 @@ import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as Libp2p from "../../layers/Libp2p.ts"
 import * as MemoryPeerStore from "../../layers/peerstore/MemoryPeerStore.ts"
 import * as Noise from "../../layers/security/Noise.ts"
-import * as Tls from "../../layers/security/Tls.ts"
 import * as Yamux from "../../layers/muxer/Yamux.ts"
 import * as Simulate from "../../layers/simulation/Simulate.ts"
 import * as Tcp from "../../layers/transport/Tcp.ts"
@@ -63,9 +62,8 @@ const proxy = (port: number): Effect.Effect<number, never, Scope.Scope> =>
 
 const protocol = "/bench/echo/1.0.0"
 
-/** In virtual time: the round trips, to the millisecond. */
-const simulated = (security: Security): number => {
-  const Security = security === "tls" ? Tls : Noise
+/** In virtual time, with Noise: the round trips, to the millisecond. TLS is OpenSSL's, which knows no virtual time. */
+const simulated = (): number => {
   let ms = Number.NaN
   const running = Simulate.start(
     {
@@ -79,7 +77,7 @@ const simulated = (security: Security): number => {
           })
         ).pipe(
           Layer.provideMerge(Libp2p.layer({ listen: ["/ip4/0.0.0.0/tcp/4001"] })),
-          Layer.provide(Layer.mergeAll(Tcp.layer, Security.layer, Yamux.layer())),
+          Layer.provide(Layer.mergeAll(Tcp.layer, Noise.layer, Yamux.layer())),
           Layer.provideMerge(MemoryPeerStore.layer())
         )
     },
@@ -117,7 +115,7 @@ const benchmark = (name: string, security: Security): Benchmark => ({
   better: "lower",
   about: `round trips from the dial to the application's first byte over a link of ${linkMs} ms; ${security === "tls" ? "TLS" : "Noise"}`,
   cost: () => ({ start: 2.5, round: 0.5 }),
-  known: Effect.sync(() => ({ "ours, simulated": simulated(security) })),
+  ...(security === "noise" && { known: Effect.sync(() => ({ "ours, simulated": simulated() })) }),
   prepare: (stack) =>
     Effect.gen(function* () {
       const [{ address }, dialer] = yield* pair(stack, security)
