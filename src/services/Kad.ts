@@ -29,6 +29,8 @@ export interface KadBucket {
 /** Counts since the start. */
 export interface KadCounters {
   readonly lookups: number
+  /** Questions about a place whose closest peers are too close to be so by chance: others around it were asked too. */
+  readonly crowded: number
   /** Requests to others: sent, and what came of them. */
   readonly requests: number
   readonly requestsFailed: number

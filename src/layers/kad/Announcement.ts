@@ -4,7 +4,7 @@
  * The classic way looks up the closest peers and tells all of them. The
  * optimistic one, where it is chosen and the size of the network is known well
  * enough, tells them while it looks, and answers as soon as most of them were
- * told; it goes on in the classic way when too few could be.
+ * told; it goes on in the classic way when too few could be, or they are a crowd.
  *
  * ```
  * scope of the layer
@@ -24,7 +24,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Kad from "../../data/messages/Kad.ts"
 import * as Key from "./core/Key.ts"
 import { isUsable, OptimisticProvide } from "./core/OptimisticProvide.ts"
-import type { Dht, Settings } from "./Kad.ts"
+import type { Dht, Settings } from "./Dht.ts"
 import type { Placed, Wanted } from "./Lookup.ts"
 import * as Tell from "./Tell.ts"
 
@@ -44,7 +44,8 @@ export interface Announced {
 }
 
 /** What is needed of a DHT to announce in it. */
-export interface Place extends Tell.Teller, Pick<Dht, "addressesOf" | "lookup" | "size" | "sizeEstimate"> {
+export interface Place
+  extends Tell.Teller, Pick<Dht, "addressesOf" | "density" | "lookup" | "question" | "size" | "sizeEstimate"> {
   readonly settings: Pick<Settings, "addresses" | "k">
 }
 
@@ -73,7 +74,7 @@ export const make = ({ dht, optimistic, scope }: Options): Announce => {
   /** Looks up the closest, and tells those of them that were not told `before`. */
   const classic = (wanted: Wanted, key: Uint8Array, name: Tell.Name, before?: OptimisticProvide) =>
     Effect.gen(function* () {
-      const { holders } = yield* dht.lookup(wanted)
+      const { holders } = yield* dht.question(wanted)
       const left = holders.filter(({ peer }) => before?.has(Key.contact(peer)) !== true)
       const told = yield* Effect.forEach(left, (peer) => Tell.tell(dht, peer, [key], name), {
         concurrency: Tell.concurrency
@@ -161,6 +162,8 @@ export const make = ({ dht, optimistic, scope }: Options): Announce => {
       const wanted = wantedFor(key, onProgress)
       const estimate = optimistic ? yield* dht.sizeEstimate : undefined
       if (!isUsable(estimate, k)) return yield* classic(wanted, key, name)
-      return yield* optimistically(wanted, key, name, new OptimisticProvide({ target: wanted.target, estimate, k }))
+      const density = (yield* dht.density)(wanted.target)
+      const pace = new OptimisticProvide({ target: wanted.target, estimate, k, density })
+      return yield* optimistically(wanted, key, name, pace)
     })
 }

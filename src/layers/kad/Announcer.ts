@@ -18,7 +18,8 @@ import * as Announcement from "./Announcement.ts"
 import * as Key from "./core/Key.ts"
 import { isEnough, type Provided, Reprovide } from "./core/Reprovide.ts"
 import { Sweep } from "./core/Sweep.ts"
-import type { Dht, Settings } from "./Kad.ts"
+import type { Dht, Settings } from "./Dht.ts"
+import type { Wanted } from "./Lookup.ts"
 import type { ProvidedStore } from "./ProvidedFile.ts"
 import * as Tell from "./Tell.ts"
 
@@ -110,7 +111,8 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
   const sweep = (items: ReadonlyArray<Provided>, name: Tell.Name) =>
     Effect.gen(function* () {
       const found = new Map<string, RoutedPeer>()
-      const search = new Sweep(items, k)
+      const density = yield* dht.density
+      const search = new Sweep(items, k, (key, closest) => density(key)?.isCrowded(closest) === true)
       for (let step = search.next(); step !== undefined; step = search.next()) {
         const place: Key.Preimage | undefined =
           step._tag === "Item" ? step.item : Key.preimage(step.part.key, step.part.length, chance)
@@ -118,12 +120,13 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
           search.failed()
           continue
         }
-        const { closest, finished } = yield* dht.lookup({
-          target: place.key,
-          question: Kad.make("FindNode", { key: place.bytes })
-        })
-        for (const peer of closest) found.set(peer.peer.toString(), peer)
-        search.found(finished)
+        const wanted: Wanted = { target: place.key, question: Kad.make("FindNode", { key: place.bytes }) }
+        // Who is to hold a key is another question than who is in a part.
+        const { closest, finished, holders, region } = yield* step._tag === "Item"
+          ? dht.question(wanted)
+          : dht.lookup(wanted)
+        for (const peer of [...closest, ...holders]) found.set(peer.peer.toString(), peer)
+        search.found(finished, { holders: holders.map(({ peer }) => Key.contact(peer)), region })
       }
       /** Of each key, those that are to hold it, and those of them that were told. */
       const counts = new Map(items.map((item) => [item, { holders: 0, told: 0 }]))

@@ -13,7 +13,7 @@ import { NobodyToAsk, type RoutedPeer, type RoutingErrorReason } from "../../ser
 import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Key from "./core/Key.ts"
 import { Preimages } from "./core/Preimages.ts"
-import type { Dht } from "./Kad.ts"
+import type { Dht } from "./Dht.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Wire from "./Wire.ts"
 

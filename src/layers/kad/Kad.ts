@@ -27,7 +27,7 @@ import type { PeerId } from "../../data/PeerId.ts"
 import { type ActorRef, Actors } from "../../services/Actors.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
-import type { KadMode, KadStatus } from "../../services/Kad.ts"
+import type { KadMode } from "../../services/Kad.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import { Protocols } from "../../services/Protocols.ts"
@@ -36,76 +36,24 @@ import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Pauses from "../internal/Pauses.ts"
 import { AddressBook } from "./AddressBook.ts"
 import * as Bootstrap from "./Bootstrap.ts"
-import type * as Diversity from "./core/Diversity.ts"
+import * as Density from "./core/Density.ts"
+import * as Diversity from "./core/Diversity.ts"
 import * as Key from "./core/Key.ts"
-import type * as Mode from "./core/Mode.ts"
-import { type Estimate, NetworkSize } from "./core/NetworkSize.ts"
+import { NetworkSize } from "./core/NetworkSize.ts"
 import * as Providers from "./core/Providers.ts"
 import { RoutingTable } from "./core/RoutingTable.ts"
 import type { Scope } from "./core/Shares.ts"
 import { Silence } from "./core/Silence.ts"
-import type { Holding } from "./Holding.ts"
+import type { Dht, Settings } from "./Dht.ts"
 import * as Lookup from "./Lookup.ts"
 import * as Members from "./Members.ts"
 import type { Message } from "./Message.ts"
-import type * as Realm from "./Realm.ts"
+import * as Question from "./Question.ts"
 import * as Refresh from "./Refresh.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Server from "./Server.ts"
 import * as Serving from "./Serving.ts"
-
-export interface Settings {
-  /** `wan` or `lan`. */
-  readonly realm: string
-  readonly protocol: string
-  readonly addresses: Realm.Addresses
-  readonly mode: Mode.Wanted
-  readonly k: number
-  readonly alpha: number
-  /** How many of the closest must have answered when one thing is looked for. */
-  readonly beta: number
-  readonly paths: number
-  /** For a request, from the dial to the answer. */
-  readonly requestDeadline: Duration.Duration
-  /** How often the buckets are refreshed. */
-  readonly refreshEvery: Duration.Duration
-  readonly diversity: Diversity.Limits
-  /** What others may announce here. */
-  readonly providers: Providers.Limits
-  /** Whether this node has the content of a key, and says so. */
-  readonly provides: (key: Uint8Array) => boolean
-  /** What is held for others. */
-  readonly holding: Holding | undefined
-  readonly server: Server.Options | undefined
-  /** Peers to enter the network by. */
-  readonly bootstrap: Effect.Effect<ReadonlyArray<RoutedPeer>>
-  /** The peers of its table in an earlier run. */
-  readonly remembered: Effect.Effect<ReadonlyArray<RoutedPeer>>
-}
-
-/** A DHT at work. */
-export interface Dht {
-  readonly settings: Settings
-  readonly self: PeerId
-  readonly rpc: Rpc.Rpc
-  /** Peers in the table. */
-  readonly size: () => number
-  /** The peers in the table. */
-  readonly contacts: () => ReadonlyArray<RoutedPeer>
-  /** Peers of the network, as far as lookups tell. */
-  readonly networkSize: Effect.Effect<number | undefined>
-  /** The same, with how sure it is. */
-  readonly sizeEstimate: Effect.Effect<Estimate | undefined>
-  /** What others have announced here, and this node. */
-  readonly providersOf: (key: Uint8Array) => Effect.Effect<ReadonlyArray<RoutedPeer>>
-  readonly lookup: (wanted: Lookup.Wanted) => Effect.Effect<Lookup.Found>
-  /** Where a peer is, as far as this node knows. */
-  readonly addressesOf: (peer: PeerId) => Effect.Effect<ReadonlyArray<Multiaddr>>
-  /** Where a peer of this DHT was last met. */
-  readonly known: (peer: PeerId) => ReadonlyArray<Multiaddr>
-  readonly refresh: Effect.Effect<void>
-  readonly status: Effect.Effect<KadStatus>
-}
+import * as Status from "./Status.ts"
 
 /** How often the actor looks after the mode, peers that were not heard of, and an empty table. */
 const lookEvery = "30 seconds"
@@ -137,7 +85,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const self = Key.contact(peerId)
   const book = new AddressBook(maxAddresses)
   const chance = () => random.nextDoubleUnsafe()
-  const counts = { lookups: 0, refreshed: 0, refreshesFailed: 0 }
+  const counts = { lookups: 0, crowded: 0, refreshed: 0, refreshesFailed: 0 }
+  const limits = Density.limits(k)
 
   const emptyTable = () =>
     new RoutingTable(self.key, {
@@ -360,37 +309,34 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
 
   const sizeEstimate = Effect.map(monotonicMs, (now) => state.networkSize.estimate(now))
   const networkSize = Effect.map(sizeEstimate, (estimate) => estimate?.size)
-
-  const status: Effect.Effect<KadStatus> = Effect.gen(function* () {
-    const { buckets, size } = state.table.snapshot(yield* monotonicMs)
-    const requests = rpc.counters()
-    const questions = server.counters()
-    return {
-      realm,
-      protocol,
-      mode: state.mode,
-      peers: size,
-      buckets: buckets.map(({ bucket, peers, refreshedMsAgo, replacements }) => ({
-        bucket,
-        peers: peers.length,
-        replacements,
-        oldestMs: peers.length === 0 ? undefined : Math.max(...peers.map(({ ageMs }) => ageMs)),
-        refreshedMsAgo
-      })),
-      networkSize: yield* networkSize,
-      providers: state.providers.held.records,
-      announcements: { held: state.providers.held.records, ...state.providers.counts },
-      records: settings.holding?.counts(),
-      counters: {
-        ...counts,
-        requests: requests.sent,
-        requestsFailed: requests.failed,
-        questions: Object.values(questions.asked).reduce((sum, one) => sum + one, 0),
-        questionsRefused: questions.refused,
-        questionsDelayed: questions.delayed
-      }
+  const density: Dht["density"] = Effect.map(monotonicMs, (now) => {
+    const { networkSize, table } = state
+    const neighbours = table.neighbours()
+    return (target) => {
+      const size = settings.crowds ? networkSize.cautious(target, now, neighbours) : undefined
+      return size === undefined ? undefined : new Density.Density(target, size, limits)
     }
   })
+
+  // ---- what is asked
+
+  /** By the connection: the addresses that a peer names are its choice. */
+  const groupOf = ({ addresses, peer }: RoutedPeer) =>
+    Effect.map(swarm.connections(peer), (open) => {
+      const [group] = Diversity.groups([...open.map(({ remoteAddress }) => remoteAddress), ...addresses])
+      return group
+    })
+  const known = (peer: PeerId) => book.of(peer)
+  const asker: Question.Asker = {
+    settings,
+    rpc,
+    lookup,
+    known,
+    density,
+    chance,
+    groupOf,
+    crowded: () => void counts.crowded++
+  }
 
   yield* settle(dht)
   const made: Dht = {
@@ -401,12 +347,14 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     contacts: () => nearest(self.key, state.table.size),
     networkSize,
     sizeEstimate,
+    density,
     providersOf,
     lookup,
+    question: (wanted) => Question.run(asker, wanted),
     addressesOf,
-    known: (peer) => book.of(peer),
+    known,
     refresh: Effect.suspend(() => refreshNow),
-    status
+    status: Status.make({ settings, state: () => state, rpc, server, counts, networkSize })
   }
   return made
 })

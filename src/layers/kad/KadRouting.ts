@@ -58,7 +58,8 @@ import type * as Providers from "./core/Providers.ts"
 import * as Query from "./core/Query.ts"
 import * as Entrances from "./Entrances.ts"
 import * as Holding from "./Holding.ts"
-import * as Dht from "./Kad.ts"
+import type { Dht } from "./Dht.ts"
+import * as Kademlia from "./Kad.ts"
 import type { ProvidedStore } from "./ProvidedFile.ts"
 import * as Questions from "./Questions.ts"
 import type * as Realm from "./Realm.ts"
@@ -89,6 +90,13 @@ export interface Options<E = never, R = never> {
   readonly beta?: number | undefined
   /** Paths of a lookup that share no peer: liars on one lead that one astray only. Default 1. */
   readonly paths?: number | undefined
+  /**
+   * Looks out for peers that crowd around a place, to take what is put there and
+   * keep it from others. Where the closest are too close to be so by chance, all
+   * of the region around them are asked, and hold what is put: docs/kad.md says
+   * what that withstands. Default true.
+   */
+  readonly crowdDefence?: boolean | undefined
   /** For a request, from the dial to the answer. Default 10 seconds. */
   readonly requestDeadline?: Duration.Input | undefined
   /** How often buckets are refreshed. Default 10 minutes. */
@@ -162,8 +170,8 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const k = options.k ?? 20
   const mode = options.mode ?? "auto"
   const given = options.bootstrap ?? []
-  const dhts: Array<Dht.Dht> = []
-  const announcers: Array<Announcer.Announcer<Dht.Dht>> = []
+  const dhts: Array<Dht> = []
+  const announcers: Array<Announcer.Announcer<Dht>> = []
 
   const entrances = yield* Entrances.make({
     reenter: bootstrap._tag === "Some" ? bootstrap.value.reenter : undefined,
@@ -175,7 +183,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   })
   const start = (realm: string, protocol: string, addresses: Realm.Addresses, diversity: Diversity.Limits) =>
     Effect.map(
-      Dht.make({
+      Kademlia.make({
         realm,
         protocol,
         addresses,
@@ -184,6 +192,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         alpha: options.alpha ?? 10,
         beta: options.beta ?? Query.beta,
         paths: options.paths ?? 1,
+        crowds: options.crowdDefence ?? true,
         requestDeadline: Duration.fromInputUnsafe(options.requestDeadline ?? "10 seconds"),
         refreshEvery: Duration.fromInputUnsafe(options.refreshEvery ?? "10 minutes"),
         diversity,

@@ -18,6 +18,7 @@ import type { Multiaddr } from "../../data/Multiaddr.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
+import type { Part } from "./core/Coverage.ts"
 import * as Key from "./core/Key.ts"
 import { Finished, type Progress, Query } from "./core/Query.ts"
 import type * as Realm from "./Realm.ts"
@@ -82,6 +83,8 @@ export interface Found {
   readonly closest: ReadonlyArray<RoutedPeer>
   /** Who is to hold what belongs there: see `Finished`. */
   readonly holders: ReadonlyArray<RoutedPeer>
+  /** Where the closest are a crowd, the part of the key space whose peers these are. */
+  readonly region?: Part | undefined
 }
 
 type Outcome =

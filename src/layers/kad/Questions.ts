@@ -18,7 +18,7 @@ import {
 } from "../../services/PeerRouting.ts"
 import * as Key from "./core/Key.ts"
 import type * as Query from "./core/Query.ts"
-import type { Dht } from "./Kad.ts"
+import type { Dht } from "./Dht.ts"
 import type { Found, Wanted } from "./Lookup.ts"
 import { Places } from "./Places.ts"
 import * as Wire from "./Wire.ts"
@@ -64,7 +64,8 @@ const ask = (
   dht: Dht,
   wanted: Wanted,
   options: RoutingOptions | undefined,
-  onProgress?: (progress: RoutingProgress) => void
+  onProgress?: (progress: RoutingProgress) => void,
+  looking: (wanted: Wanted) => Effect.Effect<Found> = dht.question
 ): Effect.Effect<Found, RoutingErrorReason> =>
   Effect.suspend((): Effect.Effect<Found, RoutingErrorReason> => {
     if (dht.size() === 0) {
@@ -81,9 +82,10 @@ const ask = (
       report(learnt, progress)
     }
     const needed = onProgress !== undefined || options?.onProgress !== undefined
-    return dht
-      .lookup({ ...wanted, onProgress: needed ? told : (_, progress) => void (answered = progress.answered) })
-      .pipe(within(deadlineOf(options), () => answered))
+    return looking({
+      ...wanted,
+      onProgress: needed ? told : (_, progress) => void (answered = progress.answered)
+    }).pipe(within(deadlineOf(options), () => answered))
   })
 
 /** Nobody knew, or nobody could be reached. */
@@ -128,16 +130,20 @@ export const findPeer = (
     })
   })
 
-/** The peers closest to a key, and how far the lookup is meanwhile. */
+/** The peers closest to a key, whoever they are, and how far the lookup is meanwhile. */
 export const closestPeers = (
   dht: Dht,
   key: Uint8Array,
   options: RoutingOptions | undefined,
   onProgress: (progress: RoutingProgress) => void
 ): Effect.Effect<void, RoutingErrorReason> =>
-  ask(dht, { target: Key.fromBytes(key), question: Kad.make("FindNode", { key }) }, options, onProgress).pipe(
-    Effect.flatMap((found) => (found.finished.progress.answered > 0 ? Effect.void : Effect.fail(nothing(found))))
-  )
+  ask(
+    dht,
+    { target: Key.fromBytes(key), question: Kad.make("FindNode", { key }) },
+    options,
+    onProgress,
+    dht.lookup
+  ).pipe(Effect.flatMap((found) => (found.finished.progress.answered > 0 ? Effect.void : Effect.fail(nothing(found)))))
 
 /** Providers of a key, as they are learnt; each may come from several. */
 export const findProviders = (

@@ -21,6 +21,8 @@ const Bucket = Schema.Struct({
 })
 const Counters = Schema.Struct({
   lookups: Schema.Finite,
+  // A node of an older release does not tell.
+  crowded: Schema.optional(Schema.Finite),
   requests: Schema.Finite,
   requestsFailed: Schema.Finite,
   refreshed: Schema.Finite,
@@ -74,6 +76,11 @@ const draw = (status: typeof Status.Type, colours: boolean): string => {
   const colour = (name: "green" | "dim", text: string) =>
     colours && text !== "" ? `\u001B[${name === "green" ? 32 : 2}m${text}\u001B[0m` : text
   const { announcements, buckets, counters, mode, networkSize, peers, protocol, providers, realm, records } = status
+  // Most nodes are in one network, and the other is not worth a picture.
+  if (peers === 0 && providers === 0 && counters.questions === 0) {
+    const tried = counters.lookups === 0 ? "" : `; ${counters.lookups} lookups came to nothing`
+    return table([[realm, [`${protocol}: nobody of this network is known, and nobody has asked${tried}`]]])
+  }
   const width = Math.max(20, ...buckets.map((bucket) => bucket.peers))
   const rows = buckets.map(
     ({ bucket, oldestMs, peers, refreshedMsAgo, replacements }) =>
@@ -96,7 +103,15 @@ const draw = (status: typeof Status.Type, colours: boolean): string => {
           ...(records === undefined ? [] : [heldFor("records", records)])
         ]
       ],
-      ["lookups", [`${counters.lookups}, with ${counters.requests} requests, ${counters.requestsFailed} failed`]],
+      [
+        "lookups",
+        [
+          `${counters.lookups}, with ${counters.requests} requests, ${counters.requestsFailed} failed`,
+          ...(counters.crowded === undefined || counters.crowded === 0
+            ? []
+            : [`${counters.crowded} found more peers close to a key than chance puts there, and asked all around it`])
+        ]
+      ],
       ["refreshes", [`${counters.refreshed}, ${counters.refreshesFailed} failed`]],
       [
         "questions",
@@ -149,7 +164,7 @@ export const crawl = (settings: Settings, max: number | undefined) =>
           realm: crawled.realm,
           peer: peer.toString(),
           addresses: addresses.map(String),
-          ms: crawled.ms ?? null,
+          ms: crawled.ms === undefined ? null : Math.round(crawled.ms),
           knows: crawled.knows,
           failure: crawled.failure ?? null
         },

@@ -7,7 +7,8 @@
  * - `churn`: all but the first come, stay for a while and go for good.
  * - `partition`: cut in two for a time; both halves go on, and meet again.
  * - `eclipse`: a fifth of the nodes lie.
- * - `sybil`: half of the liars have made themselves the closest to what is looked for.
+ * - `sybil`: half of the liars have made themselves the closest to what is looked for;
+ *   some of the others look out for such a crowd.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -55,6 +56,8 @@ const isLiar = (index: number) => index % 5 === 4
 const isSybil = (index: number) => index % 10 === 9
 const lieOf = (index: number) => (!isLiar(index) ? undefined : lies[Math.floor(index / 5) % lies.length])
 const pathsOf = (index: number): number => (index % 2 === 0 ? 1 : disjoint)
+const isGuarded = (index: number) => index % 4 < 2
+const wayOf = (paths: number): string => (paths === 1 ? "1 path" : `${paths} paths`)
 
 /** What the nodes of a trial are. */
 const layerOf = (trial: Trial, nodes: number): Layer => {
@@ -79,6 +82,7 @@ const layerOf = (trial: Trial, nodes: number): Layer => {
         k: fewClosest,
         lies: ({ index }) => (isLiar(index) ? "fellows" : undefined),
         paths: ({ index }) => pathsOf(index),
+        isGuarded: ({ index }) => isGuarded(index),
         prepared: true,
         isHidden: ({ index }) => isSybil(index)
       })
@@ -371,21 +375,33 @@ const eclipse = (network: Network, durationMs: number) =>
       })
     const [one, many] = [yield* by(1), yield* by(disjoint)]
     yield* atLeast(network, `by ${disjoint} paths`, many, 0.95)
-    return { ...named("1 path", figuresOf(one)), ...named(`${disjoint} paths`, figuresOf(many)) }
+    return {
+      "nodes that lie": nodes.length - honest.length,
+      ...named(wayOf(1), figuresOf(one)),
+      ...named(wayOf(disjoint), figuresOf(many))
+    }
   })
 
 const sybil = (network: Network) =>
   Effect.gen(function* () {
-    const honest = network.nodes.filter(({ info }) => !isLiar(info.index))
-    const by = (paths: number) =>
-      Sybils.trial(
-        network,
-        honest.filter(({ info }) => pathsOf(info.index) === paths),
-        `with ${paths} paths`
-      )
-    const [one, several] = [yield* by(1), yield* by(disjoint)]
-    // What is found is shown, and nothing must hold: once honest peers name sybils, no path avoids them.
-    return { ...named("1 path", figuresOf(one)), ...named(`${disjoint} paths`, figuresOf(several)) }
+    const { nodes } = network
+    const honest = nodes.filter(({ info }) => !isLiar(info.index))
+    const figures: Figures = {
+      "nodes that lie": nodes.length - honest.length,
+      "of these, sybils at the place": nodes.filter(({ info }) => isSybil(info.index)).length
+    }
+    // Those who are not guarded first: the more was asked, the more know of the sybils and name them.
+    for (const guarded of [false, true]) {
+      for (const paths of [1, disjoint]) {
+        const name = `${wayOf(paths)}, ${guarded ? "guarded" : "not guarded"}`
+        const askers = honest.filter(({ info: { index } }) => pathsOf(index) === paths && isGuarded(index) === guarded)
+        const tally = yield* Sybils.trial(network, askers, name)
+        Object.assign(figures, named(name, figuresOf(tally)))
+        // Of the others it is shown what they find, and nothing must hold: once honest peers name sybils, no path avoids them.
+        if (guarded) yield* atLeast(network, name, tally, 0.95)
+      }
+    }
+    return figures
   })
 
 const trials = { sybil, find, churn, partition, eclipse }

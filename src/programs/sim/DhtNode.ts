@@ -40,6 +40,8 @@ export const entrances = 3
 export interface Options {
   /** Paths of a lookup. Default 1. */
   readonly paths?: ((node: NodeInfo) => number) | undefined
+  /** Who looks out for crowds. Default: all. */
+  readonly isGuarded?: ((node: NodeInfo) => boolean) | undefined
   /** Peers of a bucket and of an answer. Default 20. */
   readonly k?: number | undefined
   /** Which nodes lie, and how. */
@@ -73,6 +75,7 @@ export const layerOf = (options: Options = {}) => {
       mode: lie === undefined ? "server" : "client",
       k,
       paths: options.paths?.(node) ?? 1,
+      crowdDefence: options.isGuarded?.(node) ?? true,
       records: MemoryRecordStore.make(),
       bootstrap: Effect.sync(() => first.filter(({ peer }) => peer !== node.peerId)),
       remembered: Effect.sync(() => {
@@ -205,7 +208,8 @@ export const getValue = (simulation: Simulation<Services>, tally: Tally, from: D
   )
 
 /** A multihash, as content has. */
-const contentOf = (name: string): Uint8Array => Bytes.concat([Uint8Array.of(0x12, 32), sha256(Bytes.fromUtf8(name))])
+export const contentOf = (name: string): Uint8Array =>
+  Bytes.concat([Uint8Array.of(0x12, 32), sha256(Bytes.fromUtf8(name))])
 
 export const provide = (name: string) => (options: RoutingOptions) =>
   Effect.flatMap(ContentRouting, (routing) => routing.provide(contentOf(name), options))

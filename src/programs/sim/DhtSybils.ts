@@ -23,30 +23,36 @@ export const suits =
   (index: number, peer: PeerId): boolean =>
     !isSybil(index) || Key.commonPrefix(place, Key.fromBytes(peer.bytes)) >= shared
 
-/** A name whose value belongs to the place. */
-const nameNear = (text: string): string => {
+/** A name of which the key belongs to the place. */
+const nameNear = (text: string, keyOf: (name: string) => Uint8Array): string => {
   for (let i = 0; ; i++) {
     const name = `${text} ${i}`
-    if (Key.commonPrefix(place, Key.fromBytes(Dht.keyOf(name))) >= shared) return name
+    if (Key.commonPrefix(place, Key.fromBytes(keyOf(name))) >= shared) return name
   }
 }
 
-/** Each value is put by one of the nodes, and looked for by another. */
+/** Each value is put, and each content provided, by one of the nodes, and looked for by another. */
 export const trial = (network: Network, nodes: ReadonlyArray<Dht.DhtNode>, name: string) =>
   Effect.gen(function* () {
     const random = network.world.random.fork(name)
     const tally = new Dht.Tally()
     const drawn = Array.from({ length: count }, (_, i) => ({
-      name: nameNear(`${name} ${i}`),
+      value: nameNear(`${name} ${i}`, Dht.keyOf),
+      content: nameNear(`${name} ${i}`, Dht.contentOf),
       from: random.pick(nodes)
     }))
     yield* Effect.forEach(
       drawn,
-      ({ from, name }) =>
+      ({ content, from, value }) =>
         Effect.gen(function* () {
           if (from === undefined) return
-          yield* Dht.ask(network, new Dht.Tally(), from, `putting ${name}`, Dht.put(name), () => true)
-          yield* Dht.getValue(network, tally, another(random, nodes, from), name)
+          const told = new Dht.Tally()
+          yield* Dht.ask(network, told, from, `putting ${value}`, Dht.put(value), () => true)
+          yield* Dht.getValue(network, tally, another(random, nodes, from), value)
+          yield* Dht.ask(network, told, from, `providing ${content}`, Dht.provide(content), () => true)
+          // Announcements have no answer; they are on their way.
+          yield* Effect.sleep("5 seconds")
+          yield* Dht.findProvider(network, tally, another(random, nodes, from), content, from)
         }),
       { concurrency: 4, discard: true }
     )

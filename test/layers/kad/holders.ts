@@ -28,6 +28,17 @@ export const network = (
 ) => {
   const seen = { lookups: 0, told: [] as Array<number>, interrupted: 0 }
   const placed = near.map((contact) => ({ contact, at: { peer: contact.peer, addresses: [address] } }))
+  const lookup: Announcer.Place["lookup"] = ({ onNearest, target }) =>
+    Effect.sync(() => {
+      seen.lookups++
+      assert.strictEqual(onNearest?.(placed) ?? false, onNearest !== undefined)
+      const { finished } = run({ target, self: Key.flip(target, 0), seeds: near, k }, () => ({
+        afterMs: 1,
+        closer: []
+      }))
+      const all = placed.map(({ at }) => at)
+      return { finished, closest: all, holders: all }
+    })
   const dht: Announcer.Place = {
     self: self?.peer ?? assert.fail(),
     settings: { k, addresses: "any", realm: "wan" },
@@ -42,17 +53,9 @@ export const network = (
         return Effect.onInterrupt(send(holder), () => Effect.sync(() => void seen.interrupted++))
       }
     },
-    lookup: ({ onNearest, target }) =>
-      Effect.sync(() => {
-        seen.lookups++
-        assert.strictEqual(onNearest?.(placed) ?? false, onNearest !== undefined)
-        const { finished } = run({ target, self: Key.flip(target, 0), seeds: near, k }, () => ({
-          afterMs: 1,
-          closer: []
-        }))
-        const all = placed.map(({ at }) => at)
-        return { finished, closest: all, holders: all }
-      })
+    density: Effect.succeed(() => undefined),
+    lookup,
+    question: lookup
   }
   return { seen, dht }
 }

@@ -59,8 +59,10 @@ export class Coverage {
     }
   }
 
-  /** The largest part that is not known, within a part; `undefined` when all of it is known. */
-  gap({ key: prefix, length }: Part): Part | undefined {
+  /** The largest part that is not known, within a part, and none of the `others`; `undefined` when there is none. */
+  gap({ key: prefix, length }: Part, others: ReadonlyArray<Part> = []): Part | undefined {
+    const isOther = (key: Key.Key, depth: number): boolean =>
+      others.some((one) => one.length === depth && Key.commonPrefix(one.key, key) >= depth)
     let node: Node | undefined = this.#root
     for (let depth = 0; depth < length; depth++) {
       if (node?.full === true) return undefined
@@ -71,7 +73,7 @@ export class Coverage {
     for (let depth = length; row.length > 0 && depth <= maxDepth; depth++) {
       const below: typeof row = []
       for (const { key, node } of row) {
-        if (node?.full === true) continue
+        if (node?.full === true || isOther(key, depth)) continue
         if (node === undefined || (node.zero === undefined && node.one === undefined)) return { key, length: depth }
         const bit = Key.bitAt(key, depth)
         below.push({ node: child(node, bit), key }, { node: child(node, bit === 0 ? 1 : 0), key: Key.flip(key, depth) })

@@ -8,6 +8,7 @@
  * As go-libp2p-kad-dht/netsize does it; the thresholds are those of its
  * optimistic provide.
  */
+import { inverseGamma } from "./Gamma.ts"
 import * as Key from "./Key.ts"
 import type { Finished } from "./Query.ts"
 
@@ -41,6 +42,31 @@ interface Sample {
 /** The part of the lookups that is left out at each end: some are made by liars, some have missed peers. */
 const trimmed = 0.1
 
+/** Leading bits of a cell: of the lookups in one cell only the last counts where caution is asked for. */
+const cellBits = 5
+
+/** Those of which the upper quartile is taken are this many standard deviations below it, in the middle. */
+const quartile = 0.674
+
+/** An estimate is believed up to so many times what is seen around this node. */
+const believed = 2
+
+/** Bits of the place of a sample. */
+const placeBits = 16
+
+const placeOf = (key: Key.Key): number => (key.words[0] ?? 0) >>> (32 - placeBits)
+const cellOf = (place: number): number => place >>> (placeBits - cellBits)
+
+/** Least squares with weights of 1 / i, since the variance of the i-th grows with i. */
+const spacingOf = (target: Key.Key, closest: ReadonlyArray<Key.Contact>): number => {
+  let sum = 0
+  for (const { key } of closest) sum += Key.distance(target, key)
+  return sum / ((closest.length * (closest.length + 1)) / 2)
+}
+
+/** How much a single fit of `k` points scatters, as a part of it. */
+const scatterOf = (k: number): number => Math.sqrt((2 * (2 * k + 1)) / (3 * k * (k + 1)))
+
 export class NetworkSize {
   readonly #k: number
   readonly #minLookups: number
@@ -69,13 +95,9 @@ export class NetworkSize {
       return
     }
     this.#whole = undefined
-    // Least squares with weights of 1 / i, since the variance of the i-th grows with i.
-    let sum = 0
-    for (const { key } of closest) sum += Key.distance(target, key)
-    const spacing = sum / ((this.#k * (this.#k + 1)) / 2)
-    const place = (target.words[0] ?? 0) >>> 16
+    const place = placeOf(target)
     this.#samples.delete(place)
-    this.#samples.set(place, { spacing, at: now })
+    this.#samples.set(place, { spacing: spacingOf(target, closest), at: now })
     const [oldest] = this.#samples.keys()
     if (this.#samples.size > this.#maxLookups && oldest !== undefined) this.#samples.delete(oldest)
   }
@@ -92,9 +114,8 @@ export class NetworkSize {
     const cut = Math.floor(spacings.length * trimmed)
     const kept = spacings.toSorted((a, b) => a - b).slice(cut, spacings.length - cut)
     const mean = kept.reduce((sum, one) => sum + one, 0) / kept.length
-    // A single fit of k points scatters by this much: more than what is left of it after trimming shows.
-    const scatter = Math.sqrt((2 * (2 * this.#k + 1)) / (3 * this.#k * (this.#k + 1)))
-    const error = (1.96 * scatter) / Math.sqrt(kept.length)
+    // More than what is left of it after trimming shows.
+    const error = (1.96 * scatterOf(this.#k)) / Math.sqrt(kept.length)
     const of = (spacing: number) => Math.max(1, Math.round(1 / spacing))
     return {
       size: of(mean),
@@ -103,6 +124,41 @@ export class NetworkSize {
       lookups: spacings.length
     }
   }
+
+  /**
+   * The size that the peers around a place are held against, to see whether they
+   * are a crowd. Whoever wants to hide one has to make the network seem larger
+   * than it is, and this is not easily made larger: lookups near the place do not
+   * count, and of others one of each cell; of these the sparser ones are taken, so
+   * that three of four would have to be led astray; and it is at most twice what
+   * this node sees around itself. Made smaller, it raises false alarms.
+   *
+   * `neighbours` are those of this node's table, if it knows them all;
+   * `undefined` when there is nothing to go by.
+   */
+  cautious(target: Key.Key, now: number, neighbours: Neighbours | undefined): number | undefined {
+    if (this.#whole !== undefined && now - this.#whole.at < this.#maxAgeMs) return this.#whole.size
+    const cell = cellOf(placeOf(target))
+    const cells = new Map<number, number>()
+    for (const [place, { at, spacing }] of this.#samples) {
+      if (now - at < this.#maxAgeMs && cellOf(place) !== cell) cells.set(cellOf(place), spacing)
+    }
+    const sorted = [...cells.values()].toSorted((a, b) => a - b)
+    const sparse = sorted.length < this.#minLookups ? undefined : sorted[Math.floor(0.75 * sorted.length)]
+    const looked = sparse === undefined ? undefined : (1 + quartile * scatterOf(this.#k)) / sparse
+    const seen =
+      neighbours === undefined || neighbours.closest.length < this.#k || cellOf(placeOf(neighbours.self)) === cell
+        ? undefined
+        : 1 / spacingOf(neighbours.self, neighbours.closest.slice(0, this.#k))
+    if (looked === undefined || seen === undefined) return looked ?? seen
+    return Math.min(looked, believed * seen)
+  }
+}
+
+/** This node, and the peers of its table that are closest to it, the closest first. */
+export interface Neighbours {
+  readonly self: Key.Key
+  readonly closest: ReadonlyArray<Key.Contact>
 }
 
 /** Distances, as parts of the key space, by which to end a lookup early. */
@@ -118,24 +174,3 @@ export const thresholds = (size: number, k = 20): Thresholds => ({
   peer: inverseGamma(k, 0.1) / size,
   set: inverseGamma(Math.floor(k / 2) + 1, 0.9) / size
 })
-
-/** Where a Gamma distribution of whole shape reaches a probability: by halving. */
-const inverseGamma = (shape: number, probability: number): number => {
-  const reached = (x: number): number => {
-    let term = Math.exp(-x)
-    let rest = term
-    for (let i = 1; i < shape; i++) {
-      term *= x / i
-      rest += term
-    }
-    return 1 - rest
-  }
-  let low = 0
-  let high = 10 * shape + 50
-  for (let i = 0; i < 60; i++) {
-    const middle = (low + high) / 2
-    if (reached(middle) < probability) low = middle
-    else high = middle
-  }
-  return low
-}

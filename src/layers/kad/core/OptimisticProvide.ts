@@ -17,6 +17,7 @@
  * those who were reached count, not those who were tried; and while fewer than
  * `k` peers are known, it does not stop.
  */
+import type { Density } from "./Density.ts"
 import * as Key from "./Key.ts"
 import { type Estimate, thresholds, type Thresholds } from "./NetworkSize.ts"
 
@@ -25,6 +26,8 @@ export interface Options {
   readonly estimate: Estimate
   /** Holders of a key. Default 20. */
   readonly k?: number | undefined
+  /** What is expected around the key: nobody of a crowd is told. */
+  readonly density?: Density | undefined
 }
 
 /** The part of the holders that must have been told before who asked is answered. */
@@ -44,13 +47,16 @@ export class OptimisticProvide {
   readonly #target: Key.Key
   readonly #k: number
   readonly #thresholds: Thresholds
+  readonly #density: Density | undefined
   readonly #told = new Map<string, "open" | "told" | "failed">()
   #open = 0
   #reached = 0
   #ended = false
+  #crowded = false
 
-  constructor({ estimate, k = 20, target }: Options) {
+  constructor({ density, estimate, k = 20, target }: Options) {
     this.#target = target
+    this.#density = density
     this.#k = k
     this.#thresholds = thresholds(estimate.high, k)
   }
@@ -67,10 +73,11 @@ export class OptimisticProvide {
 
   /**
    * How far it is: `enough` were told for who asked to be answered; `open`, some
-   * are being told; `short`, all were tried and too few could be told: go on in
-   * the classic way.
+   * are being told; `short`, all were tried and too few could be told, or they
+   * are a crowd: go on in the classic way.
    */
   get state(): "enough" | "open" | "short" {
+    if (this.#crowded) return this.#open > 0 ? "open" : "short"
     if (this.#ended && this.#reached >= this.#needed) return "enough"
     return this.#open > 0 || !this.#ended ? "open" : "short"
   }
@@ -86,6 +93,10 @@ export class OptimisticProvide {
    * whom to tell at once, and whether the lookup has gone far enough.
    */
   step(nearest: ReadonlyArray<Key.Contact>): { readonly tell: ReadonlyArray<Key.Contact>; readonly stop: boolean } {
+    if (this.#crowded || this.#density?.isCrowded(nearest) === true) {
+      this.#crowded = true
+      return { tell: [], stop: true }
+    }
     const tell: Array<Key.Contact> = []
     let sum = 0
     for (const contact of nearest.slice(0, this.#k)) {
@@ -100,9 +111,8 @@ export class OptimisticProvide {
 
   /** The lookup has ended, by itself or since `step` said so; gives those of the closest that were not told yet. */
   finish(nearest: ReadonlyArray<Key.Contact>): ReadonlyArray<Key.Contact> {
-    const rest = nearest.slice(0, this.#k).filter((contact) => this.#give(contact))
     this.#ended = true
-    return rest
+    return this.#crowded ? [] : nearest.slice(0, this.#k).filter((contact) => this.#give(contact))
   }
 
   /** What came of telling one. */

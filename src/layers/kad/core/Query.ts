@@ -27,6 +27,7 @@
 import * as Key from "./Key.ts"
 import { Patience } from "./Patience.ts"
 import type { Options, Progress, Reason, Step } from "./QueryTypes.ts"
+import { spread } from "./Spread.ts"
 
 type Contact = Key.Contact
 
@@ -74,25 +75,33 @@ export class Finished {
   readonly target: Key.Key
   readonly reason: Reason
   readonly progress: Progress
+  /** Of each path, those that answered, the closest first, at most `k`. */
+  readonly paths: ReadonlyArray<ReadonlyArray<Contact>>
+  /** The closest that are known and have not failed, asked or not, the closest first, at most `k`. */
+  readonly nearest: ReadonlyArray<Contact>
+  readonly #k: number
+
+  private constructor(query: Query, reason: Reason, k: number) {
+    this.target = query.target
+    this.reason = reason
+    this.progress = query.progress()
+    this.paths = query.paths((state) => state === "answered")
+    this.nearest = Key.closest(query.target, new Set(query.paths((state) => state !== "failed").flat()), k)
+    this.#k = k
+  }
+
+  /** What a query found, once it has ended. */
+  static of(query: Query): Finished | undefined {
+    return query.reason === undefined ? undefined : new Finished(query, query.reason, query.k)
+  }
+
   /**
    * Who is to hold what belongs at the target, at most `k`: of each path in turn
    * the closest that it knows. On one path, the closest. Peers made to be closest
    * by those who lied on some paths are not all of them.
    */
-  readonly holders: ReadonlyArray<Contact>
-
-  private constructor(target: Key.Key, reason: Reason, progress: Progress, holders: ReadonlyArray<Contact>) {
-    this.target = target
-    this.reason = reason
-    this.progress = progress
-    this.holders = holders
-  }
-
-  /** What a query found, once it has ended. */
-  static of(query: Query): Finished | undefined {
-    return query.reason === undefined
-      ? undefined
-      : new Finished(query.target, query.reason, query.progress(), query.spread())
+  get holders(): ReadonlyArray<Contact> {
+    return spread(this.paths, this.#k)
   }
 
   /** True when it went on to its end and somebody answered: what may count as a refresh. */
@@ -110,7 +119,8 @@ export class Finished {
 export class Query {
   readonly target: Key.Key
   readonly #self: Key.Key
-  readonly #k: number
+  /** How many of the closest are looked for. */
+  readonly k: number
   readonly #alpha: number
   readonly #need: number
   readonly #maxAsked: number
@@ -130,11 +140,11 @@ export class Query {
   constructor(options: Options) {
     this.target = options.target
     this.#self = options.self
-    this.#k = Math.max(1, options.k ?? 20)
+    this.k = Math.max(1, options.k ?? 20)
     this.#alpha = Math.max(1, options.alpha ?? 10)
-    this.#need = Math.min(this.#k, Math.max(1, options.need ?? this.#k))
+    this.#need = Math.min(this.k, Math.max(1, options.need ?? this.k))
     this.#maxAsked = options.maxAsked ?? 500
-    this.#maxHeard = Math.max(this.#k, options.maxHeard ?? 500)
+    this.#maxHeard = Math.max(this.k, options.maxHeard ?? 500)
     this.#patience = new Patience(options.patience)
     const count = Math.max(1, Math.min(options.paths ?? 1, this.#alpha))
     this.#paths = Array.from({ length: count }, (_, index) => ({
@@ -184,7 +194,7 @@ export class Query {
     const path = this.#paths[candidate.path]
     if (path === undefined) return []
     const learnt: Array<Contact> = []
-    for (const one of closer.slice(0, this.#k)) {
+    for (const one of closer.slice(0, this.k)) {
       if (this.#learn(path, one, candidate.hop + 1, candidate)) learnt.push(one)
     }
     return learnt
@@ -204,11 +214,29 @@ export class Query {
     this.#failed += 1
   }
 
-  /** The closest that are known and have not failed, asked or not, at most `k`, the closest first. */
+  /**
+   * Who would be to hold what belongs at the target if it ended now: of each path
+   * in turn the closest that it knows and that has not failed, asked or not, at
+   * most `k`. The closest first.
+   */
   nearest(): ReadonlyArray<Contact> {
-    const known: Array<Candidate> = []
-    for (const one of this.#all.values()) if (one.state !== "failed") known.push(one)
-    return Key.closest(this.target, known, this.#k).map(({ contact }) => contact)
+    const known = spread(
+      this.paths((state) => state !== "failed"),
+      this.k
+    )
+    return Key.closest(this.target, known, this.k)
+  }
+
+  /** Of each path, those that it knows in such a state, the closest first, at most `k`. */
+  paths(counts: (state: Candidate["state"]) => boolean): ReadonlyArray<ReadonlyArray<Contact>> {
+    return this.#paths.map(({ known }) => {
+      const found: Array<Contact> = []
+      for (const { contact, state } of known) {
+        if (counts(state)) found.push(contact)
+        if (found.length >= this.k) break
+      }
+      return found
+    })
   }
 
   /** Those that are late, and have not answered since: when it ends, nobody has found out whether they are there. */
@@ -231,27 +259,8 @@ export class Query {
       inFlight: this.#outstanding.size - this.#late,
       late: this.#late,
       hops: this.#hops,
-      closest: Key.closest(this.target, answered, this.#k).map(({ contact }) => contact)
+      closest: Key.closest(this.target, answered, this.k).map(({ contact }) => contact)
     }
-  }
-
-  /** @internal See {@link Finished.holders}. */
-  spread(): ReadonlyArray<Contact> {
-    const chosen = new Set<Contact>()
-    const lists = this.#paths.map(({ known }) => known.filter(({ state }) => state === "answered").values())
-    for (let left = lists.length; left > 0 && chosen.size < this.#k;) {
-      left = 0
-      for (const list of lists) {
-        for (const { contact } of list) {
-          if (chosen.has(contact)) continue
-          chosen.add(contact)
-          left += 1
-          break
-        }
-        if (chosen.size >= this.#k) break
-      }
-    }
-    return [...chosen]
   }
 
   // ---- inside ---------------------------------------------------------------
@@ -354,7 +363,7 @@ export class Query {
       const waiting = candidate.state === "heard" || (candidate.state === "asked" && candidate.path === path.index)
       if (waiting && ranked < this.#need) open += 1
       ranked += 1
-      if (ranked >= this.#k) break
+      if (ranked >= this.k) break
     }
     if (open > 0) return
     if (ranked >= this.#need) path.done = "closest"

@@ -80,6 +80,8 @@ export class RoutingTable {
   #size = 0
   /** When any peer of the table was last heard of. */
   #heardAt = Number.NEGATIVE_INFINITY
+  /** A lookup has told who is closest to this node. */
+  #knowsNeighbours = false
 
   constructor(self: Key.Key, options: Options = {}) {
     this.self = self
@@ -110,6 +112,13 @@ export class RoutingTable {
     const all = [...this.#entries()]
     const answering = all.filter(({ doubtful }) => !doubtful)
     return Key.closest(target, answering.length > 0 ? answering : all, count).map(({ contact }) => contact)
+  }
+
+  /** This node, and the `k` that are closest to it; `undefined` until a lookup has told who these are. */
+  neighbours(): { readonly self: Key.Key; readonly closest: ReadonlyArray<Contact> } | undefined {
+    return this.#knowsNeighbours && this.#size >= this.k
+      ? { self: this.self, closest: this.nearest(this.self) }
+      : undefined
   }
 
   snapshot(now: number): Snapshot {
@@ -155,6 +164,7 @@ export class RoutingTable {
       if (this.offer(contact, { groups, useful: false }, now).outcome === "added") added.push(contact)
     }
     if (this.#size > 0) {
+      this.#knowsNeighbours = true
       for (const bucket of this.#buckets) bucket.refreshedAt = now - chance() * this.#settings.refreshEveryMs
     }
     return { added, removed: [] }
@@ -235,7 +245,9 @@ export class RoutingTable {
    */
   refreshed(lookup: Finished, now: number): boolean {
     if (!lookup.complete) return false
-    this.#bucketOf(lookup.target).refreshedAt = now
+    const bucket = this.#bucketOf(lookup.target)
+    bucket.refreshedAt = now
+    if (bucket === this.#buckets.at(-1)) this.#knowsNeighbours = true
     return true
   }
 

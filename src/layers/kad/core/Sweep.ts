@@ -13,11 +13,14 @@
  * ```
  *
  * Where several keys are near, the part of the space around them is explored
- * until all peers in it are known; a lone key is looked up itself.
+ * until all peers in it are known; a lone key is looked up itself. Where the
+ * closest peers are a crowd, all of a region are to hold what belongs to it.
  */
 import { Coverage, type Part } from "./Coverage.ts"
 import * as Key from "./Key.ts"
 import type { Finished } from "./Query.ts"
+import { Shelf } from "./Shelf.ts"
+import { spread } from "./Spread.ts"
 
 /** Something with a place. */
 export interface Item {
@@ -28,6 +31,12 @@ export interface Item {
 export type Step<A extends Item> =
   | { readonly _tag: "Item"; readonly item: A }
   | { readonly _tag: "Explore"; readonly part: Part }
+
+/** Who is to hold an item that was looked up; all in a region, if there is one. */
+export interface Held {
+  readonly holders: ReadonlyArray<Key.Contact>
+  readonly region?: Part | undefined
+}
 
 /** What a peer is to hold. */
 export interface Holder<A extends Item> {
@@ -43,23 +52,33 @@ const maxExploring = 8
 
 export class Sweep<A extends Item> {
   readonly #k: number
+  readonly #isCrowded: (key: Key.Key, closest: ReadonlyArray<Key.Contact>) => boolean
   /** In the order of their places: neighbours follow each other. */
   readonly #items: ReadonlyArray<A>
   readonly #coverage = new Coverage()
-  /** Every peer that was found, in the order of their places. */
-  readonly #known: Array<Key.Contact> = []
+  /** Every peer that was found, and those that each path has found. */
+  readonly #known = new Shelf()
+  readonly #paths: Array<Shelf> = []
   readonly #holders = new Map<string, { readonly contact: Key.Contact; readonly items: Array<A> }>()
   readonly #missed: Array<A> = []
   #at = 0
   #lookups = 0
+  /** The last region all of which is to hold what belongs to it. */
+  #region: Held | undefined
   /** What is being looked up. */
   #step: Step<A> | undefined
   /** The part that is being explored, and how many lookups it may still cost. */
   #part: Part | undefined
   #left = 0
 
-  constructor(items: ReadonlyArray<A>, k = 20) {
+  /** `isCrowded`: whether the peers closest to a place are too close to be so by chance. */
+  constructor(
+    items: ReadonlyArray<A>,
+    k = 20,
+    isCrowded: (key: Key.Key, closest: ReadonlyArray<Key.Contact>) => boolean = () => false
+  ) {
     this.#k = Math.max(1, k)
+    this.#isCrowded = isCrowded
     this.#items = items.toSorted((a, b) => Key.order(a.key, b.key))
   }
 
@@ -82,13 +101,19 @@ export class Sweep<A extends Item> {
   next(): Step<A> | undefined {
     this.#step = undefined
     for (let item = this.#items[this.#at]; item !== undefined; item = this.#items[this.#at]) {
-      const closest = this.#closest(item.key)
-      const last = closest[this.#k - 1]
-      if (this.#coverage.complete || (last !== undefined && this.#coverage.has(item.key, last.key))) {
-        this.#settle(item, closest)
+      if (this.#region?.region !== undefined && isIn(this.#region.region, item.key)) {
+        this.#settle(item, this.#region.holders)
         continue
       }
-      const part = this.#gap(item)
+      const closest = this.#known.closest(item.key, this.#k)
+      const last = closest[this.#k - 1]
+      const isKnown = this.#coverage.complete || (last !== undefined && this.#coverage.has(item.key, last.key))
+      const isCrowded = isKnown && this.#isCrowded(item.key, closest)
+      if (isKnown && !isCrowded) {
+        this.#settle(item, this.#spread(item.key))
+        continue
+      }
+      const part = isCrowded ? undefined : this.#gap(item)
       this.#lookups += 1
       this.#step = part === undefined ? { _tag: "Item", item } : { _tag: "Explore", part }
       return this.#step
@@ -97,18 +122,23 @@ export class Sweep<A extends Item> {
   }
 
   /** The lookup that `next` asked for has ended. */
-  found(lookup: Finished): void {
+  found(lookup: Finished, held: Held = lookup): void {
     const step = this.#step
     if (step === undefined || !isOf(step, lookup.target)) return
     if (!lookup.complete) return this.failed()
     this.#step = undefined
     const { closest } = lookup.progress
-    for (const contact of closest) this.#learn(contact)
+    for (const contact of closest) this.#known.add(contact)
+    for (const [i, path] of lookup.paths.entries()) {
+      const shelf = (this.#paths[i] ??= new Shelf())
+      for (const contact of path) shelf.add(contact)
+    }
     const last = closest[this.#k - 1]
     if (last !== undefined) this.#coverage.add(lookup.target, last.key)
     else if (lookup.exhausted) this.#coverage.addAll()
     if (step._tag === "Explore") return
-    this.#settle(step.item, closest)
+    this.#settle(step.item, held.holders)
+    if (held.region !== undefined) this.#region = held
     if (last !== undefined) this.#explore({ key: step.item.key, length: Key.commonPrefix(step.item.key, last.key) })
   }
 
@@ -143,50 +173,21 @@ export class Sweep<A extends Item> {
     return this.#coverage.gap(this.#part)
   }
 
-  #settle(item: A, closest: ReadonlyArray<Key.Contact>): void {
+  #settle(item: A, holders: ReadonlyArray<Key.Contact>): void {
     this.#at += 1
-    for (const contact of closest.slice(0, this.#k)) {
+    for (const contact of holders) {
       const holder = this.#holders.get(contact.key.id)
       if (holder === undefined) this.#holders.set(contact.key.id, { contact, items: [item] })
       else holder.items.push(item)
     }
   }
 
-  #learn(contact: Key.Contact): void {
-    const at = this.#position(contact.key)
-    const there = this.#known[at]
-    if (there === undefined || !Key.equals(there.key, contact.key)) this.#known.splice(at, 0, contact)
-  }
-
-  /** Where the first known peer is whose place is not before the key. */
-  #position(key: Key.Key): number {
-    let low = 0
-    let high = this.#known.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const one = this.#known[middle]
-      if (one !== undefined && Key.order(one.key, key) < 0) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
-
-  /** The closest of the known peers: they are among those that share the most bits, and these stand side by side. */
-  #closest(key: Key.Key): ReadonlyArray<Key.Contact> {
-    const at = this.#position(key)
-    const shares = (index: number): number => {
-      const one = this.#known[index]
-      return one === undefined ? -1 : Key.commonPrefix(one.key, key)
-    }
-    let from = at
-    let to = at
-    let shared = Key.bits
-    while (to - from < this.#k && (from > 0 || to < this.#known.length)) {
-      shared = Math.max(shares(from - 1), shares(to))
-      while (shares(from - 1) >= shared) from -= 1
-      while (shares(to) >= shared) to += 1
-    }
-    return Key.closest(key, this.#known.slice(from, to), this.#k)
+  /** Of each path in turn the closest that it has found. On one path, the closest. */
+  #spread(key: Key.Key): ReadonlyArray<Key.Contact> {
+    return spread(
+      this.#paths.map((path) => path.closest(key, this.#k)),
+      this.#k
+    )
   }
 }
 

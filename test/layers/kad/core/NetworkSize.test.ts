@@ -90,6 +90,42 @@ describe("NetworkSize", () => {
     assert.isUndefined(size.estimate(0), "most did not answer: there may be more")
   })
 
+  it("is cautious about being made larger: by lookups that are led astray, and by a crowd at the place or around this node", () => {
+    const prng = new Prng("cautious")
+    const count = 1_000
+    const all = peers(prng, count)
+    const self = Key.random(chance(prng))
+    const neighbours = { self, closest: Key.closest(self, all, 20) }
+    const target = Key.flip(self, 0)
+    const dense = (size: NetworkSize.NetworkSize, lookups: number, near?: Key.Key) => {
+      for (let i = 0; i < lookups; i++) {
+        const place = Key.withPrefix(near, near === undefined ? 0 : 5, chance(prng))
+        const invented = Array.from({ length: 20 }, () => contactAt(Key.inBucket(place, 40, chance(prng))))
+        size.add(lookup(place, invented), 0)
+      }
+      return size
+    }
+    const honest = measure(prng, all, 60)
+    assert.closeTo((honest.cautious(target, 0, neighbours) ?? 0) / count, 1, 0.3)
+    assert.closeTo((honest.cautious(target, 0, undefined) ?? 0) / count, 1, 0.3)
+    // All that was looked up near the place.
+    const there = dense(measure(prng, all, 40), 100, target).cautious(target, 0, undefined) ?? 0
+    assert.closeTo(there / count, 1, 0.3)
+    // Half of all lookups.
+    const half = measure(prng, all, 0)
+    for (let i = 0; i < 20; i++) {
+      const place = Key.random(chance(prng))
+      half.add(lookup(place, Key.closest(place, all, 20)), 0)
+      dense(half, 1)
+    }
+    assert.isAtMost(half.cautious(target, 0, undefined) ?? 0, 2 * count)
+    // All of them: not more than twice what is seen around this node.
+    assert.isAtMost(dense(measure(prng, all, 0), 30).cautious(target, 0, neighbours) ?? 0, 4 * count)
+    // What is around this node says nothing of a place beside it.
+    assert.isUndefined(measure(prng, all, 0).cautious(self, 0, neighbours))
+    assert.isUndefined(measure(prng, all, 4).cautious(target, 0, undefined))
+  })
+
   it("gives thresholds that hold for the closest peers of a network", () => {
     const prng = new Prng("thresholds")
     const count = 2_000

@@ -233,6 +233,29 @@ describe("Query", () => {
     assert.isAtLeast(reached.several, 0.8 * rounds)
   })
 
+  it("names of each path in turn the closest, before it has ended", () => {
+    const { honest, prng, seeds, self, target } = setting(3, 500)
+    const crowd = Array.from({ length: 40 }, () => contactAt(Key.inBucket(target, 20 + prng.below(100), chance(prng))))
+    const crowded = new Set(crowd.map(({ key }) => key.id))
+    // The first that is asked, and who it names, tell of the crowd; no other does.
+    let liar: Key.Contact | undefined
+    const behaviour = (peer: Key.Contact): Behaviour => {
+      liar ??= peer
+      return peer === liar || crowded.has(peer.key.id) ? { afterMs: 1, closer: crowd } : honest(peer)
+    }
+    const shares = [1, 8].map((paths) => {
+      liar = undefined
+      const { finished, query } = run({ target, self, seeds, paths }, behaviour)
+      assert.lengthOf(finished.paths, paths)
+      assert.isTrue(finished.nearest.every(({ key }) => crowded.has(key.id)))
+      const near = query.nearest()
+      assert.deepStrictEqual(texts(near), texts(Key.closest(target, near, 20)), "the closest first")
+      return near.filter(({ key }) => crowded.has(key.id)).length
+    })
+    assert.strictEqual(shares[0], 20)
+    assert.isAtMost(shares[1] ?? 20, 10)
+  })
+
   it("finds the target among liars more often on several paths", () => {
     const k = 4
     const rounds = 30

@@ -4,18 +4,13 @@ import * as Key from "../../../../src/layers/kad/core/Key.ts"
 import type * as Query from "../../../../src/layers/kad/core/Query.ts"
 import { type Item, type Step, Sweep } from "../../../../src/layers/kad/core/Sweep.ts"
 import { Prng } from "../../../../src/layers/simulation/Prng.ts"
-import { run } from "./lookup.ts"
+import { among, run } from "./lookup.ts"
 import { chance, contact, contactAt, contacts, Network, trueClosest } from "./model.ts"
 
 const items = (prng: Prng, count: number) => Array.from({ length: count }, () => ({ key: Key.random(chance(prng)) }))
 
 const place = (step: Step<Item>, prng: Prng): Key.Key =>
   step._tag === "Item" ? step.item.key : Key.withPrefix(step.part.key, step.part.length, chance(prng))
-
-/** A lookup that finds what there is. */
-const lookup = (target: Key.Key, all: ReadonlyArray<Key.Contact>, k: number): Query.Finished =>
-  run({ target, self: target, seeds: Key.closest(target, all, k), k, alpha: k }, () => ({ afterMs: 1, closer: [] }))
-    .finished
 
 const sweepAll = <A extends Item>(
   keys: ReadonlyArray<A>,
@@ -53,7 +48,7 @@ describe("Sweep", () => {
     const prng = new Prng("sweep")
     const all = contacts(prng, 1_000)
     const keys = items(prng, 10_000)
-    const sweep = sweepAll(keys, prng, 20, (target) => lookup(target, all, 20))
+    const sweep = sweepAll(keys, prng, 20, (target) => among(target, all, 20))
     assert.isAtMost(sweep.lookups, 100)
     const holders = holdersOf(sweep)
     for (let first = 0; first < 8; first++) {
@@ -75,7 +70,7 @@ describe("Sweep", () => {
       for (const count of [0, 1, 2, 7, 200]) {
         const all = contacts(prng, peers)
         const keys = items(prng, count)
-        const sweep = sweepAll(keys, prng, 4, (target) => lookup(target, all, 4))
+        const sweep = sweepAll(keys, prng, 4, (target) => among(target, all, 4))
         const label = `${count} keys, ${peers} peers`
         assert.isAtMost(sweep.lookups, 2 * count, label)
         if (peers > 0 && peers < 4) assert.isAtMost(sweep.lookups, 1, label)
@@ -112,11 +107,11 @@ describe("Sweep", () => {
     const all = contacts(prng, 200)
     const keys = items(prng, 300)
     const own = new Set(keys.map(({ key }) => key.id))
-    const alone = sweepAll(keys, prng, 20, (target) => (own.has(target.id) ? lookup(target, all, 20) : undefined))
+    const alone = sweepAll(keys, prng, 20, (target) => (own.has(target.id) ? among(target, all, 20) : undefined))
     assert.isEmpty(alone.missed)
     const holders = holdersOf(alone)
     assert.isTrue(keys.every(({ key }) => holders.get(key.id)?.length === 20))
-    const flaky = sweepAll(keys, prng, 20, (target) => (prng.chance(0.5) ? lookup(target, all, 20) : undefined))
+    const flaky = sweepAll(keys, prng, 20, (target) => (prng.chance(0.5) ? among(target, all, 20) : undefined))
     assert.isNotEmpty(flaky.missed)
     assert.strictEqual(holdersOf(flaky).size + flaky.missed.length, keys.length)
   })
@@ -125,7 +120,7 @@ describe("Sweep", () => {
     const prng = new Prng("sweep lies")
     const keys = items(prng, 200)
     const sweep = sweepAll(keys, prng, 4, (target) =>
-      lookup(
+      among(
         target,
         Array.from({ length: 4 }, () => contactAt(Key.inBucket(target, 200, chance(prng)))),
         4

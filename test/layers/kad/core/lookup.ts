@@ -1,6 +1,6 @@
 /** Drives a query in a time of its own against peers that answer, fail, are slow, or say nothing. */
 import { assert } from "@effect/vitest"
-import type * as Key from "../../../../src/layers/kad/core/Key.ts"
+import * as Key from "../../../../src/layers/kad/core/Key.ts"
 import * as Query from "../../../../src/layers/kad/core/Query.ts"
 
 /** What a peer does when it is asked. `undefined`: it never says anything. */
@@ -14,6 +14,11 @@ export interface Run {
   readonly mostInFlight: number
   readonly endedAt: number
 }
+
+/** A lookup of which everybody knows everybody: it finds what there is. */
+export const among = (target: Key.Key, all: ReadonlyArray<Key.Contact>, k: number): Query.Finished =>
+  run({ target, self: target, seeds: Key.closest(target, all, k), k, alpha: k }, () => ({ afterMs: 1, closer: [] }))
+    .finished
 
 export const run = (
   options: Query.Options,
