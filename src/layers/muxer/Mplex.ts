@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
-import * as Driver from "./internal/Driver.ts"
+import * as Connection from "./internal/Connection.ts"
 import { defaults, type Limits } from "./mplex/Limits.ts"
 import { protocol, Session } from "./mplex/Session.ts"
 
@@ -35,7 +35,7 @@ export interface Options extends Partial<Limits> {
 export const make = (options?: Options): Effect.Effect<MuxerProtocol, never, Scope.Scope> => {
   const { closeGraceMs = 1000, ...given } = options ?? {}
   const limits: Limits = { ...defaults, ...given }
-  const connection = Driver.make({
+  const connection = Connection.make({
     session: (dialed, nowMs) => new Session(dialed, limits, nowMs),
     maxUnsent: limits.outputHighWater * 2,
     pingTimeoutMs: 0,

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { layerPrefer, type MuxerProtocol, type StreamMuxer } from "../../services/StreamMuxer.ts"
-import * as Driver from "./internal/Driver.ts"
+import * as Connection from "./internal/Connection.ts"
 import { initialWindow } from "./yamux/Frame.ts"
 import { defaults, type Limits } from "./yamux/Limits.ts"
 import { protocol, Session } from "./yamux/Session.ts"
@@ -34,7 +34,7 @@ export const make = (options?: Options): Effect.Effect<MuxerProtocol, never, Sco
     ...given,
     maxWindow: Math.max(initialWindow, given.maxWindow ?? defaults.maxWindow)
   }
-  const connection = Driver.make({
+  const connection = Connection.make({
     session: (dialed, nowMs) => new Session(dialed, limits, nowMs),
     maxUnsent: limits.outputHighWater * 2,
     pingTimeoutMs: limits.keepAliveTimeoutMs,

@@ -21,34 +21,22 @@
  * memory is set, once.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Scheduler from "effect/Scheduler"
-import * as Scope from "effect/Scope"
-import { untraced } from "../../../data/Untraced.ts"
+import type * as Scheduler from "effect/Scheduler"
 import type { ByteStream, StreamError } from "../../../services/ByteStream.ts"
 import type { MemoryAccount } from "../../../services/ResourceManager.ts"
-import {
-  KeepAliveTimeout,
-  type MuxedConnection,
-  type MuxedStream,
-  MuxerError,
-  type MuxerErrorReason,
-  type MuxerProtocol,
-  RemoteGoAway,
-  StreamLimit,
-  Unsupported
-} from "../../../services/StreamMuxer.ts"
-import * as Deadlines from "../../internal/Deadlines.ts"
+import type { MuxerErrorReason } from "../../../services/StreamMuxer.ts"
+import type * as Deadlines from "../../internal/Deadlines.ts"
 import { Account } from "./Account.ts"
 import { byCalls } from "./ByCalls.ts"
 import { noiseMessage } from "./Limits.ts"
 import type { Session } from "./Session.ts"
 import { reasonOf, type SessionEnd } from "./SessionEnd.ts"
-import { type Carrier, Stream } from "./Stream.ts"
+import type { Carrier } from "./Stream.ts"
 import type { StreamState } from "./StreamState.ts"
 import { Waiters } from "./Waiters.ts"
 
@@ -73,7 +61,7 @@ export interface Options<S extends StreamState> {
 }
 
 /** The same, with what it is driven by. */
-interface Shared<S extends StreamState> extends Options<S> {
+export interface Shared<S extends StreamState> extends Options<S> {
   readonly clock: Clock.Clock
   readonly dispatcher: Scheduler.SchedulerDispatcher
   readonly deadlines: Deadlines.Deadlines
@@ -83,15 +71,15 @@ interface Shared<S extends StreamState> extends Options<S> {
 /** What the reader does, when it does not wait for bytes: lets others have a turn; waits until it may read on; ends. */
 type Next = "yield" | "rest" | "end"
 
-class Driver<S extends StreamState> implements Carrier<S> {
+export class Driver<S extends StreamState> implements Carrier<S> {
   readonly session: Session<S>
   readonly ownedReads: boolean
   readonly ended: Deferred.Deferred<MuxerErrorReason>
   private readonly connection: ByteStream
   private readonly shared: Shared<S>
-  private readonly acceptors = new Waiters()
-  private readonly openers = new Waiters()
-  private readonly pingers = new Waiters()
+  readonly acceptors = new Waiters()
+  readonly openers = new Waiters()
+  readonly pingers = new Waiters()
   /** Wait for the connection to take more, or to have taken all. */
   private readonly senders = new Waiters()
   /** Wait until what arrived was read. */
@@ -138,6 +126,10 @@ class Driver<S extends StreamState> implements Carrier<S> {
     this.session.batchesLent = !connection.ownedReads
     this.pongs = this.session.liveness?.pongs
     this.account = new Account(this.session, memory)
+  }
+
+  get pingTimeoutMs(): number {
+    return this.shared.pingTimeoutMs
   }
 
   /** The time in ms. A turn has one time, which is read once. */
@@ -221,7 +213,7 @@ class Driver<S extends StreamState> implements Carrier<S> {
   }
 
   /** The end of a batch or a turn: wakes who need not wait any more, and sends all there is in one go. */
-  private settle(): void {
+  settle(): void {
     if (this.inTurn) {
       this.again = true
       return
@@ -381,6 +373,15 @@ class Driver<S extends StreamState> implements Carrier<S> {
     this.restartClock()
   }
 
+  /** Says goodbye, and waits for the end. */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.session.close("the connection was closed here")
+      this.settle()
+      return Effect.asVoid(Deferred.await(this.ended))
+    })
+  }
+
   /** Says goodbye, and ends the fibers and the clock. */
   get stop(): Effect.Effect<void> {
     return Effect.andThen(
@@ -450,103 +451,4 @@ class Driver<S extends StreamState> implements Carrier<S> {
     )
     return sent.pipe(Effect.andThen(Effect.ignore(this.connection.closeWrite)), Effect.andThen(answered))
   }
-
-  // --- What users ask for --------------------------------------------------
-
-  private fail(reason: MuxerErrorReason): Effect.Effect<never, MuxerError> {
-    const { protocol } = this.session
-    return Effect.suspend(() => Effect.fail(untraced(() => new MuxerError({ protocol, reason }))))
-  }
-
-  readonly tryOpen = (): MuxedStream | undefined => {
-    const state = this.session.open()
-    return state === undefined ? undefined : new Stream(this, state)
-  }
-
-  readonly open: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
-    const stream = this.tryOpen()
-    if (stream !== undefined) return Effect.succeed(stream)
-    if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
-    if (this.session.remoteGoAway !== undefined) return this.fail(new RemoteGoAway({ code: this.session.remoteGoAway }))
-    if (!this.session.hasIds) {
-      return this.fail(new StreamLimit({ scope: "stream ids", limit: this.session.maxId, current: this.session.maxId }))
-    }
-    this.schedule()
-    return Effect.andThen(this.openers.wait, this.open)
-  })
-
-  readonly accept: Effect.Effect<MuxedStream, MuxerError> = Effect.suspend(() => {
-    const state = this.session.accept()
-    if (state !== undefined) {
-      this.schedule()
-      return Effect.succeed(new Stream(this, state))
-    }
-    if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
-    return Effect.andThen(this.acceptors.wait, this.accept)
-  })
-
-  readonly ping: Effect.Effect<number, MuxerError> = Effect.suspend(() => {
-    const { liveness } = this.session
-    if (liveness === undefined) {
-      const detail = "this protocol has no ping; the protocol /ipfs/ping/1.0.0 measures a round trip on a stream"
-      return this.fail(new Unsupported({ detail }))
-    }
-    const before = liveness.pongs
-    this.session.ping(this.now())
-    this.schedule()
-    const answer: Effect.Effect<number, MuxerError> = Effect.suspend(() => {
-      if (liveness.pongs !== before) return Effect.succeed(liveness.latestMs)
-      if (this.session.ended !== undefined) return this.fail(reasonOf(this.session.ended))
-      return Effect.andThen(this.pingers.wait, answer)
-    })
-    const afterMs = this.shared.pingTimeoutMs
-    return Effect.timeoutOrElse(answer, {
-      duration: afterMs,
-      orElse: () => this.fail(new KeepAliveTimeout({ afterMs }))
-    })
-  })
-
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.session.close("the connection was closed here")
-    this.settle()
-    return Effect.asVoid(Deferred.await(this.ended))
-  })
 }
-
-/** Makes what multiplexes a connection until the scope closes; the connection ends with it. */
-export const make = <S extends StreamState>(
-  options: Options<S>
-): Effect.Effect<MuxerProtocol["make"], never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const shared: Shared<S> = {
-      ...options,
-      clock: yield* Clock.Clock,
-      dispatcher: (yield* Scheduler.Scheduler).makeDispatcher(),
-      deadlines: yield* Deadlines.make,
-      fork: Effect.runForkWith(yield* Effect.context())
-    }
-    return (connection, { memory, role }) =>
-      Effect.suspend(() => {
-        const ended = Deferred.makeUnsafe<MuxerErrorReason>()
-        const driver = new Driver(connection, role === "dialer", shared, ended, memory)
-        const { session } = driver
-        const muxed: MuxedConnection = {
-          protocol: session.protocol,
-          openStream: driver.open,
-          tryOpenStream: driver.tryOpen,
-          acceptStream: driver.accept,
-          isOpen: () => session.ended === undefined && session.remoteGoAway === undefined,
-          streamCount: () => session.streamCount,
-          ping: driver.ping,
-          close: driver.close,
-          awaitClosed: Deferred.await(ended)
-        }
-        return Effect.map(
-          Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, driver.stop)),
-          () => {
-            driver.start()
-            return muxed
-          }
-        )
-      })
-  })
