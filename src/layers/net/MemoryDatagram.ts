@@ -13,7 +13,7 @@ import {
   Unreachable
 } from "../../services/Net.ts"
 import { Inbox } from "../internal/Inbox.ts"
-import { type Datagrams, type Fabric, familyOf, type Host } from "./MemoryFabric.ts"
+import { type Datagrams, type Fabric, familyOf, type Host, isLoopback } from "./MemoryFabric.ts"
 
 /** The most bytes of a datagram over UDP. */
 const maxSize = 65_507
@@ -47,6 +47,8 @@ export const makeDatagrams = (
       const local = asked.port === 0 ? { host: asked.host, port: host.freePort() } : asked
       const groups = new Set<string>()
       let loopback = true
+      /** The interface that multicast leaves by. */
+      let via: string | undefined
       const inbox = new Inbox<Datagram>(options.backlog ?? 256, fabric.schedule)
       const socket: Datagrams = { local, reuseAddress, groups, inbox }
       yield* Effect.acquireRelease(
@@ -63,7 +65,8 @@ export const makeDatagrams = (
 
       const deliver = (bytes: Uint8Array, from: Endpoint, to: Endpoint): void => {
         if (isMulticast(to.host)) {
-          const hosts = new Set([host, ...fabric.hosts.values()])
+          // What is sent by the loopback interface stays on it.
+          const hosts = isLoopback(from.host) ? [host] : new Set([host, ...fabric.hosts.values()])
           for (const target of hosts) {
             if (target === host && !loopback) continue
             for (const other of target.datagrams) {
@@ -88,7 +91,9 @@ export const makeDatagrams = (
           if (bytes.length > maxSize) return refused(new SystemRefused({ code: "EMSGSIZE" }))
           const source = isWild(local.host)
             ? isMulticast(to.host)
-              ? host.addresses.find((address) => familyOf(address) === familyOf(to.host))
+              ? via !== undefined && host.owns(via)
+                ? via
+                : host.addresses.find((address) => familyOf(address) === familyOf(to.host))
               : host.sourceFor(to.host)
             : local.host
           if (source === undefined || familyOf(local.host) !== familyOf(to.host))
@@ -125,6 +130,7 @@ export const makeDatagrams = (
         setMulticast: (options) =>
           Effect.sync(() => {
             loopback = options.loopback ?? loopback
+            via = options.via ?? via
           })
       }
     })

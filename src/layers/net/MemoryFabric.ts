@@ -43,7 +43,7 @@ export interface Datagrams {
 
 export const familyOf = (host: string): 4 | 6 => (host.includes(":") ? 6 : 4)
 
-const isLoopback = (host: string): boolean => host === "::1" || host.startsWith("127.")
+export const isLoopback = (host: string): boolean => host === "::1" || host.startsWith("127.")
 
 /** The address for "all of mine". */
 const wildcard = (family: 4 | 6): string => (family === 6 ? "::" : "0.0.0.0")

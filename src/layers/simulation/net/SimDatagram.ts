@@ -14,7 +14,7 @@ import {
   Unreachable
 } from "../../../services/Net.ts"
 import { Inbox } from "../../internal/Inbox.ts"
-import { familyOf, isMulticast, isPort, isWild, text } from "./Address.ts"
+import { familyOf, isLoopback, isMulticast, isPort, isWild, text } from "./Address.ts"
 import type { Fabric } from "./Fabric.ts"
 import type { SimHost } from "./Host.ts"
 import type { Path } from "./Link.ts"
@@ -121,6 +121,8 @@ const sendMulticast = (stack: Stack, packet: Packet, loopback: boolean): void =>
   // Those who share its wire: the hosts behind the same NAT, or those behind none.
   for (const target of fabric.hosts) {
     if (target.behind !== host.behind || (target === host && !loopback)) continue
+    // What is sent by the loopback interface stays on it.
+    if (target !== host && isLoopback(packet.from.host)) continue
     if (
       !target.stack.datagrams.some(({ groups, local }) => local.port === packet.to.port && groups.has(packet.to.host))
     )
@@ -178,6 +180,8 @@ export const bind = (stack: Stack, options: BindOptions): Effect.Effect<Datagram
       const local = asked.port === 0 ? { host: asked.host, port: stack.freePort() } : asked
       const groups = new Set<string>()
       let loopback = true
+      /** The interface that multicast leaves by. */
+      let via: string | undefined
       const inbox = new Inbox<Datagram>(options.backlog ?? 256, (task) => host.schedule(task))
       const socket: Datagrams = { local, reuseAddress, groups, inbox, sent: new Sent() }
       yield* Effect.acquireRelease(
@@ -201,7 +205,10 @@ export const bind = (stack: Stack, options: BindOptions): Effect.Effect<Datagram
           if (bytes.length > maxSize) return refused(new SystemRefused({ code: "EMSGSIZE" }))
           if (!isPort(to.port) || to.port === 0) return refused(new SystemRefused({ code: "ERR_SOCKET_BAD_PORT" }))
           const multicast = isMulticast(to.host)
-          const any = host.addresses.find((address) => familyOf(address) === familyOf(to.host))
+          const any =
+            via !== undefined && host.owns(via)
+              ? via
+              : host.addresses.find((address) => familyOf(address) === familyOf(to.host))
           const source = !isWild(local.host) ? local.host : multicast ? any : host.sourceFor(to.host)
           if (source === undefined || familyOf(local.host) !== familyOf(to.host))
             return refused(new Unreachable({ code: "ENETUNREACH" }))
@@ -242,6 +249,7 @@ export const bind = (stack: Stack, options: BindOptions): Effect.Effect<Datagram
         setMulticast: (changes) =>
           Effect.sync(() => {
             loopback = changes.loopback ?? loopback
+            via = changes.via ?? via
           })
       }
     })
