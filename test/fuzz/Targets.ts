@@ -24,6 +24,11 @@ import * as PublicKeyRecord from "../../src/data/PublicKeyRecord.ts"
 import * as Varint from "../../src/data/Varint.ts"
 import * as NodeCrypto from "../../src/layers/crypto/NodeCrypto.ts"
 import * as FromSeed from "../../src/layers/identity/FromSeed.ts"
+import * as Announcement from "../../src/layers/mdns/core/Announcement.ts"
+import * as Known from "../../src/layers/mdns/core/Known.ts"
+import { linksOf } from "../../src/layers/mdns/core/Links.ts"
+import * as MdnsNames from "../../src/layers/mdns/core/Names.ts"
+import * as MdnsPacket from "../../src/layers/mdns/core/Packet.ts"
 import type { Session } from "../../src/layers/muxer/internal/Session.ts"
 import type { StreamState } from "../../src/layers/muxer/internal/StreamState.ts"
 import * as MplexLimits from "../../src/layers/muxer/mplex/Limits.ts"
@@ -314,6 +319,34 @@ const iprsRecords = [
   iprsRecord(Iprs.fresh("beacon", Uint8Array.of(7), "1 second"))
 ]
 
+// ---- packets of the local network
+
+const lanLinks = linksOf([{ name: "eth0", host: "192.0.2.9", family: 4, internal: false, prefixLength: 24 }], "all")
+const lanService = MdnsNames.serviceOf()
+const lanServices = new Set([lanService])
+const lanSelf = { peer: identity.peerId, name: "a".repeat(32), service: lanService }
+const mdnsSeeds = lanLinks.flatMap((link) => [
+  MdnsPacket.encode(Announcement.hello(lanSelf, link, addresses.slice(0, 1))),
+  MdnsPacket.encode(Announcement.goodbye(lanSelf)),
+  MdnsPacket.encode({
+    kind: "query",
+    questions: [
+      { name: lanService, type: "PTR" },
+      { name: MdnsNames.meta, type: "PTR" }
+    ],
+    answers: [
+      {
+        name: MdnsNames.knownOf(lanService),
+        ttl: 120,
+        flush: false,
+        type: "TXT",
+        texts: Known.encode({ shares: 2, share: 1, digests: [1, 2, 3] })
+      }
+    ],
+    additionals: []
+  })
+])
+
 /** The targets, by name. */
 export const targets: ReadonlyArray<Target> = [
   message(
@@ -596,6 +629,32 @@ export const targets: ReadonlyArray<Target> = [
       const asKey = PublicKeyRecord.validate(named, Keys.encodePublicKey(identity.publicKey))
       assert.equal(asKey === undefined, Bytes.equals(input, identity.peerId.bytes))
       return [asValue, asKey].map((said) => words(said ?? "ok")).join(" ")
+    }
+  },
+  {
+    name: "mdns",
+    grammar: Mutate.plain,
+    seeds: [
+      ...mdnsSeeds,
+      // Names by pointers, as others write them.
+      hex(
+        "000084000000000100000001045f703270045f756470056c6f63616c00000c00010000007800040178c00cc027001080010000007800050161026263"
+      )
+    ],
+    run: (input) => {
+      const read = MdnsPacket.decode(input)
+      if (Result.isFailure(read)) return words(read.failure.detail)
+      const { additionals, answers, kind, questions } = read.success
+      assert.ok(questions.length <= 64 && answers.length + additionals.length <= 512)
+      const [link] = lanLinks
+      if (link === undefined) return "no link"
+      const { gone, heard } = Announcement.read(read.success, link, lanServices)
+      // Nothing that leads out of the local network is heard.
+      for (const { addresses } of heard) {
+        for (const address of addresses) assert.ok(address.toString().startsWith("/ip4/192.0.2."), address.toString())
+      }
+      const known = answers.flatMap((rec) => (rec.type === "TXT" ? [Known.decode(rec.texts)] : []))
+      return `${kind} ${many(questions)} ${many(answers)}${many(additionals)} ${many(heard)}${many(gone)} ${some(known[0])}`
     }
   }
 ]

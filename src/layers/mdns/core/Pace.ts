@@ -1,0 +1,110 @@
+/**
+ * When a link is asked who is there, and when it is answered. Pure: times are
+ * milliseconds of a clock that only goes forward, and chance is given.
+ *
+ * A link is asked in quick succession at first, so that what is lost is asked
+ * for again, then in pauses that double, up to half a minute. One query lets all
+ * answer, and all hear the answers: whoever hears one in time need not ask.
+ *
+ * Specification: RFC 6762, sections 5.2, 6 and 7. An answer is repeated sooner
+ * than it says, since only those answer whom a query does not know.
+ */
+
+/** Before the first query, at least and in addition; all machines may start at once, after a power cut. */
+const firstMs = { least: 20, spread: 100 }
+/** From one query to the next, at first. */
+const quickMs = [450, 500, 550, 600, 700, 800, 1000, 2000, 4000, 8000, 16_000] as const
+/** And then. */
+const steadyMs = 30_000
+/** A peer that is about to be forgotten is asked for again after this. */
+const staleMs = 4000
+/** Before an answer, at least and in addition, so that not all answer at once. */
+const answerMs = { least: 20, spread: 100 }
+/** From one answer to the next with the same content. */
+const betweenAnswersMs = 400
+
+/** When a link is asked. */
+export class Asking {
+  private round = 0
+  private at: number
+  private lastAt: number
+  /** Somebody is about to be forgotten: it asks, whoever else does. */
+  private isHurried = false
+
+  constructor(now: number, random: () => number) {
+    this.lastAt = now
+    this.at = now + firstMs.least + random() * firstMs.spread
+  }
+
+  get nextAt(): number {
+    return this.at
+  }
+
+  /** It is asked now. */
+  ask(now: number, random: () => number): void {
+    this.lastAt = now
+    this.isHurried = false
+    const pause = quickMs[this.round] ?? steadyMs
+    this.round++
+    this.at = now + pause * (0.9 + 0.2 * random())
+  }
+
+  /** Another has asked, and its answers come here too. */
+  overhear(now: number, random: () => number): void {
+    if (this.round < quickMs.length || this.isHurried) return
+    // Nobody can keep it from asking at all.
+    const latest = this.lastAt + 3 * steadyMs
+    this.at = Math.max(this.at, Math.min(latest, now + steadyMs * (0.9 + 0.4 * random())))
+  }
+
+  /** Somebody is about to be forgotten. */
+  hurry(now: number, random: () => number): void {
+    if (this.isHurried) return
+    this.isHurried = true
+    this.at = Math.min(this.at, Math.max(now, this.lastAt + staleMs) + random() * 1000)
+  }
+
+  /** Others know somebody whom this one does not. It asks soon, unless another asks who lacks them too. */
+  suggest(now: number, random: () => number): void {
+    if (this.round < quickMs.length) return
+    this.at = Math.min(this.at, Math.max(now, this.lastAt + staleMs) + random() * 2000)
+  }
+
+  /** Something has changed: as at the start. */
+  restart(now: number, random: () => number): void {
+    this.round = 0
+    this.at = Math.min(this.at, now + firstMs.least + random() * firstMs.spread)
+  }
+}
+
+/** When one answer is given on a link; however often it is asked for, it is not given more often. */
+export class Answering {
+  private at = Number.POSITIVE_INFINITY
+  private lastAt = Number.NEGATIVE_INFINITY
+
+  get nextAt(): number {
+    return this.at
+  }
+
+  /** How long ago it was given. */
+  ageMs(now: number): number {
+    return now - this.lastAt
+  }
+
+  /** It was given a while ago and is not wanted: it can be forgotten. */
+  isOver(now: number): boolean {
+    return this.at > now && this.ageMs(now) > 2 * betweenAnswersMs && this.ageMs(now) < Number.POSITIVE_INFINITY
+  }
+
+  /** It is wanted; `alone` when nobody else can give it, so that there is nobody to wait for. */
+  want(now: number, random: () => number, alone = false): void {
+    const pause = alone ? random() * answerMs.least : answerMs.least + random() * answerMs.spread
+    this.at = Math.min(this.at, Math.max(now + pause, this.lastAt + betweenAnswersMs))
+  }
+
+  /** It is given now. */
+  give(now: number): void {
+    this.lastAt = now
+    this.at = Number.POSITIVE_INFINITY
+  }
+}

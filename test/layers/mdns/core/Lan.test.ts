@@ -1,0 +1,350 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
+import * as Multiaddr from "../../../../src/data/Multiaddr.ts"
+import * as Announcement from "../../../../src/layers/mdns/core/Announcement.ts"
+import * as Names from "../../../../src/layers/mdns/core/Names.ts"
+import * as Packet from "../../../../src/layers/mdns/core/Packet.ts"
+import { addressOf, linkOf, Network, peerOf } from "./kit.ts"
+
+const service = Names.serviceOf()
+
+/** An announcement as the peer of a number would make it, under a name that is given. */
+const hello = (n: number, name: string, addresses = [addressOf(n)], of = service) => {
+  const self = { peer: peerOf(n), name, service: of }
+  return Packet.encode({
+    kind: "response",
+    questions: [],
+    answers: [{ name: of, ttl: 120, flush: false, type: "PTR", target: `${name}.${of}` }],
+    additionals: [
+      {
+        name: `${name}.${of}`,
+        ttl: 120,
+        flush: true,
+        type: "TXT",
+        texts: addresses.map((address) =>
+          new TextEncoder().encode(`dnsaddr=${Multiaddr.withPeer(address, self.peer).toString()}`)
+        )
+      }
+    ]
+  })
+}
+
+describe("Lan", () => {
+  it("two find each other at once, and miss each other when one goes", () => {
+    const network = new Network("two")
+    const [a, b] = [network.add(1), network.add(2)]
+    network.run(300)
+    assert.isTrue(network.isWhole())
+    const found = b.lan.get(peerOf(1).toString())
+    assert.deepStrictEqual(found?.addresses.map(String), ["/ip4/192.168.0.1/tcp/4001"])
+    assert.deepStrictEqual(found?.services, [service])
+    network.leave(a)
+    network.run(100)
+    assert.strictEqual(b.lan.size, 0)
+    assert.deepStrictEqual(
+      b.events.map(({ _tag }) => _tag),
+      ["Appeared", "Left"]
+    )
+  })
+
+  it("one that goes without a word is forgotten in two minutes, and is asked for before", () => {
+    const network = new Network("silent")
+    const [a, b] = [network.add(1), network.add(2)]
+    network.run(60_000)
+    a.asleep = true
+    network.run(100_000)
+    assert.strictEqual(b.lan.size, 1)
+    network.run(21_000)
+    assert.strictEqual(b.lan.size, 0)
+  })
+
+  it("one that listens nowhere finds the others and is not found", () => {
+    const network = new Network("client")
+    const [a, b] = [network.add(1), network.add(2)]
+    network.up(a, [])
+    network.run(2000)
+    assert.strictEqual(a.lan.size, 1)
+    assert.strictEqual(b.lan.size, 0)
+    network.up(a)
+    network.run(500)
+    assert.strictEqual(b.lan.size, 1)
+  })
+
+  it("fifty with a tenth of packets lost all know all within five seconds, and then are quiet and stay known", () => {
+    for (const seed of ["x", "y"]) {
+      const network = new Network(seed, 0.1)
+      for (let n = 1; n <= 50; n++) network.add(n)
+      network.run(5000)
+      assert.strictEqual(network.missing(), 0, `seed ${seed}`)
+      network.run(30_000)
+      const before = network.packets
+      const changes = () => network.nodes.reduce((sum, { events }) => sum + events.length, 0)
+      const known = changes()
+      network.run(150_000)
+      assert.isBelow((network.packets - before) / 50 / 150, 0.25, "packets a second of a node")
+      assert.strictEqual(changes(), known, "nobody was forgotten and found again")
+      assert.isBelow(network.largest, 1432)
+    }
+  })
+
+  it("two networks that become one know all of both within a minute", () => {
+    const network = new Network("merge", 0.1)
+    for (let n = 1; n <= 20; n++) network.add(n)
+    const chance = network.loses
+    network.loses = (from, to) => from % 2 !== to % 2 || chance(from, to)
+    network.run(200_000)
+    assert.strictEqual(network.missing(), 200)
+    network.loses = chance
+    network.run(60_000)
+    assert.strictEqual(network.missing(), 0)
+  })
+
+  it("one that slept for an hour knows all again within five seconds, and they know it", () => {
+    const network = new Network("sleep", 0.1)
+    for (let n = 1; n <= 20; n++) network.add(n)
+    network.run(10_000)
+    const [sleeper] = network.nodes
+    if (sleeper === undefined) return assert.fail()
+    sleeper.asleep = true
+    network.run(3_600_000)
+    assert.strictEqual(network.nodes[1]?.lan.size, 18)
+    sleeper.asleep = false
+    network.run(5000)
+    assert.strictEqual(network.missing(), 0)
+  })
+
+  it("two with one name take others", () => {
+    const network = new Network("names")
+    const same = () => {
+      const random = network.random.fork("the same for both")
+      return () => random.nextDoubleUnsafe()
+    }
+    const [a, b] = [network.add(1, { random: same() }), network.add(2, { random: same() })]
+    assert.strictEqual(a.lan.name, b.lan.name)
+    network.run(500)
+    assert.isAbove(a.lan.counters.renamed + b.lan.counters.renamed, 0)
+  })
+
+  it("who claims its name again and again makes it change it so often, and no more", () => {
+    const network = new Network("rename")
+    const a = network.add(1)
+    for (let i = 0; i < 100; i++) {
+      network.inject(hello(9, a.lan.name))
+      network.run(1000)
+    }
+    assert.strictEqual(a.lan.counters.renamed, 16)
+  })
+
+  it("another service is another network", () => {
+    const network = new Network("services")
+    const chat = Names.serviceOf("chat")
+    network.add(1)
+    const b = network.add(2, { service: chat })
+    network.add(3, { service: chat })
+    const watcher = network.add(4, { watches: true })
+    network.run(8000)
+    assert.deepStrictEqual(
+      b.lan.peers.map(({ peer }) => peer.toString()),
+      [peerOf(3).toString()]
+    )
+    const seen = watcher.lan.peers.map(({ peer, services }) => `${peer.toString()} ${services.join()}`)
+    assert.deepStrictEqual(
+      seen.toSorted(),
+      [1, 2, 3].map((n) => `${peerOf(n).toString()} ${n === 1 ? service : chat}`).toSorted()
+    )
+    assert.isUndefined(b.lan.get(peerOf(4).toString()), "who looks is not seen")
+  })
+
+  it("answers by name, for tools: service, details, addresses", () => {
+    const network = new Network("tools")
+    const a = network.add(1)
+    network.run(3000)
+    const ask = (name: string, type: string) => {
+      const query = Packet.encode({ kind: "query", questions: [{ name, type }], answers: [], additionals: [] })
+      a.lan.receive("eth0/4", { host: "192.168.0.77", isService: true }, query, network.now)
+      network.now += 600
+      a.lan.tick(network.now)
+      return a.lan.takePackets().flatMap(({ bytes }) => {
+        const { additionals, answers, kind } = Result.getOrThrow(Packet.decode(bytes))
+        return kind === "response" ? [...answers, ...additionals] : []
+      })
+    }
+    assert.deepInclude(ask(Names.meta, "PTR")[0], { type: "PTR", target: service })
+    const instance = `${a.lan.name}.${service}`
+    const host = `${a.lan.name}.p2p.local`
+    assert.deepInclude(
+      ask(instance, "SRV").find(({ type }) => type === "SRV"),
+      { name: instance, port: 4001, target: host }
+    )
+    assert.deepInclude(
+      ask(host, "A").find(({ type }) => type === "A"),
+      { name: host, host: "192.168.0.1" }
+    )
+    const text = ask(instance.toUpperCase(), "TXT").find((rec) => rec.type === "TXT")
+    assert.strictEqual(
+      text?.texts.map((bytes) => new TextDecoder().decode(bytes)).join(),
+      `dnsaddr=/ip4/192.168.0.1/tcp/4001/p2p/${peerOf(1).toString()}`
+    )
+  })
+
+  it("asks for a peer and for a key, and whoever has it answers, each once", () => {
+    const network = new Network("probes", 0.1)
+    for (let n = 1; n <= 10; n++) network.add(n)
+    network.run(6000)
+    const [a, b, c] = network.nodes
+    if (a === undefined || b === undefined || c === undefined) return assert.fail()
+    const key = Names.ofKey(new Uint8Array(34).fill(7), service)
+    b.lan.hold(key)
+    c.lan.hold(key)
+    a.lan.probe(key, network.now)
+    network.run(2000)
+    const answers = a.events.flatMap((event) => (event._tag === "Answered" ? [event.peer.peer.toString()] : []))
+    assert.deepStrictEqual(answers.toSorted(), [peerOf(2).toString(), peerOf(3).toString()].toSorted())
+    const before = network.packets
+    a.lan.endProbe(key)
+    network.run(1000)
+    assert.isBelow(network.packets - before, 20)
+  })
+
+  describe("against liars", () => {
+    it("ten thousand invented peers find so much room and no more, and make room when they are not heard of again", () => {
+      const network = new Network("flood")
+      const a = network.add(1, { limits: { peers: 512, perSource: 128, addresses: 16 } })
+      const b = network.add(2)
+      network.run(1000)
+      const began = performance.now()
+      for (let i = 0; i < 10_000; i++) network.inject(hello(1000 + i, `x${i}`), 100 + (i % 20))
+      assert.strictEqual(a.lan.size, 512)
+      assert.isBelow(performance.now() - began, 10_000)
+      assert.isDefined(a.lan.get(peerOf(2).toString()), "whoever was there stays")
+      assert.isAtMost(b.lan.size, 4096)
+      network.run(130_000)
+      assert.strictEqual(a.lan.size, 1)
+    })
+
+    it("one host tells of so many", () => {
+      const network = new Network("one host")
+      const a = network.add(1)
+      for (let i = 0; i < 1000; i++) network.inject(hello(1000 + i, `x${i}`))
+      assert.strictEqual(a.lan.size, 256)
+    })
+
+    it("what leads out of the local network is passed over", () => {
+      const network = new Network("outside")
+      const a = network.add(1)
+      const id = peerOf(9).toString()
+      const outside = [
+        "/ip4/203.0.113.7/tcp/4001",
+        "/ip4/10.0.0.1/tcp/4001",
+        "/ip4/127.0.0.1/tcp/4001",
+        "/ip4/0.0.0.0/tcp/4001",
+        "/dns4/example.org/tcp/4001",
+        "/ip6/2001:db8::1/tcp/4001",
+        `/ip4/192.168.0.9/tcp/4001/p2p/${peerOf(8).toString()}/p2p-circuit`
+      ].map(Multiaddr.fromStringUnsafe)
+      network.inject(hello(9, "liar", outside))
+      assert.isUndefined(a.lan.get(id))
+      network.inject(hello(9, "liar", [...outside, addressOf(9)]))
+      assert.deepStrictEqual(a.lan.get(id)?.addresses.map(String), ["/ip4/192.168.0.9/tcp/4001"])
+    })
+
+    it("whoever speaks for another adds addresses, and takes none away", () => {
+      const network = new Network("spoof")
+      const [a] = [network.add(1), network.add(2)]
+      network.run(1000)
+      network.inject(hello(2, "liar", [Multiaddr.fromStringUnsafe("/ip4/192.168.0.66/tcp/1"), addressOf(2)]))
+      network.inject(Packet.encode(Announcement.goodbye({ peer: peerOf(2), name: "liar", service })), 66)
+      assert.deepStrictEqual(a?.lan.get(peerOf(2).toString())?.addresses.map(String), ["/ip4/192.168.0.2/tcp/4001"])
+      const many = Array.from({ length: 12 }, (_, i) => Multiaddr.fromStringUnsafe(`/ip4/192.168.0.66/tcp/${i + 1}`))
+      for (const part of [many.slice(0, 6), many.slice(6)]) network.inject(hello(2, `liar${part.length}`, part))
+      assert.isAtMost(a?.lan.get(peerOf(2).toString())?.addresses.length ?? 99, 16)
+    })
+
+    it("packets of another port, or of a host that is not on the link, are not looked at", () => {
+      const network = new Network("elsewhere")
+      const a = network.add(1)
+      network.inject(hello(9, "x"), 9, false)
+      assert.strictEqual(a.lan.counters.refused, 1)
+      a.lan.receive("eth0/4", { host: "203.0.113.7", isService: true }, hello(9, "x"), network.now)
+      assert.strictEqual(a.lan.size, 0)
+    })
+
+    it("queries without end are answered so often and no more", () => {
+      const network = new Network("queries")
+      const a = network.add(1)
+      network.run(20_000)
+      const query = Packet.encode({
+        kind: "query",
+        questions: [
+          { name: service, type: "PTR" },
+          { name: Names.meta, type: "PTR" },
+          { name: Names.ofPeer(peerOf(1).bytes, service), type: "PTR" }
+        ],
+        answers: [],
+        additionals: []
+      })
+      const before = a.lan.counters.sent
+      for (let i = 0; i < 10_000; i++) {
+        network.inject(query)
+        network.run(1)
+      }
+      assert.isBelow(a.lan.counters.sent - before, 80)
+    })
+
+    it("whoever asks without end and knows everybody keeps nobody from asking", () => {
+      const network = new Network("overheard")
+      const [a, b] = [network.add(1), network.add(2)]
+      network.run(20_000)
+      const known = {
+        shares: 1,
+        share: 0,
+        digests: [a, b].map(({ lan }) => Names.digest(`${lan.name}.${service}`))
+      }
+      const { encode } = Packet
+      for (let i = 0; i < 600; i++) {
+        network.inject(
+          encode({
+            kind: "query",
+            questions: [{ name: service, type: "PTR" }],
+            answers: [
+              {
+                name: Names.knownOf(service),
+                ttl: 120,
+                flush: false,
+                type: "TXT",
+                texts: [
+                  new Uint8Array([
+                    1,
+                    0,
+                    1,
+                    0,
+                    0,
+                    ...known.digests.flatMap((d) => [d >>> 24, (d >> 16) & 255, (d >> 8) & 255, d & 255])
+                  ])
+                ]
+              }
+            ],
+            additionals: []
+          })
+        )
+        network.run(1000)
+      }
+      assert.strictEqual(network.missing(), 0)
+    })
+  })
+
+  it("an interface that goes takes its peers along; one that comes brings them", () => {
+    const network = new Network("interface")
+    const [a, b] = [network.add(1), network.add(2)]
+    network.run(1000)
+    a.lan.setLinks([], [], network.now)
+    assert.strictEqual(a.lan.size, 0)
+    network.run(130_000)
+    assert.strictEqual(b.lan.size, 0)
+    const link = { ...linkOf(5), id: "eth0/4" }
+    a.lan.setLinks([link], [addressOf(5)], network.now)
+    network.run(1000)
+    assert.deepStrictEqual(b.lan.get(peerOf(1).toString())?.addresses.map(String), ["/ip4/192.168.0.5/tcp/4001"])
+    assert.strictEqual(a.lan.size, 1)
+  })
+})
