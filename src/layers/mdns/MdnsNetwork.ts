@@ -1,0 +1,330 @@
+/**
+ * The local network by multicast DNS: who is there, with nothing configured.
+ *
+ * ```
+ * scope of the layer
+ *  ├─ task: tells the actor when the node begins or ends to listen
+ *  └─ actor mdns                alone changes what is known; starts again when it fails
+ *      ├─ a socket a link, with a fiber that receives
+ *      ├─ one timer             for what is due next
+ *      └─ one timer             to look at the interfaces
+ * ```
+ *
+ * ```
+ * const Node = MdnsDiscovery.layer.pipe(
+ *   Layer.provideMerge(MdnsNetwork.layer()),
+ *   Layer.provideMerge(Libp2p.layerDefault({ listen }))
+ * )
+ * ```
+ *
+ * Specification: libp2p/specs, discovery/mdns.md; RFC 6762.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type ActorRef, Actors, type Behaviour } from "../../services/Actors.ts"
+import {
+  InvalidServiceName,
+  type LocalChange,
+  LocalNetwork,
+  type LocalPeer,
+  type LocalQuestion,
+  type LocalStatus
+} from "../../services/LocalNetwork.ts"
+import { type Datagram, Net } from "../../services/Net.ts"
+import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import { Swarm } from "../../services/Swarm.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
+import { type Event, Lan } from "./core/Lan.ts"
+import { linksOf } from "./core/Links.ts"
+import * as Names from "./core/Names.ts"
+import { defaults, type Limits, type Present } from "./core/Table.ts"
+import * as Sockets from "./Sockets.ts"
+
+export { InvalidServiceName } from "../../services/LocalNetwork.ts"
+
+export interface Options {
+  /** Only peers of this service find each other: lower-case letters, digits and hyphens, at most 20. Default: all peers. */
+  readonly service?: string | undefined
+  /** The fingerprint of the private network's key: only its peers find each other. */
+  readonly network?: Uint8Array | undefined
+  /** It looks at the peers of all services, and is not seen itself. Default false. */
+  readonly watches?: boolean | undefined
+  /** Default: all interfaces. `loopback` is for tests, and for nodes of one machine. */
+  readonly interfaces?: "all" | "loopback" | undefined
+  /** Default 5353, as others have it; another is for tests. */
+  readonly port?: number | undefined
+  /** How often the interfaces are looked at. Default 10 seconds. */
+  readonly lookEvery?: Duration.Input | undefined
+  /** How many peers are known at once, and of how many one host tells. */
+  readonly limits?: Limits | undefined
+}
+
+/** Where multicast DNS is spoken. */
+export const defaultPort = 5353
+/** Changes that a slow reader may fall behind. */
+const capacity = 1024
+/** Packets and questions that may wait for the actor; a flood loses the rest. */
+const mailbox = 1024
+/** A wall clock that goes by so much differently from the other one was set, or the machine slept. */
+const jumpMs = 10_000
+/** How long a question waits for answers. */
+export const defaultWait = Duration.seconds(2)
+/** Peers that answer one question. */
+const maxAnswers = 1024
+
+type Message =
+  | { readonly _tag: "Packet"; readonly link: string; readonly datagram: Datagram }
+  | { readonly _tag: "Look" | "Tick" | "Refresh" }
+  | { readonly _tag: "Ask" | "Unask"; readonly question: string }
+  | { readonly _tag: "Hold" | "Release"; readonly question: string }
+
+/** A question that is open: who has answered it, and who waits for answers. */
+interface Asked {
+  readonly found: Array<RoutedPeer>
+  readonly askers: Set<Queue.Queue<RoutedPeer>>
+}
+
+const shown = (peer: Present, now: number): LocalPeer => ({
+  peer: peer.peer,
+  addresses: peer.addresses,
+  services: peer.services,
+  firstMsAgo: now - peer.firstAt,
+  lastMsAgo: now - peer.lastAt,
+  forgottenInMs: Math.max(0, peer.expiresAt - now)
+})
+
+const start = Effect.fnUntraced(function* (options: Options = {}) {
+  const actors = yield* Actors
+  const net = yield* Net
+  const swarm = yield* Swarm
+  const random = yield* Random.Random
+  if (options.service !== undefined && !Names.isServiceName(options.service)) {
+    return yield* new InvalidServiceName({ name: options.service })
+  }
+  const service = Names.serviceOf(options.service, options.network)
+  const port = options.port ?? defaultPort
+  const which = options.interfaces ?? "all"
+  const lookEvery = options.lookEvery ?? "10 seconds"
+  const told = yield* PubSub.sliding<LocalChange>({ capacity })
+  const asked = new Map<string, Asked>()
+  /** Questions that this node answers; they outlive a restart of the actor. */
+  const held = new Set([Names.ofPeer(swarm.peerId.bytes, service)])
+  /** Of the present run of the actor. */
+  let lan: Lan | undefined
+  let links: ReadonlyArray<string> = []
+
+  const tell = (event: Event, now: number): void => {
+    if (event._tag !== "Answered") {
+      PubSub.publishUnsafe(told, { _tag: event._tag, peer: shown(event.peer, now) })
+      return
+    }
+    const question = asked.get(event.question)
+    if (question === undefined || question.found.length >= maxAnswers) return
+    const { addresses, peer } = event.peer
+    const answer = { peer, addresses }
+    question.found.push(answer)
+    for (const asker of question.askers) Queue.offerUnsafe(asker, answer)
+  }
+
+  const behaviour = Effect.fnUntraced(function* (self: ActorRef<Message>) {
+    const scope = yield* Effect.scope
+    const within = yield* Scope.make()
+    const mine = new Lan({
+      peer: swarm.peerId,
+      service,
+      watches: options.watches,
+      random: () => random.nextDoubleUnsafe(),
+      limits: options.limits ?? defaults
+    })
+    for (const question of held) mine.hold(question)
+    for (const question of asked.keys()) mine.probe(question, yield* monotonicMs)
+    lan = mine
+    const sockets = yield* Sockets.make({
+      net,
+      port,
+      receive: (link, datagram) => void self.tellUnsafe({ _tag: "Packet", link, datagram }),
+      lost: () => void self.tellUnsafe({ _tag: "Look" })
+    }).pipe(Scope.provide(within))
+    const flush = Effect.suspend(() =>
+      Effect.forEach(mine.takePackets(), ({ bytes, link }) => sockets.send(link, bytes), { discard: true })
+    )
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(
+        Effect.suspend(() => {
+          mine.stop()
+          return flush
+        }),
+        Scope.close(within, Exit.void)
+      )
+    )
+
+    let timer: { readonly at: number; readonly fiber: Fiber.Fiber<unknown> } | undefined
+    let clocksApart: number | undefined
+
+    const wake = (now: number) =>
+      Effect.suspend(() => {
+        const at = mine.nextAt
+        if (timer?.at === at) return Effect.void
+        timer?.fiber.interruptUnsafe()
+        timer = undefined
+        if (at === Number.POSITIVE_INFINITY) return Effect.void
+        const ring = Effect.suspend(() => {
+          timer = undefined
+          return Effect.ignore(self.tell({ _tag: "Tick" }))
+        })
+        return Effect.map(
+          Effect.forkIn(Effect.andThen(Effect.sleep(Math.max(1, Math.ceil(at - now))), ring), scope),
+          (fiber) => {
+            timer = { at, fiber }
+          }
+        )
+      })
+
+    const look = Effect.gen(function* () {
+      const found = linksOf(yield* net.interfaces, which)
+      const open = yield* sockets.set(found)
+      links = open.map(({ id }) => id)
+      mine.setLinks(open, yield* swarm.listenAddresses, yield* monotonicMs)
+      const apart = (yield* Clock.currentTimeMillis) - (yield* monotonicMs)
+      if (clocksApart !== undefined && Math.abs(apart - clocksApart) > jumpMs) mine.restart(yield* monotonicMs)
+      clocksApart = apart
+    })
+
+    const handle = (message: Message): Effect.Effect<void> => {
+      switch (message._tag) {
+        case "Look":
+          return look
+        case "Packet": {
+          const { from, bytes } = message.datagram
+          return Effect.map(monotonicMs, (now) =>
+            mine.receive(message.link, { host: from.host, isService: from.port === port }, bytes, now)
+          )
+        }
+        case "Tick":
+          return Effect.void
+        case "Refresh":
+          return Effect.map(monotonicMs, (now) => mine.restart(now))
+        case "Ask":
+          return Effect.map(monotonicMs, (now) => void mine.probe(message.question, now))
+        case "Unask":
+          return Effect.sync(() => mine.endProbe(message.question))
+        case "Hold":
+          return Effect.sync(() => mine.hold(message.question))
+        case "Release":
+          return Effect.sync(() => mine.release(message.question))
+      }
+    }
+
+    const actor: Behaviour<Message, never> = {
+      receive: (message) =>
+        Effect.gen(function* () {
+          yield* handle(message)
+          const now = yield* monotonicMs
+          mine.tick(now)
+          for (const event of mine.takeEvents()) tell(event, now)
+          yield* flush
+          yield* wake(now)
+        }),
+      detail: () => `${mine.size} peers, ${links.length === 0 ? "no link" : links.join(", ")}`
+    }
+    self.tellUnsafe({ _tag: "Look" })
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.andThen(Effect.sleep(lookEvery), Effect.ignore(self.tell({ _tag: "Look" }))))
+    )
+    return actor
+  })
+
+  const ref = yield* actors.spawn<Message, never, Scope.Scope>({
+    name: "mdns",
+    mailbox,
+    restart: { times: 10, within: "1 minute" },
+    make: behaviour
+  })
+  const send = (message: Message) => Effect.ignore(ref.tell(message))
+
+  yield* Effect.forkScoped(
+    Stream.runForEach(swarm.events, ({ _tag }) =>
+      _tag === "Listening" || _tag === "ListenClosed" ? send({ _tag: "Look" }) : Effect.void
+    ),
+    { startImmediately: true }
+  )
+
+  const textOf = (question: LocalQuestion): string =>
+    question._tag === "Peer" ? Names.ofPeer(question.peer.bytes, service) : Names.ofKey(question.key, service)
+
+  const ask = (question: LocalQuestion, wait: Duration.Input = defaultWait): Stream.Stream<RoutedPeer> => {
+    const text = textOf(question)
+    const join = Effect.acquireRelease(
+      Effect.gen(function* () {
+        const answers = yield* Queue.sliding<RoutedPeer>(maxAnswers)
+        const open = asked.get(text) ?? { found: [], askers: new Set() }
+        asked.set(text, open)
+        for (const one of open.found) Queue.offerUnsafe(answers, one)
+        open.askers.add(answers)
+        yield* send({ _tag: "Ask", question: text })
+        return answers
+      }),
+      (answers) =>
+        Effect.suspend(() => {
+          const open = asked.get(text)
+          open?.askers.delete(answers)
+          if (open === undefined || open.askers.size > 0) return Effect.void
+          asked.delete(text)
+          return send({ _tag: "Unask", question: text })
+        })
+    )
+    return Stream.unwrap(Effect.map(join, (answers) => Stream.fromQueue(answers))).pipe(
+      Stream.interruptWhen(Effect.sleep(wait))
+    )
+  }
+
+  const status: Effect.Effect<LocalStatus> = Effect.sync(() => ({
+    service,
+    links,
+    counters: lan?.counters ?? { sent: 0, received: 0, refused: 0, renamed: 0 }
+  }))
+
+  return LocalNetwork.of({
+    peers: Effect.map(monotonicMs, (now) => (lan?.peers ?? []).map((peer) => shown(peer, now))),
+    changes: Stream.fromPubSub(told),
+    refresh: send({ _tag: "Refresh" }),
+    ask,
+    hold: (key) =>
+      Effect.suspend(() => {
+        const question = Names.ofKey(key, service)
+        held.add(question)
+        return send({ _tag: "Hold", question })
+      }),
+    release: (key) =>
+      Effect.suspend(() => {
+        const question = Names.ofKey(key, service)
+        held.delete(question)
+        return send({ _tag: "Release", question })
+      }),
+    status
+  })
+})
+
+/** The local network as a value, for as long as the scope is open. */
+export const make = (
+  options?: Options
+): Effect.Effect<LocalNetwork["Service"], InvalidServiceName, Actors | Net | Swarm | Scope.Scope> => start(options)
+
+/**
+ * Hears and is heard on the local network for as long as the layer is in use.
+ *
+ * ```
+ * MdnsNetwork.layer({ service: "chat" })
+ * ```
+ */
+export const layer = (options?: Options): Layer.Layer<LocalNetwork, InvalidServiceName, Actors | Net | Swarm> =>
+  Layer.effect(LocalNetwork, make(options))

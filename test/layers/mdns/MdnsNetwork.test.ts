@@ -1,0 +1,140 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Scope, Stream } from "effect"
+import * as dgram from "node:dgram"
+import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
+import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
+import makeMdns from "multicast-dns"
+import * as Names from "../../../src/layers/mdns/core/Names.ts"
+import { knows, start, until } from "./nodes.ts"
+
+/** A port that nothing uses, for a multicast of the test's own. */
+const freePort = Effect.callback<number>((resume) => {
+  const socket = dgram.createSocket("udp4")
+  socket.bind(0, "127.0.0.1", () => {
+    const { port } = socket.address()
+    socket.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+const here = ["/ip4/127.0.0.1/tcp/0"]
+
+describe("the local network", () => {
+  it.live("in memory: nodes find each other, connect, and hear who goes", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const a = yield* start({ seed: 1, net: network.host(["10.0.0.1"]), connects: true })
+      const scope = yield* Scope.make()
+      const left = yield* Effect.forkChild(
+        Stream.runHead(Stream.filter(a.network.changes, ({ _tag }) => _tag === "Left")),
+        { startImmediately: true }
+      )
+      const b = yield* Scope.provide(start({ seed: 2, net: network.host(["10.0.0.2"]), connects: true }), scope)
+      yield* until(
+        "they are connected",
+        Effect.map(a.swarm.connections(b.swarm.peerId), ({ length }) => length > 0)
+      )
+      yield* knows(a, b)
+      yield* knows(b, a)
+      const [found] = yield* a.network.peers
+      assert.deepStrictEqual(found?.addresses.map(String), ["/ip4/10.0.0.2/tcp/4001"])
+      assert.deepStrictEqual(found?.services, ["_p2p._udp.local"])
+      yield* until(
+        "the connection is worth something",
+        Effect.sync(() => a.peerStore.worth(b.swarm.peerId) > 0)
+      )
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(left)
+      assert.deepStrictEqual(yield* a.network.peers, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a service is a network of its own, and so is a private network", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const host = (n: number) => network.host([`10.0.0.${n}`])
+      const chat = { service: "chat" }
+      const secret = { network: new Uint8Array(16).fill(7) }
+      const a = yield* start({ seed: 1, net: host(1), ...chat })
+      const b = yield* start({ seed: 2, net: host(2), ...chat })
+      const c = yield* start({ seed: 3, net: host(3), ...secret })
+      const d = yield* start({ seed: 4, net: host(4), ...secret })
+      const e = yield* start({ seed: 5, net: host(5) })
+      const watcher = yield* start({ seed: 6, net: host(6), watches: true, listen: [] })
+      yield* knows(a, b)
+      yield* knows(c, d)
+      yield* knows(watcher, a, b, c, d, e)
+      for (const [node, count] of [
+        [a, 1],
+        [b, 1],
+        [c, 1],
+        [d, 1],
+        [e, 0]
+      ] as const) {
+        assert.lengthOf(yield* node.network.peers, count)
+      }
+      assert.strictEqual((yield* c.network.status).service, `_p2p-${"07".repeat(16)}._udp.local`)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the name of a service that cannot be one is refused", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const exit = yield* Effect.exit(start({ seed: 1, net: network.host(["10.0.0.1"]), service: "No such" }))
+      assert.isTrue(Exit.isFailure(exit))
+      assert.include(String(exit), "cannot be the name of a service")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("on real sockets of this machine: several nodes of one host, and a partner that is not ours", () =>
+    Effect.gen(function* () {
+      const port = yield* freePort
+      const options = { net: NodeNet.layer, port, interfaces: "loopback", listen: here } as const
+      const a = yield* start({ seed: 1, ...options })
+      const b = yield* start({ seed: 2, ...options })
+      yield* knows(a, b)
+      yield* knows(b, a)
+
+      const partner = yield* Effect.acquireRelease(
+        Effect.callback<ReturnType<typeof makeMdns>>((resume) => {
+          const mdns = makeMdns({ port, bind: "0.0.0.0", interface: "127.0.0.1" })
+          mdns.on("ready", () => resume(Effect.succeed(mdns)))
+        }),
+        (mdns) => Effect.callback<void>((resume) => mdns.destroy(() => resume(Effect.void)))
+      )
+      const service = Names.serviceOf()
+      const heard = new Set<string>()
+      partner.on("response", ({ additionals, answers }) => {
+        for (const answer of [...(answers ?? []), ...(additionals ?? [])]) {
+          if (answer.type === "TXT") heard.add(String([answer.data].flat()[0]))
+        }
+      })
+      // As js-libp2p does it: a query now and then, a record an address.
+      const id = "12D3KooWSPVBNrS3nrwXEY1qQNRN47m5gwA2FMRmFenexDhnZkHS"
+      let asked = 0
+      partner.on("query", ({ questions }) => {
+        if (questions?.[0]?.name !== service) return
+        asked++
+        partner.respond([
+          { name: service, type: "PTR", ttl: 120, data: `Partner.${service}` },
+          { name: `Partner.${service}`, type: "TXT", ttl: 120, data: `dnsaddr=/ip4/127.0.0.1/tcp/4001/p2p/${id}` },
+          { name: `Partner.${service}`, type: "TXT", ttl: 120, data: `dnsaddr=/ip4/127.0.0.1/tcp/4002/p2p/${id}` }
+        ])
+      })
+      partner.query({ questions: [{ name: service, type: "PTR" }] })
+      yield* until(
+        "the partner hears both",
+        Effect.sync(() =>
+          [a, b].every(({ swarm }) => [...heard].some((text) => text.endsWith(swarm.peerId.toString())))
+        )
+      )
+      yield* a.network.refresh
+      yield* until(
+        "both hear the partner",
+        Effect.map(Effect.all([a.network.peers, b.network.peers]), (all) =>
+          all.every((peers) => peers.some(({ addresses, peer }) => peer.toString() === id && addresses.length === 2))
+        )
+      )
+      assert.isAbove(asked, 0)
+    }).pipe(Effect.scoped)
+  )
+})
