@@ -64,7 +64,7 @@ export const sim = Command.make(
   {
     scenario: Flag.String("scenario").pipe(
       Flag.withDescription(
-        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse or dht-sybil"
+        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil or lan"
       ),
       Flag.withDefault("chat")
     ),

@@ -5,6 +5,7 @@ import { Reported, UsageError } from "../cli/Failure.ts"
 import { type Options, find, runSeed, runSeeds, workerVariable } from "./Run.ts"
 import { scenarios } from "./Scenario.ts"
 import * as Show from "./Show.ts"
+import { maxNodes as maxOnLan } from "./Lan.ts"
 
 export interface Flags extends Omit<Options, "seeds" | "faults"> {
   readonly seeds: string | undefined
@@ -32,8 +33,9 @@ export const run = Effect.fnUntraced(function* (flags: Flags) {
       `--scenario: there is no scenario ${flags.scenario}; there are ${scenarios.map(({ name }) => name).join(", ")}`
     )
   }
-  if (flags.nodes !== undefined && (flags.nodes < 2 || flags.nodes > maxNodes)) {
-    return yield* usage(`--nodes: ${flags.nodes} nodes cannot be run; from 2 to ${maxNodes} can`)
+  const [least, most] = scenario.lan === true ? [6, maxOnLan] : [2, maxNodes]
+  if (flags.nodes !== undefined && (flags.nodes < least || flags.nodes > most)) {
+    return yield* usage(`--nodes: ${flags.nodes} nodes cannot be run; from ${least} to ${most} can`)
   }
   const seeds = flags.seeds === undefined ? undefined : /^(\d+)\.\.(\d+)$/.exec(flags.seeds)
   if (seeds === null) return yield* usage(`--seeds: ${flags.seeds} is no range such as 1..500`)

@@ -14,6 +14,7 @@ import { type ScheduledFault, shrink } from "../../layers/simulation/Faults.ts"
 import { type SimulationReport, start } from "../../layers/simulation/Simulate.ts"
 import { formatEvent, type TraceEvent } from "../../layers/simulation/Trace.ts"
 import * as Dht from "./Dht.ts"
+import * as Lan from "./Lan.ts"
 import { hostileOf, layerFor, program, type Scenario, scheduleOf, scenarios } from "./Scenario.ts"
 
 export interface Options {
@@ -110,12 +111,14 @@ const runOnce = async (
     trace: { sink }
   }
   const running =
-    scenario.dht === undefined
-      ? start(
-          { ...common, layer: layerFor(scenario) },
-          program(scenario, durationMs, schedule, hostile, progress === undefined ? undefined : say)
-        )
-      : Dht.start(scenario.dht, common, durationMs, measured)
+    scenario.lan === true
+      ? Lan.start({ ...common, until: durationMs + 3 * 3_600_000 }, durationMs, measured)
+      : scenario.dht === undefined
+        ? start(
+            { ...common, layer: layerFor(scenario) },
+            program(scenario, durationMs, schedule, hostile, progress === undefined ? undefined : say)
+          )
+        : Dht.start(scenario.dht, common, durationMs, measured)
   for (let next = running.next(); ; next = running.next()) {
     if (next.done === true) return next.value
     progress?.(next.value.virtualMs, next.value.events, next.value.faultsAlive)

@@ -43,6 +43,8 @@ export interface Scenario {
   readonly bounds?: Bounds.Bounds | undefined
   /** Its nodes are those of a DHT, and what they do is in Dht.ts. */
   readonly dht?: Trial | undefined
+  /** Its nodes are on one local network, and what they do is in Lan.ts. */
+  readonly lan?: boolean | undefined
   /** What many seeds together should have met. */
   readonly expects?: ReadonlyArray<string> | undefined
 }
@@ -203,6 +205,20 @@ export const scenarios: ReadonlyArray<Scenario> = [
     about: "a DHT in which liars crowd around one place",
     minutes: 5,
     dht: "sybil"
+  },
+  {
+    name: "lan",
+    about: "a local network that loses a tenth of what is sent, on which all find each other",
+    nodes: 50,
+    minutes: 5,
+    habits: {},
+    paceMs: 0,
+    link: { latencyMs: { min: 0.2, mean: 1, max: 20 }, loss: 0.1 },
+    faults: {},
+    faultEveryMs: 0,
+    faultLastsMs: 0,
+    lan: true,
+    expects: ["an interface comes and goes", "one sleeps for long", "two networks become one"]
   }
 ]
 
