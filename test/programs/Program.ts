@@ -43,7 +43,15 @@ export const start = (
 ): Running => {
   const child = spawn(process.execPath, [main, ...args], {
     cwd: home,
-    env: { PATH: process.env["PATH"], HOME: home, APPDATA: home, NO_COLOR: "1", ...options?.env },
+    // Nothing is sent to the network that the tests run on, unless a test says where.
+    env: {
+      PATH: process.env["PATH"],
+      HOME: home,
+      APPDATA: home,
+      NO_COLOR: "1",
+      EFFECT_LIBP2P_LAN: "off",
+      ...options?.env
+    },
     stdio: ["pipe", "pipe", "pipe"]
   })
   children.add(child)

@@ -40,6 +40,7 @@ const limitsFile = optionalText(
   "FILE",
   'Limits to change, as a JSON file such as {"system": {"connections": 500}}; those of the machine without it'
 )
+const serviceFlag = (text: string) => optionalText("service", "service", "NAME", text)
 const address = Argument.String("address").pipe(
   Argument.withDescription("A multiaddr, such as /ip4/192.0.2.1/tcp/4001, with or without /p2p/<peer id>")
 )
@@ -102,6 +103,13 @@ const node = Command.make(
       ),
       Flag.optional
     ),
+    lan: optionalText(
+      "lan",
+      "lan",
+      "ON",
+      "on: find other nodes on the local network, be found by them, and connect; off: neither; on without it"
+    ),
+    service: serviceFlag("Find only nodes of this service on the local network; all that name none without it"),
     bootstrap,
     metrics: optionalText(
       "metrics",
@@ -138,7 +146,11 @@ const node = Command.make(
   Command.withExamples([
     { command: "effect-libp2p node", description: "On a free port, as the peer of this user" },
     { command: "effect-libp2p node --listen /ip4/0.0.0.0/tcp/4001 --json", description: "On port 4001, for a script" },
-    { command: "effect-libp2p node --metrics 9464", description: "With metrics at http://127.0.0.1:9464/metrics" }
+    { command: "effect-libp2p node --metrics 9464", description: "With metrics at http://127.0.0.1:9464/metrics" },
+    {
+      command: "effect-libp2p node --service chat",
+      description: "With those of this service on the local network only"
+    }
   ])
 )
 
@@ -191,6 +203,39 @@ const identify = Command.make("identify", { address, security, muxers, timeout }
     )
   )
 ).pipe(Command.withDescription("Show all that a node says of itself"))
+
+// ---- lan
+
+const lan = Command.make(
+  "lan",
+  {
+    service: serviceFlag("Show only nodes of this service; all without it"),
+    once: Flag.Boolean("once").pipe(Flag.withDescription("Show it once, and end"), Flag.withDefault(false)),
+    wait: Flag.String("wait").pipe(
+      Flag.withDescription("With --once: listen for so long before; 3s without it"),
+      Flag.withMetavar("TIME"),
+      Flag.withSchema(DurationText),
+      Flag.withDefault(Duration.seconds(3))
+    )
+  },
+  ({ once, service, wait }) =>
+    under({ service: Option.getOrUndefined(service) }, (settings) =>
+      Effect.flatMap(
+        load(() => import("./LanCommand.ts")),
+        ({ run }) => run(settings, { once, wait })
+      )
+    )
+).pipe(
+  Command.withDescription(
+    "Show who is on the local network: peers, their addresses and services, and when they were heard last. It is hearsay until somebody connects. This command is not seen itself. Ctrl-C ends it, with exit code 0."
+  ),
+  Command.withShortDescription("Show who is on the local network"),
+  Command.withExamples([
+    { command: "effect-libp2p lan", description: "A table that follows what happens" },
+    { command: "effect-libp2p lan --once --json", description: "One line a peer, for a script" },
+    { command: "effect-libp2p lan --service chat", description: "Nodes that were started with --service chat" }
+  ])
+)
 
 // ---- limits
 
@@ -337,6 +382,7 @@ export const root = Command.make("effect-libp2p").pipe(
     get,
     dht,
     crawl,
+    lan,
     limits,
     key,
     sim

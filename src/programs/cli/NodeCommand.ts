@@ -14,8 +14,10 @@ import { Actors, formatTree } from "../../services/Actors.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Swarm, type SwarmEvent } from "../../services/Swarm.ts"
 import * as Listen from "./Listen.ts"
+import * as LocalNet from "./LocalNet.ts"
 import { Output, plain, StopCode, table, writeError } from "./Output.ts"
 import * as Observe from "./Observe.ts"
+import * as OwnIdentity from "./OwnIdentity.ts"
 import * as Peer from "./Peer.ts"
 import * as Places from "./Places.ts"
 import * as Routed from "./Routed.ts"
@@ -110,6 +112,10 @@ const hints = (
   ]
 }
 
+/** Whom it finds with nothing configured. */
+const localNetwork = ({ service }: Settings): string =>
+  `${service === undefined ? "nodes on it" : `nodes of the service ${service} on it`} are found and connected; "${Places.invocation()} lan" shows them`
+
 const serve = (settings: Settings, isNew: boolean) =>
   Effect.gen(function* () {
     const output = yield* Output
@@ -141,6 +147,7 @@ const serve = (settings: Settings, isNew: boolean) =>
         "",
         table([
           ...Listen.rows(swarm.peerId.toString(), isNew ? `${settings.identity} (new)` : settings.identity, texts),
+          ...(settings.lan === "off" ? [] : [["local network", [localNetwork(settings)]] as const]),
           ...(url === undefined ? [] : [["metrics", [`${url}/metrics`, `${url}/limits`, `${url}/health`]] as const])
         ]),
         "",
@@ -161,14 +168,16 @@ const serve = (settings: Settings, isNew: boolean) =>
     )
   })
 
-export const run = (settings: Settings) =>
+export const run = (given: Settings) =>
   Effect.gen(function* () {
+    const settings = yield* OwnIdentity.claim(given)
     const fs = yield* FileSystem.FileSystem
     const isNew = !(yield* Effect.orElseSucceed(fs.exists(settings.identity), () => true))
     Peer.warn(settings)
-    const layer = Observe.layerNode(settings).pipe(
+    const layer = LocalNet.layerNode(settings).pipe(
+      Layer.provideMerge(Observe.layerNode(settings)),
       Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
-      Layer.provide(Libp2p.layerNode)
+      Layer.provideMerge(Libp2p.layerNode)
     )
     return yield* Effect.provide(Effect.scoped(serve(settings, isNew)), layer)
-  })
+  }).pipe(Effect.scoped)

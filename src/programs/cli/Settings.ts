@@ -21,6 +21,8 @@ import {
   Entrance,
   HttpUrl,
   httpUrlWords,
+  Lan,
+  lanWords,
   bootstrapWords,
   DhtModes,
   dhtWords,
@@ -31,6 +33,8 @@ import {
   PeerOrNetwork,
   Securities,
   securityWords,
+  Service,
+  serviceWords,
   Watermarks,
   watermarkWords
 } from "./Values.ts"
@@ -71,6 +75,10 @@ export const Settings = Schema.Struct({
   peerStore: NonEmpty("memory or the path of a file"),
   /** How the node takes part in DHTs. */
   dht: DhtModes,
+  /** Whether others on the local network are found, and find this node. */
+  lan: Lan,
+  /** Only those of this service are found there. */
+  service: Schema.optional(Service),
   /** Peers to enter the network by. */
   bootstrap: Schema.Array(Entrance),
   /** Content is announced in the optimistic way; see KadRouting. */
@@ -101,6 +109,8 @@ const expected: { readonly [K in Name]-?: string } = {
   allow: 'a list of networks, such as ["203.0.113.7"]',
   peerStore: "memory or the path of a file",
   dht: dhtWords,
+  lan: lanWords,
+  service: serviceWords,
   bootstrap: bootstrapWords,
   optimisticProvide: "true or false",
   metrics: endpointWords,
@@ -156,6 +166,8 @@ const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
   allow: words,
   peerStore: asIs,
   dht: asIs,
+  lan: asIs,
+  service: asIs,
   bootstrap: words,
   optimisticProvide: bool,
   metrics: asIs,
@@ -191,6 +203,8 @@ const defaults = (): { readonly [K in Name]-?: unknown } => ({
   allow: [],
   peerStore: "memory",
   dht: "auto",
+  lan: "on",
+  service: undefined,
   bootstrap: [],
   optimisticProvide: false,
   metrics: undefined,

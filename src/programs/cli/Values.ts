@@ -10,6 +10,7 @@ import { isIP } from "node:net"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import * as Subnet from "../../data/Subnet.ts"
+import { isServiceName } from "../../layers/mdns/core/Names.ts"
 
 const units: Record<string, (count: number) => Duration.Duration> = {
   ms: Duration.millis,
@@ -64,6 +65,21 @@ export const bootstrapWords =
 
 /** A peer to enter a network by; `public` is the list of the public IPFS network. */
 export const Entrance = Schema.Union([Schema.Literal("public"), Multiaddr.FromString])
+
+// ---- the local network
+
+export const lanWords = "on or off"
+
+/** `loopback:5399` is for tests: on this machine only, and by this port. */
+export const Lan = Schema.String.annotate({ expected: lanWords }).check(
+  Schema.makeFilter((text) => (/^(on|off|loopback:\d{1,5})$/.test(text) ? undefined : `Expected ${lanWords}`))
+)
+
+export const serviceWords = "a name of lower-case letters, digits and hyphens, at most 20, such as chat"
+
+export const Service = Schema.String.annotate({ expected: serviceWords }).check(
+  Schema.makeFilter((text) => (isServiceName(text) ? undefined : `Expected ${serviceWords}`))
+)
 
 // ---- what secures and multiplexes
 

@@ -1,0 +1,101 @@
+/** `effect-libp2p lan`: who is on the local network, now or for as long as somebody looks. */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
+import process from "node:process"
+import * as Names from "../../layers/mdns/core/Names.ts"
+import { LocalNetwork, type LocalPeer } from "../../services/LocalNetwork.ts"
+import * as LocalNet from "./LocalNet.ts"
+import { type Event, Output, StopCode } from "./Output.ts"
+import * as Peer from "./Peer.ts"
+import type { Settings } from "./Settings.ts"
+
+export interface Flags {
+  /** Shows it once, after this time. */
+  readonly once: boolean
+  readonly wait: Duration.Duration
+}
+
+const label = (service: string): string => service.replace(/\._udp\.local$/, "")
+
+const ago = (ms: number): string => (ms < 1500 ? "now" : `${Math.round(ms / 1000)} s ago`)
+
+const eventOf = (event: string, { addresses, lastMsAgo, peer, services }: LocalPeer): Event => ({
+  event,
+  peer: peer.toString(),
+  addresses: addresses.map(String),
+  services,
+  lastSeenMs: Math.round(lastMsAgo)
+})
+
+/** The rows in columns; further addresses of a peer are beneath its first. */
+const draw = (peers: ReadonlyArray<LocalPeer>, links: ReadonlyArray<string>): string => {
+  const rows = peers
+    .toSorted((a, b) => b.firstMsAgo - a.firstMsAgo)
+    .flatMap(({ addresses, lastMsAgo, peer, services }) => {
+      const [first = "", ...rest] = addresses.map(String)
+      const row = [peer.toString(), services.map(label).join(", "), ago(lastMsAgo), first]
+      return [row, ...rest.map((address) => ["", "", "", address])]
+    })
+  const all = [["peer", "service", "heard", "addresses"], ...rows]
+  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
+  const lines = all.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd()
+  )
+  const count = `${peers.length} peer${peers.length === 1 ? "" : "s"}`
+  const on = links.length === 0 ? "no network to listen on" : `on ${links.join(", ")}`
+  return [`${count}, ${on}`, "", ...(peers.length === 0 ? [] : lines)].join("\n")
+}
+
+const now = () => new Date().toTimeString().slice(0, 8)
+
+const show = (settings: Settings, { once, wait }: Flags) =>
+  Effect.gen(function* () {
+    const network = yield* LocalNetwork
+    const output = yield* Output
+    const wanted = settings.service === undefined ? undefined : Names.serviceOf(settings.service)
+    const isWanted = ({ services }: LocalPeer) => wanted === undefined || services.includes(wanted)
+    const present = Effect.map(network.peers, (peers) => peers.filter(isWanted))
+    const links = Effect.map(network.status, (status) => status.links)
+
+    if (once) {
+      yield* Effect.sleep(wait)
+      const peers = yield* present
+      yield* Effect.forEach(peers, (peer) => output.event(eventOf("peer", peer)), { discard: true })
+      yield* output.event({ event: "summary", peers: peers.length, links: yield* links }, draw(peers, yield* links))
+      return
+    }
+    yield* Ref.set(yield* StopCode, 0)
+    if (!output.json && process.stdout.isTTY) {
+      let height = 0
+      const redraw = Effect.gen(function* () {
+        const text = `${draw(yield* present, yield* links)}\n\nCtrl-C ends it.`
+        const up = height === 0 ? "" : `\u001B[${height}A\u001B[J`
+        height = text.split("\n").length
+        yield* Effect.sync(() => void process.stdout.write(`${up}${text}\n`))
+      })
+      return yield* Effect.forever(Effect.andThen(redraw, Effect.sleep("1 second")))
+    }
+    yield* output.event({ event: "listening", service: wanted ?? null })
+    return yield* Stream.runForEach(network.changes, ({ _tag, peer }) =>
+      isWanted(peer)
+        ? output.event(
+            eventOf(_tag.toLowerCase(), peer),
+            `${now()}  ${_tag.toLowerCase().padEnd(8)}  ${peer.peer.toString()}  ${peer.services.map(label).join(", ")}  ${peer.addresses.join(" ")}`
+          )
+        : Effect.void
+    )
+  })
+
+export const run = (settings: Settings, flags: Flags) =>
+  Effect.scoped(
+    Effect.provide(
+      show(settings, flags),
+      LocalNet.layerWatch(settings).pipe(Layer.provideMerge(Peer.layerClient(settings)))
+    )
+  )
