@@ -5,6 +5,7 @@ import * as Chat from "../examples/chat.ts"
 import * as Echo from "../examples/echo.ts"
 import * as IprsExample from "../examples/iprs.ts"
 import * as DhtExample from "../examples/dht.ts"
+import * as Lan from "../examples/lan.ts"
 import * as Layers from "../examples/layers.ts"
 import * as Routing from "../examples/routing.ts"
 import * as Records from "../examples/records.ts"
@@ -42,6 +43,13 @@ describe("examples", () => {
         [["/ip4/10.0.0.2/tcp/4001"], ["/ip4/10.0.0.4/tcp/4001"]]
       )
     )
+  )
+
+  it.live("lan", () =>
+    Effect.map(Lan.program, ({ change, found, holder }) => {
+      assert.strictEqual(change._tag, "Some")
+      assert.strictEqual(found._tag === "Some" ? found.value.peer.toString() : "", holder.toString())
+    })
   )
 
   it.live("layers", () => Effect.map(Layers.program, (rtts) => assert.lengthOf(rtts, 3)))
