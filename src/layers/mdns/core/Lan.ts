@@ -311,7 +311,7 @@ export class Lan {
     state.asking.ask(now, random)
     const questions = [...this.services].map((name) => ({ name, type: "PTR" }))
     if (watches === true) questions.push({ name: Names.meta, type: "PTR" })
-    const known = [...this.table.fresh(service, now)]
+    const known = [...this.table.fresh(service, state.link.id, now)]
     // Its own query comes back to it, and is answered for those who only listen; but not again and again.
     if (state.hello.ageMs(now) < ownAnswerMs) known.push(Names.digest(Announcement.instance(this.self)))
     const shares = Known.sharesOf(this.table.size)

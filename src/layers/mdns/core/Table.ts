@@ -47,6 +47,8 @@ interface Name {
   expiresAt: number
   /** How long it lasts from when it is heard. */
   lastsMs: number
+  /** When what was heard on each link ends. */
+  readonly byLink: Map<string, number>
 }
 
 interface Entry {
@@ -125,7 +127,7 @@ export class Table {
     const entry = known ?? this.enter(id, heard.peer, source, now)
     if (entry === undefined) return undefined
     const expiresAt = now + heard.ttl * 1000
-    this.setName(entry, id, heard, expiresAt)
+    this.setName(entry, id, heard, link, expiresAt)
     const isChanged = this.setPlaces(entry, heard, link, now)
     entry.lastAt = now
     this.expiryAt = Math.min(this.expiryAt, expiresAt)
@@ -148,6 +150,7 @@ export class Table {
   leaveLink(link: string): ReadonlyArray<Change> {
     return [...this.entries].flatMap(([id, entry]) => {
       let isChanged = false
+      for (const { byLink } of entry.names.values()) byLink.delete(link)
       for (const [text, place] of entry.places) {
         if (place.link === link) isChanged = entry.places.delete(text)
       }
@@ -191,12 +194,13 @@ export class Table {
     return isStale
   }
 
-  /** The digests of the names of a service of which more than a share of their time is left. */
-  fresh(service: string, now: number): ReadonlyArray<number> {
+  /** The digests of the names of a service that were heard on a link a short share of their time ago. */
+  fresh(service: string, link: string, now: number): ReadonlyArray<number> {
     const digests: Array<number> = []
     for (const { names } of this.entries.values()) {
       for (const name of names.values()) {
-        if (name.service === service && name.expiresAt - now > name.lastsMs * freshShare) digests.push(name.digest)
+        const left = (name.byLink.get(link) ?? now) - now
+        if (name.service === service && left > name.lastsMs * freshShare) digests.push(name.digest)
       }
     }
     return digests
@@ -219,17 +223,19 @@ export class Table {
     return entry
   }
 
-  private setName(entry: Entry, id: string, { name, service, ttl }: Heard, expiresAt: number): void {
+  private setName(entry: Entry, id: string, { name, service, ttl }: Heard, link: string, expiresAt: number): void {
     const known = entry.names.get(name)
     if (known !== undefined) {
       known.expiresAt = expiresAt
       known.lastsMs = ttl * 1000
+      known.byLink.set(link, expiresAt)
       return
     }
     const [oldest] = entry.names.keys()
     if (entry.names.size >= maxNames && oldest !== undefined) this.dropName(entry, id, oldest)
     const own = digest(name)
-    entry.names.set(name, { digest: own, service, expiresAt, lastsMs: ttl * 1000 })
+    const byLink = new Map([[link, expiresAt]])
+    entry.names.set(name, { digest: own, service, expiresAt, lastsMs: ttl * 1000, byLink })
     this.digests.set(own, (this.digests.get(own) ?? 0) + 1)
     const ids = this.byName.get(name) ?? new Set()
     this.byName.set(name, ids.add(id))
