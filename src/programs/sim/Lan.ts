@@ -36,7 +36,7 @@ const quickMs = 5000
 /** Machines notice that their addresses have changed within so long. */
 const lookMs = 10_000
 /** Nothing tells a machine that the wire is whole again but what is said on it now and then. */
-const mergeMs = 60_000
+const mergeMs = 90_000
 /** How long somebody who is gone is remembered. */
 const forgetMs = 125_000
 const stepMs = 50

@@ -398,7 +398,10 @@ export class Lan {
         continue
       }
       const change = this.table.hear(heard, state.link.id, source, now)
-      if (change !== undefined) this.events.push(change)
+      if (change === undefined) continue
+      this.events.push(change)
+      // There may be more where it comes from: two networks have become one.
+      if (change._tag === "Appeared") state.asking.suggest(now, this.options.random)
     }
     for (const name of said.gone) if (name !== mine) this.events.push(...this.table.leave(name))
     for (const [question, names] of said.answers) this.receiveAnswers(question, names)
