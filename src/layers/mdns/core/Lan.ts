@@ -19,6 +19,7 @@ import * as Links from "./Links.ts"
 import * as Names from "./Names.ts"
 import * as Pace from "./Pace.ts"
 import * as Packet from "./Packet.ts"
+import { Questions, Replies } from "./Probing.ts"
 import { type Change, type Limits, type Present, Table } from "./Table.ts"
 
 export interface Options {
@@ -59,28 +60,11 @@ interface LinkState {
   isDirect: boolean
   /** Announcements that are still to be made unasked. */
   unasked: number
-  /** Answers to questions for this peer and the keys that it holds. */
-  readonly probes: Map<string, Pace.Answering>
-  /** Of all that were answered lately. */
-  tokens: number
-  tokensAt: number
+  /** To questions for this peer and the keys that it holds. */
+  readonly replies: Replies
   share: number
 }
 
-interface Probe {
-  asked: number
-  nextAt: number
-  readonly found: Set<string>
-}
-
-/** Questions for a peer or a key: when they are repeated. */
-const probeMs = [250, 500, 1000] as const
-/** Questions that are open at once. */
-export const maxProbes = 256
-/** Answers to them that a link is given in a second. */
-const probesASecond = 50
-/** Of different questions that wait for an answer. */
-const maxPending = 256
 /** Services that one who looks at all asks for. */
 const maxServices = 16
 /** New names in the life of a node: who takes it for another can make it do so without end. */
@@ -95,7 +79,7 @@ export class Lan {
   private readonly table: Table
   private readonly links = new Map<string, LinkState>()
   private readonly services: Set<string>
-  private readonly probes = new Map<string, Probe>()
+  private readonly questions = new Questions()
   private readonly held = new Set<string>()
   private readonly texts = new Announcement.Addresses()
   private readonly packets: Array<Outgoing> = []
@@ -147,11 +131,10 @@ export class Lan {
   /** When {@link tick} is due. */
   get nextAt(): number {
     let at = Math.min(this.table.nextExpiry, this.links.size > 0 ? this.table.nextStale : Number.POSITIVE_INFINITY)
-    for (const { asking, hello, meta, probes } of this.links.values()) {
-      at = Math.min(at, asking.nextAt, hello.nextAt, meta.nextAt)
-      for (const probe of probes.values()) at = Math.min(at, probe.nextAt)
+    for (const { asking, hello, meta, replies } of this.links.values()) {
+      at = Math.min(at, asking.nextAt, hello.nextAt, meta.nextAt, replies.nextAt)
     }
-    for (const { nextAt } of this.probes.values()) at = Math.min(at, nextAt)
+    at = Math.min(at, this.questions.nextAt)
     this.lastTickDue = at
     return at
   }
@@ -208,7 +191,7 @@ export class Lan {
       for (const { asking } of this.links.values()) asking.hurry(now, this.options.random)
     }
     for (const state of this.links.values()) this.serve(state, now)
-    for (const [question, probe] of this.probes) if (probe.nextAt <= now) this.sendProbe(question, probe, now)
+    for (const question of this.questions.due(now)) this.sendQuestion(question)
   }
 
   /** Says goodbye on all links. */
@@ -221,21 +204,13 @@ export class Lan {
 
   // ---- questions for a peer or a key
 
-  /** Asks on all links; answers come as events until {@link endProbe}. False when too many are asked already. */
-  probe(question: string, now: number): boolean {
-    const known = this.probes.get(question)
-    if (known !== undefined) {
-      // Whoever asks when it was asked for the last time a while ago would wait for nothing.
-      if (known.nextAt === Number.POSITIVE_INFINITY) Object.assign(known, { asked: 0, nextAt: now })
-      return true
-    }
-    if (this.probes.size >= maxProbes) return false
-    this.probes.set(question, { asked: 0, nextAt: now, found: new Set() })
-    return true
+  /** Asks on all links; answers come as events until {@link endProbe}. */
+  probe(question: string, now: number): void {
+    this.questions.begin(question, now)
   }
 
   endProbe(question: string): void {
-    this.probes.delete(question)
+    this.questions.end(question)
   }
 
   /** Answers those who ask this question. */
@@ -245,7 +220,7 @@ export class Lan {
 
   release(question: string): void {
     this.held.delete(question)
-    for (const { probes } of this.links.values()) probes.delete(question)
+    for (const { replies } of this.links.values()) replies.forget(question)
   }
 
   // ---- within
@@ -259,9 +234,7 @@ export class Lan {
       meta: new Pace.Answering(),
       isDirect: false,
       unasked: 0,
-      probes: new Map(),
-      tokens: probesASecond,
-      tokensAt: now,
+      replies: new Replies(now),
       share: 0
     }
     this.announce(state, now)
@@ -281,7 +254,7 @@ export class Lan {
   }
 
   private serve(state: LinkState, now: number): void {
-    const { asking, hello, meta, probes } = state
+    const { asking, hello, meta, replies } = state
     if (hello.nextAt <= now) {
       hello.give(now)
       // Who listens nowhere on this link cannot be reached by it.
@@ -296,13 +269,7 @@ export class Lan {
       if (state.addresses.length > 0) this.send(state, Announcement.serviceAnswer(this.self.service))
     }
     if (asking.nextAt <= now) this.ask(state, now)
-    for (const [question, answering] of probes) {
-      if (answering.nextAt > now) continue
-      answering.give(now)
-      this.answerProbe(state, question, now)
-    }
-    // Those answered a while ago make room.
-    for (const [question, answering] of probes) if (answering.isOver(now)) probes.delete(question)
+    for (const question of replies.due(now)) this.answerQuestion(state, question)
   }
 
   /** Who is there? The query says whom it knows already. */
@@ -355,7 +322,7 @@ export class Lan {
         state.isDirect = true
         state.hello.want(now, random, true)
       } else if (this.held.has(question.name) && !isKnown) {
-        this.wantProbeAnswer(state, question.name, now)
+        state.replies.want(question.name, now, random)
       }
     }
   }
@@ -366,19 +333,8 @@ export class Lan {
     return digests.some((digest) => digest !== own && !this.table.knows(digest))
   }
 
-  private wantProbeAnswer(state: LinkState, question: string, now: number): void {
-    const known = state.probes.get(question)
-    if (known === undefined && state.probes.size >= maxPending) return
-    const answering = known ?? new Pace.Answering()
-    state.probes.set(question, answering)
-    answering.want(now, this.options.random)
-  }
-
-  private answerProbe(state: LinkState, question: string, now: number): void {
-    state.tokens = Math.min(probesASecond, state.tokens + ((now - state.tokensAt) / 1000) * probesASecond)
-    state.tokensAt = now
-    if (state.addresses.length === 0 || state.tokens < 1) return
-    state.tokens--
+  private answerQuestion(state: LinkState, question: string): void {
+    if (state.addresses.length === 0) return
     const { details, pointer } = Announcement.records(this.self, state.link, state.addresses)
     this.send(state, {
       kind: "response",
@@ -417,22 +373,16 @@ export class Lan {
   }
 
   private receiveAnswers(question: string, names: ReadonlyArray<string>): void {
-    const probe = this.probes.get(question)
-    if (probe === undefined) return
     for (const peer of names.flatMap((name) => this.table.named(name))) {
-      const id = peer.peer.toString()
-      if (probe.found.has(id)) continue
-      probe.found.add(id)
-      this.events.push({ _tag: "Answered", question, peer })
+      if (this.questions.isNews(question, peer.peer.toString())) {
+        this.events.push({ _tag: "Answered", question, peer })
+      }
     }
   }
 
-  private sendProbe(question: string, probe: Probe, now: number): void {
-    const pause = probeMs[probe.asked]
-    probe.asked++
-    probe.nextAt = pause === undefined ? Number.POSITIVE_INFINITY : now + pause
+  private sendQuestion(name: string): void {
     for (const state of this.links.values()) {
-      this.send(state, { kind: "query", questions: [{ name: question, type: "PTR" }], answers: [], additionals: [] })
+      this.send(state, { kind: "query", questions: [{ name, type: "PTR" }], answers: [], additionals: [] })
     }
   }
 

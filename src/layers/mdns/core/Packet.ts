@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import { type Answer, AUTHORITATIVE_ANSWER, decode as decodePacket, encode as encodePacket } from "dns-packet"
 import { guard, type PacketError } from "./Guard.ts"
 
-export interface Question {
+interface Question {
   readonly name: string
   /** Such as `PTR` or `ANY`. */
   readonly type: string

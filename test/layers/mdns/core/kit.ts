@@ -20,7 +20,7 @@ export const linkOf = (n: number): Link => {
   return link
 }
 
-export const hostOf = (n: number): string => `192.168.${n >> 8}.${n & 255}`
+const hostOf = (n: number): string => `192.168.${n >> 8}.${n & 255}`
 export const addressOf = (n: number): Multiaddr.Multiaddr => Multiaddr.fromStringUnsafe(`/ip4/${hostOf(n)}/tcp/4001`)
 
 export interface Node {

@@ -1,0 +1,114 @@
+/**
+ * Questions for a peer or for the content of a key: those that this node asks,
+ * and those that it answers on a link. Pure.
+ */
+import { Answering } from "./Pace.ts"
+
+/** When a question is repeated, after it was asked. */
+const repeatMs = [250, 500, 1000] as const
+/** Questions that are open at once. */
+const maxOpen = 256
+/** Different questions that wait for an answer on a link. */
+const maxPending = 256
+/** Answers that a link is given in a second. */
+const answersASecond = 50
+
+interface Question {
+  asked: number
+  nextAt: number
+  /** Who has answered. */
+  readonly found: Set<string>
+}
+
+/** The questions that are asked now. */
+export class Questions {
+  private readonly open = new Map<string, Question>()
+
+  get nextAt(): number {
+    let at = Number.POSITIVE_INFINITY
+    for (const { nextAt } of this.open.values()) at = Math.min(at, nextAt)
+    return at
+  }
+
+  /** Begins to ask; nothing is done when too much is asked already. */
+  begin(name: string, now: number): void {
+    const known = this.open.get(name)
+    if (known === undefined) {
+      if (this.open.size < maxOpen) this.open.set(name, { asked: 0, nextAt: now, found: new Set() })
+    } else if (known.nextAt === Number.POSITIVE_INFINITY) {
+      // Whoever asks when it was asked for the last time a while ago would wait for nothing.
+      known.asked = 0
+      known.nextAt = now
+    }
+  }
+
+  end(name: string): void {
+    this.open.delete(name)
+  }
+
+  /** Those to be asked now. */
+  due(now: number): ReadonlyArray<string> {
+    const names: Array<string> = []
+    for (const [name, question] of this.open) {
+      if (question.nextAt > now) continue
+      const pause = repeatMs[question.asked]
+      question.asked++
+      question.nextAt = pause === undefined ? Number.POSITIVE_INFINITY : now + pause
+      names.push(name)
+    }
+    return names
+  }
+
+  /** Whether this is the first answer of a peer to a question that is asked. */
+  isNews(name: string, peer: string): boolean {
+    const found = this.open.get(name)?.found
+    return found !== undefined && !found.has(peer) && found.add(peer).size > 0
+  }
+}
+
+/** The answers that are owed on a link. */
+export class Replies {
+  private readonly pending = new Map<string, Answering>()
+  private tokens = answersASecond
+  private tokensAt: number
+
+  constructor(now: number) {
+    this.tokensAt = now
+  }
+
+  get nextAt(): number {
+    let at = Number.POSITIVE_INFINITY
+    for (const { nextAt } of this.pending.values()) at = Math.min(at, nextAt)
+    return at
+  }
+
+  /** Somebody asks. */
+  want(name: string, now: number, random: () => number): void {
+    const known = this.pending.get(name)
+    if (known === undefined && this.pending.size >= maxPending) return
+    const answering = known ?? new Answering()
+    this.pending.set(name, answering)
+    answering.want(now, random)
+  }
+
+  /** It is not answered any more. */
+  forget(name: string): void {
+    this.pending.delete(name)
+  }
+
+  /** The questions to be answered now. */
+  due(now: number): ReadonlyArray<string> {
+    const names: Array<string> = []
+    for (const [name, answering] of this.pending) {
+      if (answering.isOver(now)) this.pending.delete(name)
+      if (answering.nextAt > now) continue
+      answering.give(now)
+      this.tokens = Math.min(answersASecond, this.tokens + ((now - this.tokensAt) / 1000) * answersASecond)
+      this.tokensAt = now
+      if (this.tokens < 1) continue
+      this.tokens--
+      names.push(name)
+    }
+    return names
+  }
+}
