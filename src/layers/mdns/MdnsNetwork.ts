@@ -214,7 +214,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
         case "Refresh":
           return Effect.map(monotonicMs, (now) => mine.restart(now))
         case "Ask":
-          return Effect.map(monotonicMs, (now) => void mine.probe(message.question, now))
+          return Effect.map(monotonicMs, (now) => mine.probe(message.question, now))
         case "Unask":
           return Effect.sync(() => mine.endProbe(message.question))
         case "Hold":
