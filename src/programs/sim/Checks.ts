@@ -9,7 +9,8 @@ import type { Simulation } from "../../layers/simulation/Simulate.ts"
 import { type ActorInfo, Actors } from "../../services/Actors.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
-import { type AgentNode, type Busy, networkOf, overdueMs } from "./Agent.ts"
+import { type AgentNode, networkOf } from "./Agent.ts"
+import { type Busy, overdueMs } from "./AgentLife.ts"
 import { Ledger } from "./Ledger.ts"
 
 /** An agent does one thing at a time, a burst at most, and its neighbours do as much with it. */

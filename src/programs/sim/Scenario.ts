@@ -1,6 +1,6 @@
 /**
  * The scenarios: networks of agents under different kinds of trouble. Each is a
- * few numbers; the life of a node is in Agent.ts.
+ * few numbers; the life of a node is in AgentLife.ts.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -9,7 +9,9 @@ import type { LinkOptions } from "../../layers/simulation/net/SimNetwork.ts"
 import { Prng } from "../../layers/simulation/Prng.ts"
 import type { NodeInfo, SimNode } from "../../layers/simulation/SimNode.ts"
 import type { Simulation } from "../../layers/simulation/Simulate.ts"
-import { type AgentNode, type Busy, type Habits, layer, layerOf, live, type Parts, reachAll } from "./Agent.ts"
+import { type AgentNode, layer, layerOf, type Parts } from "./Agent.ts"
+import type { Habits } from "./AgentActions.ts"
+import { type Busy, live, reachAll } from "./AgentLife.ts"
 import * as Bounds from "./Bounds.ts"
 import * as Checks from "./Checks.ts"
 import * as Churn from "./Churn.ts"
