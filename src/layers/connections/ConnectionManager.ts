@@ -101,17 +101,15 @@ const make = Effect.fnUntraced(function* (options?: Options) {
 
   // ---- trimming
 
-  const candidates = Effect.map(swarm.connections(), (connections) =>
-    connections.map((connection): Candidate => ({
-      connection,
-      id: connection.id,
-      direction: connection.direction,
-      openedAt: connection.openedAt,
-      streams: connection.streamCount(),
-      worth: peerStore.worth(connection.remotePeer),
-      protected: isProtected(connection.remotePeer.toString())
-    }))
-  )
+  const candidate = (connection: Connection): Candidate => ({
+    connection,
+    id: connection.id,
+    direction: connection.direction,
+    openedAt: connection.openedAt,
+    streams: connection.streamCount(),
+    worth: peerStore.worth(connection.remotePeer),
+    protected: isProtected(connection.remotePeer.toString())
+  })
 
   const closeAll = (chosen: ReadonlyArray<Candidate>) =>
     Effect.forEach(
@@ -150,10 +148,12 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       })
 
     const look = Effect.gen(function* () {
+      const open = yield* swarm.connections()
+      // So it is nearly each time, and there is one for each connection that comes: what they are worth costs more to tell.
+      if (open.length <= highWater) return
+      const all = open.map(candidate)
       const now = yield* Clock.currentTimeMillis
       const since = yield* monotonicMs
-      const all = yield* candidates
-      if (all.length <= highWater) return
       if (since - lastTrim < pause) return yield* lookAt(now + lastTrim + pause - since, now)
       const chosen = chooseToTrim(all, now, marks)
       if (chosen.length > 0) {
@@ -167,7 +167,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
 
     const trim = Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
-      const chosen = chooseToTrim(yield* candidates, now, marks, true)
+      const chosen = chooseToTrim((yield* swarm.connections()).map(candidate), now, marks, true)
       yield* closeAll(chosen)
       return chosen.length
     })
