@@ -16,11 +16,11 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
+import { drive, leftBehind, type Progress, teardownMs } from "./Drive.ts"
 import { Faults } from "./Faults.ts"
 import { SimNetwork } from "./net/SimNetwork.ts"
 import type { LinkOptions } from "./net/Link.ts"
@@ -29,7 +29,9 @@ import { SimDisk } from "./SimDisk.ts"
 import { type NodeInfo, type NodeServices, SimNode } from "./SimNode.ts"
 import type { PeerId } from "../../data/PeerId.ts"
 import type { TraceEvent, TraceOptions } from "./Trace.ts"
-import { type Place, World } from "./World.ts"
+import { type Stage, World } from "./World.ts"
+
+export type { Progress } from "./Drive.ts"
 
 export interface SimulateOptions<R, E> {
   /** Everything random follows from it. Default 1. */
@@ -111,15 +113,8 @@ export interface SimulationReport {
   readonly faults: ReadonlyMap<string, number>
 }
 
-/** Where a run is, for progress. */
-export interface Progress {
-  readonly virtualMs: number
-  readonly events: number
-  readonly faultsAlive: number
-}
-
-/** Virtual time that everything may take to end after the program. */
-const teardownMs = 5 * 60_000
+/** Nodes that are made between two reports of progress. */
+const nodesAtOnce = 64
 const everyHalfSecond = Schedule.spaced("500 millis")
 
 /** The IP address of a node: 10.x.y.1, a network of its own for each. */
@@ -160,13 +155,16 @@ function* startWith<R>(
     link: options.link ?? { latencyMs: 20 },
     ...(options.names === undefined ? {} : { names: options.names })
   })
-  const [first, ...others] = Array.from({ length: options.nodes }, (_, index) =>
-    makeNode(
-      { world, network, cheapCrypto: options.cheapCrypto, suits: options.suits },
-      { index, name: `n${index}`, address: addressOf(index) },
-      layer
-    )
-  )
+  const atStage = (what: string, done: number): Stage => (world.stage = { what, done, of: options.nodes })
+  const made: Array<SimNode<R>> = []
+  for (let index = 0; index < options.nodes; index++) {
+    const node = { index, name: `n${index}`, address: addressOf(index) }
+    made.push(makeNode({ world, network, cheapCrypto: options.cheapCrypto, suits: options.suits }, node, layer))
+    if (index % nodesAtOnce === 0) {
+      yield { virtualMs: 0, events: 0, faultsAlive: 0, stage: atStage("making the nodes", index) }
+    }
+  }
+  const [first, ...others] = made
   if (first === undefined) throw new RangeError("a simulation has at least one node")
   const nodes: Simulation<R>["nodes"] = [first, ...others]
   const faults = new Faults(world, network, nodes)
@@ -175,11 +173,26 @@ function* startWith<R>(
   options.arrange?.(network, nodes)
 
   const simulation = makeSimulation(world, network, nodes, faults, reached)
-  const whole = Effect.forEach(nodes, (node) => node.start, { discard: true, concurrency: "unbounded" }).pipe(
+  const each = (what: string, act: (node: SimNode<R>) => Effect.Effect<void, unknown>) => {
+    let done = 0
+    const next = Effect.sync(() => void atStage(what, ++done))
+    atStage(what, 0)
+    return Effect.forEach(nodes, (node) => Effect.andThen(act(node), next), { discard: true, concurrency: "unbounded" })
+  }
+  const running = Effect.sync(() => {
+    world.stage = { what: "running" }
+  })
+  const whole = Effect.suspend(() => each("starting the nodes", (node) => node.start)).pipe(
+    Effect.andThen(running),
     Effect.andThen(program(simulation))
   )
   const untilMs = Duration.toMillis(options.until ?? "1 day")
-  const progress = (): Progress => ({ virtualMs: world.timeline.now, events: world.events, faultsAlive: faults.alive })
+  const progress = (): Progress => ({
+    virtualMs: world.timeline.now,
+    events: world.events,
+    faultsAlive: faults.alive,
+    stage: world.stage
+  })
 
   let problem = yield* drive(world, main, whole, untilMs, progress)
   if (problem === undefined) {
@@ -189,9 +202,9 @@ function* startWith<R>(
       network.heal()
       for (const node of nodes) node.place.scheduler.resume()
     })
-    const stopped = Effect.forEach(nodes, (node) => node.stop, { discard: true, concurrency: "unbounded" })
+    const stopped = Effect.suspend(() => each("stopping the nodes", (node) => node.stop))
     problem = yield* drive(world, main, Effect.andThen(mended, stopped), world.timeline.now + teardownMs, progress)
-    problem = problem === undefined ? leftBehind(world) : `the nodes could not be stopped: ${problem}`
+    problem = problem === undefined ? yield* leftBehind(world, progress) : `the nodes could not be stopped: ${problem}`
   }
   const neverReached = [...reached].filter(([, times]) => times === 0).map(([name]) => name)
   if (problem === undefined && neverReached.length > 0) problem = `never reached: ${neverReached.join(", ")}`
@@ -208,48 +221,6 @@ function* startWith<R>(
     neverReached,
     faults: faults.applied
   }
-}
-
-/** Runs an effect to its end, and says what was wrong with it. */
-function* drive(
-  world: World,
-  place: Place,
-  effect: Effect.Effect<unknown, unknown, SecureRandom.SecureRandom>,
-  untilMs: number,
-  progress: () => Progress
-): Generator<Progress, string | undefined> {
-  const run = world.run(world.fork(place, effect), untilMs)
-  for (;;) {
-    const next = run.next()
-    if (next.done !== true) {
-      yield progress()
-      continue
-    }
-    const outcome = next.value
-    switch (outcome._tag) {
-      case "Done":
-        return Exit.isSuccess(outcome.exit) ? undefined : Cause.pretty(outcome.exit.cause)
-      case "Deadlock":
-        return "nothing is left to happen, and the program still waits"
-      case "OutOfTime":
-        return `not done after ${Math.round(untilMs)} ms of virtual time`
-      case "CheckFailed":
-        return outcome.problem
-    }
-  }
-}
-
-/** When all has ended, nothing may wait any more: a timer that is left belongs to a fiber that is. */
-const leftBehind = (world: World): string | undefined => {
-  const limit = world.timeline.now + teardownMs
-  for (;;) {
-    while (world.queue.step()) {
-      // What was woken ends too.
-    }
-    if (world.timeline.pending === 0) return undefined
-    if (!world.timeline.step(limit)) break
-  }
-  return `${world.timeline.pending} timers are left ${teardownMs / 60_000} minutes after every node was stopped`
 }
 
 export interface MakeNodeOptions {

@@ -35,6 +35,17 @@ export interface Place {
   readonly context: Context.Context<SecureRandom.SecureRandom>
 }
 
+/** What a run is at, for people: no part of the trace. */
+export interface Stage {
+  readonly what: string
+  /** How much of it is done. */
+  readonly done?: number | undefined
+  readonly of?: number | undefined
+}
+
+/** Steps after which a run yields, though nothing else has come: a part of a second. */
+const stepsAtOnce = 16_384
+
 /** How a run ended. */
 export type Outcome<A, E> =
   | { readonly _tag: "Done"; readonly exit: Exit.Exit<A, E> }
@@ -52,6 +63,8 @@ export class World {
   readonly trace: Trace
   /** Called after every event; a text is a problem, and ends the run. */
   readonly checks = new Set<() => string | undefined>()
+  /** Whoever drives it may say what it is at. */
+  stage: Stage = { what: "running" }
   private readonly maxTurnsAtOnce: number
   private problem: string | undefined
 
@@ -101,17 +114,25 @@ export class World {
 
   /**
    * Runs until the fiber is done, at most until `untilMs` of virtual time. It
-   * yields now and then, for progress; between, it does nothing but run.
+   * yields now and then, and when another stage begins, for progress; between, it
+   * does nothing but run.
    */
   *run<A, E>(fiber: Fiber.Fiber<A, E>, untilMs: number): Generator<void, Outcome<A, E>> {
     const { queue, timeline } = this
+    let shown = this.stage.what
+    let rest = queue.steps + stepsAtOnce
     for (let turns = 1; ; turns++) {
       // All that can run now, runs now.
       const until = queue.steps + this.maxTurnsAtOnce
       while (queue.step()) {
-        if (queue.steps < until) continue
-        this.fail(`${this.maxTurnsAtOnce} turns without time passing: something spins`)
-        break
+        if (queue.steps < rest && queue.steps < until && this.stage.what === shown) continue
+        if (queue.steps >= until) {
+          this.fail(`${this.maxTurnsAtOnce} turns without time passing: something spins`)
+          break
+        }
+        shown = this.stage.what
+        rest = queue.steps + stepsAtOnce
+        yield
       }
       for (const check of this.checks) {
         const problem = check()

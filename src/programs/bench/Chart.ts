@@ -1,19 +1,14 @@
 /** The ratios as a picture: a bar a peer a row, on a logarithmic scale, with a line where both are the same. */
 import type { Report } from "./Report.ts"
+import { colours, document, escape, round } from "./Svg.ts"
 import { number, peersOf } from "./Table.ts"
 
-const colours = ["#2563eb", "#059669", "#d97706", "#7c3aed"]
 const left = 170
 const plot = 520
 const right = 90
 const bar = 12
 const gap = 10
 const top = 56
-
-const escape = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
-
-const round = (value: number): string => String(Math.round(value * 10) / 10)
 
 /** An SVG document. */
 export const chart = (report: Report): string => {
@@ -61,15 +56,11 @@ export const chart = (report: Report): string => {
       `<text x="${left + index * 130 + 14}" y="41">against ${escape(peer)}</text>`
   )
   const { machine } = report
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="12" fill="#111827">`,
-    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+  return document(width, height, [
     `<text x="${left}" y="20" font-size="14">effect-libp2p beside others: to the right of 1x it is better</text>`,
     ...legend,
     ...grid,
     ...parts,
-    `<text x="${left}" y="${height - 10}" font-size="10">${escape(`${machine.cpu}, ${machine.cores} cores; ${report.date}`)}</text>`,
-    "</svg>",
-    ""
-  ].join("\n")
+    `<text x="${left}" y="${height - 10}" font-size="10">${escape(`${machine.cpu}, ${machine.cores} cores; ${report.date}`)}</text>`
+  ])
 }

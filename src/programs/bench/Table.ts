@@ -46,7 +46,8 @@ const limitsTable = (rows: ReadonlyArray<Row>): ReadonlyArray<ReadonlyArray<stri
 
 const limitsHead = ["", "unit", "for context", "reaches", "ours to it"]
 
-const aligned = (lines: ReadonlyArray<ReadonlyArray<string>>): string => {
+/** A table for a terminal. */
+export const aligned = (lines: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))
   return lines
     .map((line) =>
@@ -79,7 +80,8 @@ export const circumstances = (report: Report): string => {
   )
 }
 
-const markdown = (lines: ReadonlyArray<ReadonlyArray<string>>): string => {
+/** A table of Markdown, of which the first line is the head. */
+export const markdown = (lines: ReadonlyArray<ReadonlyArray<string>>): string => {
   const [head = [], ...rest] = lines
   const widths = head.map((_, column) => Math.max(3, ...lines.map((line) => line[column]?.length ?? 0)))
   const line = (cells: ReadonlyArray<string>) =>
@@ -90,20 +92,26 @@ const markdown = (lines: ReadonlyArray<ReadonlyArray<string>>): string => {
 const begin = "<!-- bench: written by npm run bench -- --readme -->"
 const end = "<!-- /bench -->"
 
-/** The text with the block of the benchmarks in place of the one it has; `undefined` if it has none. */
-export const replaceBlock = (text: string, report: Report): string | undefined => {
+/** The text with these lines in place of what it has between two others; `undefined` if it has not both. */
+export const replaceBetween = (
+  text: string,
+  begin: string,
+  end: string,
+  lines: ReadonlyArray<string>
+): string | undefined => {
   const from = text.indexOf(begin)
   const to = text.indexOf(end)
   if (from < 0 || to < from) return undefined
+  return `${text.slice(0, from)}${[begin, "", ...lines, ""].join("\n")}\n${text.slice(to)}`
+}
+
+/** The text with the block of the benchmarks in place of the one it has; `undefined` if it has none. */
+export const replaceBlock = (text: string, report: Report): string | undefined => {
   const limits = limitsTable(report.rows)
-  const block = [
-    begin,
-    "",
+  return replaceBetween(text, begin, end, [
     markdown(table(report.rows, peersOf(report.rows))),
     "",
     ...(limits.length === 0 ? [] : [markdown([limitsHead, ...limits]), ""]),
-    circumstances(report),
-    ""
-  ]
-  return `${text.slice(0, from)}${block.join("\n")}\n${text.slice(to)}`
+    circumstances(report)
+  ])
 }

@@ -59,6 +59,42 @@ const simDiff = Command.make(
   ({ left, right }) => under({}, () => Effect.flatMap(loadSim, (sim) => sim.diff(left, right)))
 ).pipe(Command.withDescription("Say where two traces part; exit code 1 if they do"))
 
+const simScale = Command.make(
+  "scale",
+  {
+    sizes: Flag.String("sizes").pipe(
+      Flag.withDescription("How many nodes; 100,300,1000,3000,10000 without it"),
+      Flag.withMetavar("N,N"),
+      Flag.withDefault("100,300,1000,3000,10000")
+    ),
+    seed: Flag.Int("seed").pipe(
+      Flag.withDescription("Everything random follows from it; 1 without it"),
+      Flag.withMetavar("N"),
+      Flag.withDefault(1)
+    ),
+    svg: Flag.String("svg").pipe(
+      Flag.withDescription("Draw hops, messages and memory against the nodes into this file"),
+      Flag.withMetavar("FILE"),
+      Flag.optional
+    ),
+    page: Flag.String("page").pipe(
+      Flag.withDescription("Put the table into this page, in place of the one that it has"),
+      Flag.withMetavar("FILE"),
+      Flag.optional
+    )
+  },
+  ({ page, seed, sizes, svg }) =>
+    under({}, () =>
+      Effect.flatMap(loadSim, (sim) =>
+        sim.scale({ sizes, seed, svg: Option.getOrUndefined(svg), page: Option.getOrUndefined(page) })
+      )
+    )
+).pipe(
+  Command.withDescription(
+    "Measure what a lookup and a node cost in a DHT of more and more nodes, each size in a process of its own"
+  )
+)
+
 export const sim = Command.make(
   "sim",
   {
@@ -134,5 +170,5 @@ export const sim = Command.make(
     { command: "effect-libp2p sim --scenario storm --nodes 50 --seed 7 --for 1h", description: "One run" },
     { command: "effect-libp2p sim --scenario storm --seeds 1..500", description: "Many, on all cores" }
   ]),
-  Command.withSubcommands([simShow, simDiff])
+  Command.withSubcommands([simShow, simDiff, simScale])
 )

@@ -2,8 +2,11 @@
 import * as Effect from "effect/Effect"
 import process from "node:process"
 import { Reported, UsageError } from "../cli/Failure.ts"
-import { type Options, find, runSeed, runSeeds, workerVariable } from "./Run.ts"
+import { withRoom } from "./Process.ts"
+import { type Options, find, runSeed } from "./Run.ts"
+import * as Scale from "./Scale.ts"
 import { scenarios } from "./Scenario.ts"
+import { runSeeds, workerVariable } from "./Seeds.ts"
 import * as Show from "./Show.ts"
 import { maxNodes as maxOnLan } from "./Lan.ts"
 
@@ -14,6 +17,8 @@ export interface Flags extends Omit<Options, "seeds" | "faults"> {
 
 const usage = (detail: string) => Effect.fail(new UsageError({ detail }))
 const maxNodes = 60_000
+/** Heap that is kept ready for a node, in MiB: about twice what one has that others talk with. */
+const nodeMiB = 5
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`)
@@ -46,10 +51,14 @@ export const run = Effect.fnUntraced(function* (flags: Flags) {
   }
   const range = seeds === undefined ? undefined : ([Number(seeds[1]), Number(seeds[2])] as const)
   const options: Options = { ...flags, seeds: range, faults }
+  const sharesOut = range !== undefined && process.env[workerVariable] === undefined
+  const elsewhere = sharesOut ? undefined : withRoom(nodeMiB * (options.nodes ?? scenario.nodes))
   let ok = true
-  if (range === undefined) {
+  if (elsewhere !== undefined) {
+    ok = (yield* elsewhere) === 0
+  } else if (range === undefined) {
     ok = (yield* Effect.promise(() => runSeed(options, scenario, flags.seed))).ok
-  } else if (process.env[workerVariable] === undefined) {
+  } else if (sharesOut) {
     ok = yield* Effect.promise(() => runSeeds(options, scenario, range[0], range[1]))
   } else {
     for (let seed = range[0]; seed <= range[1]; seed++) {
@@ -71,3 +80,22 @@ export const diff = (left: string, right: string) =>
     reading(() => Show.compare(left, right, print)),
     (same) => (same ? Effect.void : Effect.fail(new Reported()))
   )
+
+export interface ScaleFlags extends Omit<Scale.Options, "sizes"> {
+  readonly sizes: string
+}
+
+/** Measures the DHT with so many nodes each, and writes down what it found. */
+export const scale = Effect.fnUntraced(function* (flags: ScaleFlags) {
+  const sizes = [...new Set(flags.sizes.split(",").map(Number))].toSorted((a, b) => a - b)
+  const wrong = sizes.find((nodes) => !Number.isInteger(nodes) || nodes < Scale.least || nodes > maxNodes)
+  if (wrong !== undefined) {
+    return yield* usage(
+      `--sizes: ${flags.sizes} is no list such as 100,1000,10000 of numbers from ${Scale.least} to ${maxNodes}`
+    )
+  }
+  const options: Scale.Options = { ...flags, sizes }
+  const { ok, rows } = yield* Effect.promise(() => Scale.run(options))
+  if (rows.length > 0) yield* reading(() => Scale.write(options, rows))
+  if (!ok) return yield* new Reported()
+})

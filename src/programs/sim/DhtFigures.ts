@@ -32,3 +32,12 @@ export const atLeast = ({ world }: Network, what: string, tally: Dht.Tally, shar
 /** Any of them but this one. */
 export const another = (random: Prng, from: ReadonlyArray<Dht.DhtNode>, node: Dht.DhtNode): Dht.DhtNode =>
   random.pick(from.filter((one) => one !== node)) ?? node
+
+/** Begins a stage of so many parts, for whoever watches; run what it gives after each. */
+export const counting = ({ world }: Network, what: string, of: number): Effect.Effect<void> => {
+  let done = 0
+  world.stage = { what, done, of }
+  return Effect.sync(() => {
+    world.stage = { what, done: ++done, of }
+  })
+}

@@ -5,6 +5,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js"
 import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -50,10 +51,12 @@ export interface Options {
   readonly isHidden?: ((node: NodeInfo) => boolean) | undefined
   /** They have tables as though they had long been here, instead of joining. Default false. */
   readonly prepared?: boolean | undefined
+  /** How often they refresh their tables. Default: as other nodes do. */
+  readonly refreshEvery?: Duration.Input | undefined
   /** Default `noise`. */
   readonly security?: "noise" | "plaintext" | undefined
   /** Connections that a node keeps; twice as many make it close some. Default: as many as come. */
-  readonly connections?: number | undefined
+  readonly connections?: ((node: NodeInfo) => number | undefined) | undefined
 }
 
 const protocol = "/ipfs/lan/kad/1.0.0"
@@ -76,6 +79,7 @@ export const layerOf = (options: Options = {}) => {
       k,
       paths: options.paths?.(node) ?? 1,
       crowdDefence: options.isGuarded?.(node) ?? true,
+      refreshEvery: options.refreshEvery,
       records: MemoryRecordStore.make(),
       bootstrap: Effect.sync(() => first.filter(({ peer }) => peer !== node.peerId)),
       remembered: Effect.sync(() => {
@@ -87,18 +91,20 @@ export const layerOf = (options: Options = {}) => {
     return lie === undefined ? routing : Layer.merge(routing, Protocols.layerHandler(protocol, liars.handler(lie)))
   }
 
-  const { connections } = options
-  const base = Libp2p.layer({
-    listen: ["/ip4/0.0.0.0/tcp/4001"],
-    ...(connections === undefined
-      ? {}
-      : { connectionManager: { lowWater: connections, highWater: 2 * connections, grace: "2 seconds" } })
-  }).pipe(
-    Layer.provide(
-      options.security === "plaintext" ? Layer.mergeAll(Tcp.layer, Plaintext.layer, Yamux.layer()) : Libp2p.layerTcp
-    ),
-    Layer.provideMerge(MemoryPeerStore.layer())
-  )
+  const base = (node: NodeInfo) => {
+    const connections = options.connections?.(node)
+    return Libp2p.layer({
+      listen: ["/ip4/0.0.0.0/tcp/4001"],
+      ...(connections === undefined
+        ? {}
+        : { connectionManager: { lowWater: connections, highWater: 2 * connections, grace: "2 seconds" } })
+    }).pipe(
+      Layer.provide(
+        options.security === "plaintext" ? Layer.mergeAll(Tcp.layer, Plaintext.layer, Yamux.layer()) : Libp2p.layerTcp
+      ),
+      Layer.provideMerge(MemoryPeerStore.layer())
+    )
+  }
 
   return (node: NodeInfo) => {
     const addresses = node.hosts.map((host) => Multiaddr.fromStringUnsafe(`/ip4/${host}/tcp/4001`))
@@ -108,7 +114,7 @@ export const layerOf = (options: Options = {}) => {
     liars.add({ peer: node.peerId, addresses }, lie !== undefined)
     return KadRecordStore.layer().pipe(
       Layer.provideMerge(dht(node, lie)),
-      Layer.provideMerge(base),
+      Layer.provideMerge(base(node)),
       Layer.provide(validators)
     )
   }

@@ -8,6 +8,9 @@ import * as Key from "../../layers/kad/core/Key.ts"
 import type { Prng } from "../../layers/simulation/Prng.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 
+/** So many nodes do not join one by one: their tables are prepared, and what they sign and encrypt costs nothing. */
+export const large = 100
+
 interface Placed {
   readonly key: Key.Key
   readonly peer: RoutedPeer

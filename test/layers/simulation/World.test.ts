@@ -28,6 +28,23 @@ describe("World", () => {
     assert.strictEqual(run(new World({ seed: 1 }), Effect.forever(Effect.sleep("1 second")), 10_000)._tag, "OutOfTime")
   })
 
+  it("yields where another stage begins, and now and then where none does", () => {
+    const world = new World({ seed: 1 })
+    const busy = Effect.gen(function* () {
+      for (const what of ["one", "two"]) {
+        world.stage = { what }
+        for (let i = 0; i < 40_000; i++) yield* Effect.yieldNow
+      }
+    })
+    const run = world.run(world.fork(world.place("main"), busy), 1)
+    const stages: Array<string> = []
+    let next = run.next()
+    for (; next.done !== true; next = run.next()) stages.push(world.stage.what)
+    assert.strictEqual(next.value._tag, "Done")
+    assert.deepStrictEqual([...new Set(stages)], ["one", "two"])
+    assert.isAbove(stages.length, 4)
+  })
+
   it("fibers that spin are a problem, and not a run without end", () => {
     const outcome = run(new World({ seed: 1, maxTurnsAtOnce: 10_000 }), Effect.forever(Effect.yieldNow))
     assert.include(outcome._tag === "CheckFailed" ? outcome.problem : outcome._tag, "something spins")

@@ -14,6 +14,7 @@ export const isMulticast = (host: string): boolean => {
   return first >= 224 && first <= 239
 }
 export const isPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port <= 65_535
+export const isSame = (a: Endpoint, b: Endpoint): boolean => a.port === b.port && a.host === b.host
 /** An endpoint as one word, for tables and notes. */
 export const text = (at: Endpoint): string =>
   at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`

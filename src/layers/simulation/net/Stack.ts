@@ -14,7 +14,7 @@ import {
 } from "../../../services/Net.ts"
 import type { Inbox } from "../../internal/Inbox.ts"
 import type { Timer } from "../Timeline.ts"
-import { familyOf, isAddress, isPort, text, wildcard } from "./Address.ts"
+import { familyOf, isAddress, isPort, isSame, text, wildcard } from "./Address.ts"
 import type { Fabric, Route } from "./Fabric.ts"
 import type { SimHost } from "./Host.ts"
 import type { Path } from "./Link.ts"
@@ -195,7 +195,7 @@ export class Attempt {
     far.onOpen = () => {
       // The dialler has forgotten a connection of the same two ends, as after a crash, and says so.
       for (const stale of stack.sockets) {
-        if (!stale.failed && text(stale.local) === text(at) && text(stale.remote) === text(this.seen)) stale.cut()
+        if (!stale.failed && isSame(stale.remote, this.seen) && isSame(stale.local, at)) stale.cut()
       }
       stack.expected.delete(key)
       if (!listener.accepting.put(far)) return false
