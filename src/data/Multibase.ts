@@ -75,6 +75,9 @@ export const toBase32 = (bytes: Uint8Array): string => base32.encode(bytes)
 /** base64url with its prefix `u`. */
 export const toBase64url = (bytes: Uint8Array): string => base64url.encode(bytes)
 
+/** base64 in its common form with padding, and its prefix `M`. */
+export const toBase64pad = (bytes: Uint8Array): string => base64pad.encode(bytes)
+
 /**
  * base58btc without a prefix. The encoder appends one character after the other, which V8 keeps as a chain of pieces,
  * 1.3 KB of them for a peer id: those are kept for long, so that it is made one piece here.

@@ -7,7 +7,9 @@ import * as Layer from "effect/Layer"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Multiaddr from "../data/Multiaddr.ts"
 import type { PrivateKey } from "../data/Keys.ts"
+import type { NetworkKey } from "../data/NetworkKey.ts"
 import * as ConnectionSecurity from "../services/ConnectionSecurity.ts"
+import type { PrivateNetworkError } from "../services/PrivateNetwork.ts"
 import { Swarm } from "../services/Swarm.ts"
 import * as Actors from "./actors/Actors.ts"
 import * as ConnectionManager from "./connections/ConnectionManager.ts"
@@ -20,6 +22,7 @@ import * as NodeMachine from "./net/NodeMachine.ts"
 import * as NodeNet from "./net/NodeNet.ts"
 import * as MemoryPeerStore from "./peerstore/MemoryPeerStore.ts"
 import * as Ping from "./ping/Ping.ts"
+import * as PrivateNetwork from "./pnet/PrivateNetwork.ts"
 import * as ResourceManager from "./resources/ResourceManager.ts"
 import * as TurnScheduler from "./scheduler/TurnScheduler.ts"
 import * as Noise from "./security/Noise.ts"
@@ -74,6 +77,14 @@ export const layerTcpTls = Layer.mergeAll(
   Yamux.layer()
 )
 
+type Ways = typeof layerTcpTls
+
+/** The same in the private network of a key, if there is one. */
+const layerWithin = (
+  network: NetworkKey | undefined
+): Layer.Layer<Layer.Success<Ways>, PrivateNetworkError, Layer.Services<Ways> | SecureRandom.SecureRandom> =>
+  network === undefined ? layerTcpTls : Layer.provideMerge(PrivateNetwork.layer(network), layerTcpTls)
+
 /** What Node and the operating system give. */
 export const layerNode = Layer.mergeAll(
   NodeNet.layer,
@@ -81,6 +92,13 @@ export const layerNode = Layer.mergeAll(
   NodeCrypto.layer,
   SecureRandom.layerWebCrypto
 ).pipe(Layer.provideMerge(TurnScheduler.layer))
+
+export interface DefaultOptions extends Options {
+  /** Who the node is. Default: a new peer at each start. */
+  readonly privateKey?: PrivateKey | undefined
+  /** The key of the private network that it is in; see docs/private-networks.md. Default: anybody may connect with it. */
+  readonly network?: NetworkKey | undefined
+}
 
 /**
  * A node on real sockets: TCP, Noise or TLS, Yamux, identify and ping, with
@@ -93,9 +111,9 @@ export const layerNode = Layer.mergeAll(
  *
  * Without `privateKey` it is a new peer at each start.
  */
-export const layerDefault = (options?: Options & { readonly privateKey?: PrivateKey | undefined }) =>
+export const layerDefault = (options?: DefaultOptions) =>
   layer(options).pipe(
-    Layer.provide(layerTcpTls),
+    Layer.provide(layerWithin(options?.network)),
     Layer.provideMerge(MemoryPeerStore.layer()),
     Layer.provideMerge(
       options?.privateKey === undefined ? IdentityGenerated.layer : IdentityFromKey.layer(options.privateKey)

@@ -43,6 +43,16 @@ export class ProtocolNotSupported extends Schema.TaggedClass<ProtocolNotSupporte
   protocols: Schema.Array(Schema.String)
 }) {}
 
+/** The remote is not in this node's private network, whose fingerprint is `network`: it has another key, or none. */
+export class OutsideNetwork extends Schema.TaggedClass<OutsideNetwork>()("OutsideNetwork", {
+  network: Schema.String,
+  detail: Schema.String
+}) {}
+
+/** Says of an {@link OutsideNetwork} what it means. */
+export const describeOutside = ({ detail, network }: OutsideNetwork): string =>
+  `the remote does not use the key of the private network ${network}: it is in another, or in none (${detail})`
+
 /** Why a byte stream failed. */
 export const StreamErrorReason = Schema.Union([
   ResetByPeer,
@@ -51,7 +61,8 @@ export const StreamErrorReason = Schema.Union([
   WriteClosed,
   UnexpectedEnd,
   ProtocolViolation,
-  ProtocolNotSupported
+  ProtocolNotSupported,
+  OutsideNetwork
 ])
 export type StreamErrorReason = typeof StreamErrorReason.Type
 
@@ -71,6 +82,8 @@ const describe = (reason: StreamErrorReason): string => {
       return `the remote broke ${reason.layer}: ${reason.detail}`
     case "ProtocolNotSupported":
       return `the remote does not speak ${reason.protocols.join(", ")}`
+    case "OutsideNetwork":
+      return describeOutside(reason)
   }
 }
 

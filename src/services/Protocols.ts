@@ -9,14 +9,15 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import { StreamError } from "./ByteStream.ts"
+import { describeOutside, OutsideNetwork, StreamError } from "./ByteStream.ts"
 import type { ProtocolStream } from "./ProtocolStream.ts"
 
 /** The remote supports none of the protocols that were proposed. */
 export class NoCommonProtocol extends Schema.TaggedClass<NoCommonProtocol>()("NoCommonProtocol", {}) {}
-/** The remote does not speak multistream-select, or breaks its rules. */
+/** The remote does not speak multistream-select, or breaks its rules. `begun`: it had begun as that does. */
 export class MalformedNegotiation extends Schema.TaggedClass<MalformedNegotiation>()("MalformedNegotiation", {
-  detail: Schema.String
+  detail: Schema.String,
+  begun: Schema.Boolean
 }) {}
 /** The stream or connection failed in the middle of the negotiation. `begun`: the remote had said something by then. */
 export class NegotiationInterrupted extends Schema.TaggedClass<NegotiationInterrupted>()("NegotiationInterrupted", {
@@ -24,7 +25,12 @@ export class NegotiationInterrupted extends Schema.TaggedClass<NegotiationInterr
   begun: Schema.Boolean
 }) {}
 
-export const NegotiationErrorReason = Schema.Union([NoCommonProtocol, MalformedNegotiation, NegotiationInterrupted])
+export const NegotiationErrorReason = Schema.Union([
+  NoCommonProtocol,
+  MalformedNegotiation,
+  NegotiationInterrupted,
+  OutsideNetwork
+])
 export type NegotiationErrorReason = typeof NegotiationErrorReason.Type
 
 /** Agreeing on a protocol failed. `proposed` is what this node offered or, as a listener, supports. */
@@ -38,9 +44,11 @@ export class NegotiationError extends Schema.TaggedError<NegotiationError>()("Ne
       case "NoCommonProtocol":
         return `the remote does not speak ${this.proposed.join(" or ")}`
       case "MalformedNegotiation":
-        return `the remote does not speak multistream-select: ${reason.detail}`
+        return `the remote does not speak multistream-select: ${reason.detail}${reason.begun ? "" : "; it may be in a private network, and this node is in none"}`
+      case "OutsideNetwork":
+        return describeOutside(reason)
       case "NegotiationInterrupted":
-        return `the remote ended it without an answer to ${this.proposed.join(" or ")}: it does not speak that, or refuses this node (${reason.cause.message})`
+        return `the remote ended it without an answer to ${this.proposed.join(" or ")}: it does not speak that, is in a private network of its own, or refuses this node (${reason.cause.message})`
     }
   }
 }

@@ -276,6 +276,8 @@ export class Swarm extends Context.Service<
   Swarm,
   {
     readonly peerId: PeerId
+    /** The fingerprint of the private network that the node is in; none for one that anybody may connect with. */
+    readonly network?: string | undefined
     /** Listens until the scope closes; gives the addresses, with real ports. */
     readonly listen: (address: Multiaddr) => Effect.Effect<ReadonlyArray<Multiaddr>, ListenError, Scope.Scope>
     /** Where the node listens now. */

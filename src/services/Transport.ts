@@ -1,6 +1,7 @@
 /**
  * Transport: raw connections to and from multiaddrs. Layers: TCP, memory.
- * Several are combined; each says which addresses are its own.
+ * Several are combined; each says which addresses are its own. All of a node
+ * may be put into a private network.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -55,6 +56,8 @@ export interface TransportListener {
 export interface TransportProtocol {
   /** A short name for logs and metrics, such as `tcp`. */
   readonly name: string
+  /** True when its connections bring security of their own, as those of QUIC: nothing can be put beneath that. Default false. */
+  readonly securesItself?: boolean | undefined
   /** True for an address that it can dial; a trailing `/p2p/<id>` does not matter. */
   readonly canDial: (address: Multiaddr) => boolean
   readonly canListen: (address: Multiaddr) => boolean
@@ -70,6 +73,8 @@ export class Transport extends Context.Service<
   Transport,
   {
     readonly transports: ReadonlyArray<TransportProtocol>
+    /** The fingerprint of the private network that all of them are in; none for nodes that anybody may connect with. */
+    readonly network?: string | undefined
   }
 >()("effect-libp2p/Transport") {}
 

@@ -6,13 +6,16 @@
  * More of them: `STORMS=1000 npx vitest run test/simulation/BytePath.test.ts`; from a seed on: `STORMS_FROM`.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Scheduler, type Scope } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Result, Scheduler, type Scope } from "effect"
 import { pattern } from "../../src/conformance/ByteStream.ts"
+import * as Multiaddr from "../../src/data/Multiaddr.ts"
+import * as NetworkKey from "../../src/data/NetworkKey.ts"
 import * as NodeCrypto from "../../src/layers/crypto/NodeCrypto.ts"
 import * as Pipe from "../../src/layers/internal/Pipe.ts"
 import * as Mplex from "../../src/layers/muxer/Mplex.ts"
 import * as Yamux from "../../src/layers/muxer/Yamux.ts"
 import * as NodeNet from "../../src/layers/net/NodeNet.ts"
+import { PrivateStream } from "../../src/layers/pnet/PrivateStream.ts"
 import { SecureStream } from "../../src/layers/security/noise/SecureStream.ts"
 import { CipherState } from "../../src/layers/security/noise/SymmetricState.ts"
 import { World } from "../../src/layers/simulation/World.ts"
@@ -81,6 +84,19 @@ const secured: Pair = Effect.fnUntraced(function* (random: Chance) {
   return [secure(left, 1, 2), secure(right, 2, 1)] as const
 })
 
+const networkKey = Result.getOrThrow(NetworkKey.fromBytes(new Uint8Array(32).fill(3)))
+const somewhere = Multiaddr.fromStringUnsafe("/memory/1")
+
+/** Over what takes and gives as little as it likes: a nonce is cut, and what was not taken is encrypted again. */
+const withKey: Pair = Effect.fnUntraced(function* (random: Chance) {
+  const under = yield* raw(random)
+  const [left, right] = under.map((stream, i) => {
+    const connection = Object.assign(stream, { localAddress: somewhere, remoteAddress: somewhere })
+    return new PrivateStream(connection, networkKey, new Uint8Array(24).fill(i))
+  })
+  return left === undefined || right === undefined ? assert.fail() : ([left, right] as const)
+})
+
 const sockets: Pair<unknown> = () =>
   Effect.gen(function* () {
     const net = yield* Net
@@ -96,6 +112,7 @@ const tls =
 const streams: ReadonlyArray<readonly [string, Pair<unknown>, typeof inWorlds]> = [
   ["a raw stream", raw, inWorlds],
   ["a secured stream", secured, inWorlds],
+  ["a stream of a private network", withKey, inWorlds],
   ["a socket", sockets, onSockets],
   ["TLS", tls(raw), onSockets],
   ["TLS on a socket", tls(sockets), onSockets]

@@ -47,7 +47,10 @@ export { BootstrapFileError } from "./BootstrapFile.ts"
 export interface Options {
   /** Addresses with the id of their peer, such as `/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…`. */
   readonly list?: ReadonlyArray<string> | undefined
-  /** Also the public list of IPFS, {@link ipfs}. Default false: nothing on the internet is dialled unasked. */
+  /**
+   * Also the public list of IPFS, {@link ipfs}, unless the node is in a private network. Default false: nothing on the
+   * internet is dialled unasked.
+   */
   readonly ipfs?: boolean | undefined
   /** Connections that the node has when it has entered. Default 4. */
   readonly wanted?: number | undefined
@@ -134,7 +137,14 @@ const start = Effect.fnUntraced(function* (options: Options | undefined, keep: K
     }
   })
   const self = swarm.peerId.toString()
-  for (const text of [...(options?.list ?? []), ...(options?.ipfs === true ? ipfs : [])]) {
+  // Nobody on it has the key of a private network, and all would learn of this node.
+  const isPublic = options?.ipfs === true && swarm.network === undefined
+  if (options?.ipfs === true && !isPublic) {
+    yield* Effect.logWarning(
+      `the public bootstrap list is left out: this node is in the private network ${swarm.network}`
+    )
+  }
+  for (const text of [...(options?.list ?? []), ...(isPublic ? ipfs : [])]) {
     const routed = yield* Effect.fromResult(parse(text))
     // A list that all nodes of a deployment share has this one on it, too.
     if (routed.peer.toString() !== self) candidates.give(routed)

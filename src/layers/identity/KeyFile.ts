@@ -4,13 +4,13 @@
  * moment, also after a power cut.
  */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import type * as Path from "effect/Path"
-import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Keys from "../../data/Keys.ts"
 import { IdentityError } from "../../services/Identity.ts"
+import * as SecretFile from "../internal/SecretFile.ts"
 import * as WholeFile from "../internal/WholeFile.ts"
 
 export interface Options {
@@ -32,31 +32,22 @@ const leftAlone = "The file is left as it is: restore it from a backup, or move 
  * Reads a private key; `undefined` if there is no file. The file is never
  * changed, whatever is in it.
  */
-export const read = Effect.fnUntraced(function* ({ checkMode, path }: Options) {
-  const fs = yield* FileSystem.FileSystem
-  const fail = (detail: string, mend: string) => new IdentityError({ path, detail, mend })
-  const unreadable = (error: PlatformError.PlatformError) =>
-    fail(
-      `it cannot be read: ${WholeFile.describe(error)}`,
-      "Make it readable for the user that runs this, or name another file"
-    )
-  const info = yield* Effect.mapError(WholeFile.stat(path), unreadable)
-  if (info === undefined) return undefined
-  if (info.type !== "File") return yield* fail("it is not a file", "Name the file of a key")
-  if (Number(info.size) > maxSize) {
-    return yield* fail(`it is not a key: it has ${info.size} bytes, a key has at most ${maxSize}`, leftAlone)
-  }
-  const bytes = yield* Effect.mapError(fs.readFile(path), unreadable)
-  if (bytes.length === 0) return yield* fail("it is empty", leftAlone)
-  const key = Keys.decodePrivateKey(bytes)
-  if (Result.isFailure(key)) return yield* fail(`it is damaged or not a key (${key.failure.detail})`, leftAlone)
-  // After it is known to be a key: other files have reasons for their modes.
-  if (checkMode !== false && (info.mode & 0o077) !== 0) {
-    const mode = (info.mode & 0o777).toString(8).padStart(4, "0")
-    return yield* fail(`others than its owner may use it (mode ${mode})`, `Mend it with: chmod 600 '${path}'`)
-  }
-  return key.success
-})
+export const read = ({
+  checkMode,
+  path
+}: Options): Effect.Effect<Keys.PrivateKey | undefined, IdentityError, FileSystem.FileSystem> =>
+  Effect.mapError(
+    SecretFile.read({
+      path,
+      checkMode,
+      what: "a key",
+      maxSize,
+      leftAlone,
+      decode: (bytes) =>
+        Result.mapError(Keys.decodePrivateKey(bytes), ({ detail }) => `it is damaged or not a key (${detail})`)
+    }),
+    ({ detail, mend }) => new IdentityError({ path, detail, mend })
+  )
 
 /** Writes bytes that only this user may read, whole or not at all; see {@link WholeFile.write}. */
 export const writeSecret = (

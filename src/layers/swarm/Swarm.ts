@@ -33,6 +33,7 @@ import { ConnectionSecurity } from "../../services/ConnectionSecurity.ts"
 import { Identity } from "../../services/Identity.ts"
 import { Net } from "../../services/Net.ts"
 import { PeerStore } from "../../services/PeerStore.ts"
+import * as PrivateNetwork from "../../services/PrivateNetwork.ts"
 import { Protocols } from "../../services/Protocols.ts"
 import { ResourceManager } from "../../services/ResourceManager.ts"
 import { StreamMuxer } from "../../services/StreamMuxer.ts"
@@ -122,13 +123,14 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   const protocols = yield* Protocols
   const resources = yield* ResourceManager
   const transport = yield* Transport
+  yield* PrivateNetwork.required(transport.network)
   const known = KnownAddresses.make(yield* PeerStore)
   const gate = Gate.make(yield* ConnectionGater)
   const watch = yield* Watch.make
   const security = yield* ConnectionSecurity
   const deadlines = yield* Deadlines.make
   const upgrade = watch.upgrade(
-    Upgrade.make(watch.security(security), watch.muxer(yield* StreamMuxer), gate, deadlines)
+    Upgrade.make(watch.security(security), watch.muxer(yield* StreamMuxer), gate, deadlines, transport.network)
   )
   const dialTimeout = Duration.fromInputUnsafe(options?.dialTimeout ?? "1 minute")
   const dialTimeoutMs = Duration.toMillis(dialTimeout)
@@ -406,6 +408,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
 
   return Swarm.of({
     peerId: identity.peerId,
+    network: transport.network,
     listen,
     listenAddresses,
     dial,
@@ -427,6 +430,6 @@ export const layer = (
   options?: Options
 ): Layer.Layer<
   Swarm,
-  never,
+  PrivateNetwork.PrivateNetworkError,
   Actors | ConnectionSecurity | Identity | Net | PeerStore | Protocols | ResourceManager | StreamMuxer | Transport
 > => Layer.effect(Swarm, make(options))

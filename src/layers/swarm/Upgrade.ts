@@ -13,12 +13,13 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { ByteStream } from "../../services/ByteStream.ts"
+import { type ByteStream, OutsideNetwork } from "../../services/ByteStream.ts"
 import type { Candidate } from "../../services/ConnectionGater.ts"
 import type { ConnectionSecurity, Role, SecuredConnection, SecurityError } from "../../services/ConnectionSecurity.ts"
 import {
   MalformedNegotiation,
   NegotiationError,
+  type NegotiationErrorReason,
   NegotiationInterrupted,
   NoCommonProtocol
 } from "../../services/Protocols.ts"
@@ -57,11 +58,29 @@ export type Upgrade = (
   options: UpgradeOptions
 ) => Effect.Effect<Upgraded, AttemptReason, Scope.Scope>
 
+/**
+ * What a failed agreement on a security means in a private network: who does not begin as all begin is not in it. Nor,
+ * most likely, is a remote that was dialled and ends the connection at our first bytes.
+ */
+const seenFrom = (network: string, role: Role, reason: NegotiationErrorReason): NegotiationErrorReason => {
+  if (reason._tag === "MalformedNegotiation" && !reason.begun) {
+    return new OutsideNetwork({ network, detail: reason.detail })
+  }
+  if (reason._tag !== "NegotiationInterrupted" || reason.begun) return reason
+  const cause = reason.cause.reason
+  if (cause._tag === "OutsideNetwork") return cause
+  return role === "dialer"
+    ? new OutsideNetwork({ network, detail: `or it refuses this node: ${reason.cause.message}` })
+    : reason
+}
+
 export const make = (
   security: ConnectionSecurity["Service"],
   muxer: StreamMuxer["Service"],
   gate: Gate,
-  deadlines: Deadlines
+  deadlines: Deadlines,
+  /** The private network that raw connections come from, if any. */
+  network?: string
 ): Upgrade => {
   const securities = new Map(security.protocols.map((protocol) => [protocol.id, protocol]))
   const muxers = new Map(muxer.protocols.map((protocol) => [protocol.id, protocol]))
@@ -71,28 +90,38 @@ export const make = (
 
   /** Agrees on one of `ids`, as this end's role has it. */
   const agree = (role: Role, stream: ByteStream, ids: ReadonlyArray<string>) =>
-    Effect.mapError(
-      role === "dialer"
-        ? propose(stream, ids)
-        : answer(
-            stream,
-            (id) => ids.includes(id),
-            () => ids
-          ),
-      (cause) => new NegotiationFailed({ cause })
-    )
+    role === "dialer"
+      ? propose(stream, ids)
+      : answer(
+          stream,
+          (id) => ids.includes(id),
+          () => ids
+        )
+
+  /** The failure to agree on a security. */
+  const unagreed = (role: Role, proposed: ReadonlyArray<string>, reason: NegotiationErrorReason): NegotiationFailed =>
+    new NegotiationFailed({
+      cause: new NegotiationError({
+        proposed,
+        reason: network === undefined ? reason : seenFrom(network, role, reason)
+      })
+    })
 
   /** Proposed alone, it was refused, or never answered: the handshake that was begun says less than that. */
-  const notAgreed = ({ answer, protocol }: Negotiated, cause: SecurityError): NegotiationFailed | SecurityFailed => {
+  const notAgreed = (
+    role: Role,
+    { answer, protocol }: Negotiated,
+    cause: SecurityError
+  ): NegotiationFailed | SecurityFailed => {
     if (cause.reason._tag !== "HandshakeInterrupted") return new SecurityFailed({ cause })
     const stream = cause.reason.cause
     const reason =
       stream.reason._tag === "ProtocolNotSupported"
         ? new NoCommonProtocol({})
         : stream.reason._tag === "ProtocolViolation"
-          ? new MalformedNegotiation({ detail: stream.reason.detail })
+          ? new MalformedNegotiation({ detail: stream.reason.detail, begun: answer() !== "foreign" })
           : new NegotiationInterrupted({ cause: stream, begun: answer() === "begun" })
-    return new NegotiationFailed({ cause: new NegotiationError({ proposed: [protocol], reason }) })
+    return unagreed(role, [protocol], reason)
   }
 
   return (raw, { role, expectedPeer, deadline, offer, reservation }) =>
@@ -100,12 +129,15 @@ export const make = (
       let stage: DeadlineExceeded["stage"] = "securing"
       const upgrading = Effect.gen(function* () {
         if (role === "listener") yield* gate.accept(raw.remoteAddress)
-        const agreed = yield* agree(role, raw, offer === undefined ? securityIds : offers[offer])
+        const agreed = yield* Effect.mapError(
+          agree(role, raw, offer === undefined ? securityIds : offers[offer]),
+          ({ proposed, reason }) => unagreed(role, proposed, reason)
+        )
         const protocol = securities.get(agreed.protocol)
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
         const secured = yield* Effect.mapError(
           protocol.secure(agreed.stream, { role, expectedPeer, muxers: muxerIds }),
-          (cause) => (agreed.answer() === "agreed" ? new SecurityFailed({ cause }) : notAgreed(agreed, cause))
+          (cause) => (agreed.answer() === "agreed" ? new SecurityFailed({ cause }) : notAgreed(role, agreed, cause))
         )
         const candidate: Candidate = {
           direction: role === "dialer" ? "outbound" : "inbound",
@@ -118,7 +150,7 @@ export const make = (
         stage = "multiplexing"
         const multiplexing =
           secured.earlyMuxer === undefined
-            ? yield* agree(role, secured, muxerIds)
+            ? yield* Effect.mapError(agree(role, secured, muxerIds), (cause) => new NegotiationFailed({ cause }))
             : { protocol: secured.earlyMuxer, stream: secured }
         const muxerProtocol = muxers.get(multiplexing.protocol)
         if (muxerProtocol === undefined) return yield* Effect.die(`agreed on an unknown muxer ${multiplexing.protocol}`)

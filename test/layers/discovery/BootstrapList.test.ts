@@ -22,7 +22,7 @@ const addressOf = (n: number) => `/ip4/192.0.2.${n}/tcp/4001/p2p/${peerOf(n).toS
 const settle = Effect.repeat(Effect.yieldNow, { times: 100 })
 
 /** A swarm that can dial the peers in `alive`; the others take their time to fail. */
-const makeSwarm = Effect.gen(function* () {
+const makeSwarmIn = Effect.fnUntraced(function* (network?: string) {
   const open = new Map<string, { readonly connection: Connection; readonly end: Effect.Effect<unknown> }>()
   const dials: Array<number> = []
   const state = { alive: new Set<number>(), dialling: 0, most: 0, ids: 0 }
@@ -58,6 +58,7 @@ const makeSwarm = Effect.gen(function* () {
   })
   const swarm = Layer.mock(Swarm, {
     peerId: peerOf(999),
+    network,
     connections: () => Effect.sync(() => [...open.values()].map(({ connection }) => connection)),
     dial: (target) => {
       if (!("peer" in target)) return Effect.die("only peers at addresses are dialled")
@@ -83,6 +84,7 @@ const makeSwarm = Effect.gen(function* () {
   const lose = (n: number) => open.get(peerOf(n).toString())?.end ?? Effect.void
   return { swarm, open, dials, state, connect, lose }
 })
+const makeSwarm = makeSwarmIn()
 type TestSwarm = Effect.Success<typeof makeSwarm>
 
 const store = Layer.mock(PeerStore, { get: () => Effect.succeed(undefined), worth: () => 0 })
@@ -99,6 +101,21 @@ describe("entering", () => {
       assert.strictEqual(yield* bootstrap.reenter, 0)
       const withIpfs = yield* Effect.provide(BootstrapList.make({ ipfs: true }), around(test))
       assert.lengthOf(yield* withIpfs.peers, BootstrapList.ipfs.length)
+    })
+  )
+
+  it.effect("dials nobody of the public list from a private network, and says so", () =>
+    Effect.gen(function* () {
+      const test = yield* makeSwarmIn("a1b2")
+      const said: Array<unknown> = []
+      const log = Logger.layer([Logger.make(({ message }) => void said.push(message))])
+      const bootstrap = yield* BootstrapList.make({ ipfs: true, list: list.slice(0, 1) }).pipe(
+        Effect.provide([around(test), log])
+      )
+      assert.lengthOf(yield* bootstrap.peers, 1)
+      assert.include(said.flat().join(), "private network a1b2")
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual([...new Set(test.dials)], [1])
     })
   )
 

@@ -25,10 +25,11 @@ export const maxProposals = 64
 interface NotSupported {
   readonly _tag: "NotSupported"
 }
-/** The remote does not speak multistream-select, or breaks its rules. */
+/** The remote does not speak multistream-select, or breaks its rules. `begun`: it had sent the header. */
 interface Malformed {
   readonly _tag: "Malformed"
   readonly detail: string
+  readonly begun: boolean
 }
 export type Failure = NotSupported | Malformed
 
@@ -40,7 +41,7 @@ export type Step =
 
 const more: Step = { _tag: "More" }
 const failed = (failure: Failure): Step => ({ _tag: "Failed", failure })
-const malformed = (detail: string): Step => failed({ _tag: "Malformed", detail })
+const malformed = (detail: string, begun = true): Step => failed({ _tag: "Malformed", detail, begun })
 
 const message = (text: string): Uint8Array => {
   const line = Bytes.fromUtf8(`${text}\n`)
@@ -87,20 +88,22 @@ class Lines {
   next(): string | Step {
     const length = Varint.decode(this.held, 0)
     if (length._tag === "Incomplete") return this.wait()
-    if (length._tag === "Invalid") return malformed(`a message length that is ${length.reason}`)
+    if (length._tag === "Invalid") return malformed(`a message length that is ${length.reason}`, this.sawHeader)
     // The header's length is known: who speaks another protocol is told at once, not at the deadline.
-    if (!this.sawHeader && length.value !== headerMessage.length - 1) return malformed(`no ${header} at its beginning`)
+    if (!this.sawHeader && length.value !== headerMessage.length - 1) {
+      return malformed(`no ${header} at its beginning`, false)
+    }
     if (length.value === 0) return malformed("an empty message")
     if (length.value > maxMessageSize) {
       return malformed(`a message of ${length.value} bytes, over the limit of ${maxMessageSize}`)
     }
     const end = length.size + length.value
     if (this.held.length < end) return this.wait()
-    if (this.held[end - 1] !== 0x0a) return malformed("a message without a line feed at its end")
+    if (this.held[end - 1] !== 0x0a) return malformed("a message without a line feed at its end", this.sawHeader)
     const text = Bytes.toUtf8(this.held.subarray(length.size, end - 1))
     this.held = this.held.subarray(end)
     if (this.sawHeader) return text
-    if (text !== header) return malformed(`${JSON.stringify(text)} where ${header} was due`)
+    if (text !== header) return malformed(`${JSON.stringify(text)} where ${header} was due`, false)
     this.sawHeader = true
     this.onHeader()
     return this.next()

@@ -22,8 +22,11 @@ import {
 } from "../../../services/Protocols.ts"
 import { Dialer, type Failure, Listener, type Step } from "./Multistream.ts"
 
-/** What the remote has said so far: nothing, something, or that it speaks the protocol (which goes without saying, unless that was proposed alone). */
-type Answer = "none" | "begun" | "agreed"
+/**
+ * What the remote has said so far: nothing, something, something that is no multistream-select from its first byte on,
+ * or that it speaks the protocol (which goes without saying, unless that was proposed alone).
+ */
+type Answer = "none" | "begun" | "foreign" | "agreed"
 
 /** Its owner sees the bytes of the protocol alone. */
 class NegotiatedStream implements ByteStream {
@@ -70,7 +73,10 @@ class NegotiatedStream implements ByteStream {
         )
       this.answer = "begun"
       const step = this.pending.receive(bytes)
-      if (step._tag === "Failed") return this.fail(toStreamError(step.failure, this.proposed))
+      if (step._tag === "Failed") {
+        if (step.failure._tag === "Malformed" && !step.failure.begun) this.answer = "foreign"
+        return this.fail(toStreamError(step.failure, this.proposed))
+      }
       if (step._tag === "Selected") {
         this.pending = undefined
         this.answer = "agreed"
@@ -142,7 +148,9 @@ const negotiationError = (proposed: ReadonlyArray<string>) => (reason: Negotiati
   new NegotiationError({ proposed, reason })
 
 const fromFailure = (failure: Failure): NegotiationErrorReason =>
-  failure._tag === "NotSupported" ? new NoCommonProtocol({}) : new MalformedNegotiation({ detail: failure.detail })
+  failure._tag === "NotSupported"
+    ? new NoCommonProtocol({})
+    : new MalformedNegotiation({ detail: failure.detail, begun: failure.begun })
 
 /** Takes a batch from the stream, or says how that failed; `begun` when it is not the first. */
 const receive = (stream: ByteStream, begun: boolean): Effect.Effect<Uint8Array, NegotiationInterrupted> =>
