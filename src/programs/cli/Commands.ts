@@ -12,7 +12,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { bootstrap, closest, crawl, dht, find, get, provide, providers, put } from "./NetworkCommands.ts"
 import { sim } from "./SimCommands.ts"
-import { described, globalFlags, load, under } from "./Under.ts"
+import { described, globalFlags, load, psk, under } from "./Under.ts"
 import { DurationText } from "./Values.ts"
 
 const timeout = Flag.String("timeout").pipe(
@@ -67,6 +67,7 @@ const node = Command.make(
       Flag.withMetavar("NAME"),
       Flag.optional
     ),
+    psk,
     security,
     muxers,
     limits: limitsFile,
@@ -176,6 +177,7 @@ const ping = Command.make(
       Flag.withSchema(DurationText),
       Flag.withDefault(Duration.seconds(1))
     ),
+    psk,
     security,
     muxers,
     timeout
@@ -195,7 +197,7 @@ const ping = Command.make(
   Command.withExamples([{ command: "effect-libp2p ping --count 4 /ip4/192.0.2.1/tcp/4001", description: "Four pings" }])
 )
 
-const identify = Command.make("identify", { address, security, muxers, timeout }, ({ address, ...flags }) =>
+const identify = Command.make("identify", { address, psk, security, muxers, timeout }, ({ address, ...flags }) =>
   under(Record.map(flags, Option.getOrUndefined), (settings) =>
     Effect.flatMap(
       load(() => import("./IdentifyCommand.ts")),
@@ -279,6 +281,10 @@ const out = outFlag.pipe(
   Flag.withDescription("Write the key to this file; without it, to that of this user's node"),
   Flag.optional
 )
+const outOfPsk = outFlag.pipe(
+  Flag.withDescription("Write the key to this file; without it, to swarm.key beside the key of this user's node"),
+  Flag.optional
+)
 const force = Flag.Boolean("force").pipe(
   Flag.withDescription("Overwrite a file that is there"),
   Flag.withDefault(false)
@@ -319,6 +325,21 @@ const generate = Command.make(
 const show = Command.make("show", { file }, ({ file }) =>
   under({}, (settings) => Effect.flatMap(loadKey, (key) => key.show(Option.getOrElse(file, () => settings.identity))))
 ).pipe(Command.withDescription("Show the peer id, type and public half of a key; never its private half"))
+
+const makePsk = Command.make("psk", { out: outOfPsk }, ({ out }) =>
+  under({}, (settings) => Effect.flatMap(loadKey, (key) => key.makePsk(settings, Option.getOrUndefined(out))))
+).pipe(
+  Command.withDescription(
+    "Make the key of a private network, and write it to a file that only this user may read: the form of swarm.key, as go-libp2p, js-libp2p and Kubo have it. Copy it to each node of the network. A file that is there is never overwritten."
+  ),
+  Command.withShortDescription("Make the key of a private network"),
+  Command.withExamples([
+    {
+      command: "effect-libp2p key psk --out swarm.key",
+      description: "A new network; its nodes are started with --psk swarm.key"
+    }
+  ])
+)
 
 const importKey = Command.make(
   "import",
@@ -364,8 +385,10 @@ const exportKey = Command.make(
 ).pipe(Command.withDescription("Write out a private key, for another program. Who has it can be this peer."))
 
 const key = Command.make("key").pipe(
-  Command.withDescription("Make, show, import and export the keys that peers are named after"),
-  Command.withSubcommands([generate, show, importKey, exportKey])
+  Command.withDescription(
+    "Make, show, import and export the keys that peers are named after; make those that private networks share"
+  ),
+  Command.withSubcommands([generate, show, importKey, exportKey, makePsk])
 )
 
 export const root = Command.make("effect-libp2p").pipe(

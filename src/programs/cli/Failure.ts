@@ -10,6 +10,7 @@ import type * as CliError from "effect/cli/CliError"
 import { inspect } from "node:util"
 import { RoutingError } from "../../services/PeerRouting.ts"
 import { RecordStoreError } from "../../services/RecordStore.ts"
+import { PrivateNetworkError } from "../../services/PrivateNetwork.ts"
 import { DialError, ListenError } from "../../services/Swarm.ts"
 import { writeError } from "./Output.ts"
 
@@ -26,6 +27,7 @@ export class Reported extends Schema.TaggedError<Reported>()("Reported", {}) {}
 const isListenError = Schema.is(ListenError)
 const isDialError = Schema.is(DialError)
 const isRoutingError = Schema.is(RoutingError)
+const isPrivateNetworkError = Schema.is(PrivateNetworkError)
 const isRecordStoreError = Schema.is(RecordStoreError)
 
 const listening = (error: ListenError): string | undefined => {
@@ -80,6 +82,9 @@ const ofRecord = ({ key, reason }: RecordStoreError): string | undefined =>
       "a program of your own can, with a validator: see docs/records.md."
     : undefined
 
+const ofNetwork = ({ message, reason }: PrivateNetworkError): string | undefined =>
+  reason._tag === "KeyRequired" ? `${message}. --psk FILE gives it one; "key psk" makes such a file.` : undefined
+
 /** One sentence or two on a failure. */
 const sentence = (error: unknown): string => {
   const special = isListenError(error)
@@ -90,7 +95,9 @@ const sentence = (error: unknown): string => {
         ? routing(error)
         : isRecordStoreError(error)
           ? ofRecord(error)
-          : undefined
+          : isPrivateNetworkError(error)
+            ? ofNetwork(error)
+            : undefined
   if (special !== undefined) return special
   return error instanceof Error && error.message !== "" ? error.message : String(error)
 }

@@ -1,4 +1,4 @@
-/** `effect-libp2p key`: makes, shows, imports and exports the keys that peers are named after. */
+/** `effect-libp2p key`: makes, shows, imports and exports the keys that peers are named after; makes those of networks. */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as Clock from "effect/Clock"
@@ -7,16 +7,19 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Path from "node:path"
 import process from "node:process"
 import * as Keys from "../../data/Keys.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import * as NodeCrypto from "../../layers/crypto/NodeCrypto.ts"
 import * as KeyFile from "../../layers/identity/KeyFile.ts"
+import * as NetworkKeyFile from "../../layers/pnet/NetworkKeyFile.ts"
 import { Crypto } from "../../services/Crypto.ts"
 import { UsageError } from "./Failure.ts"
 import { Output, table } from "./Output.ts"
 import * as Pem from "./Pem.ts"
 import * as Places from "./Places.ts"
+import type { Settings } from "./Settings.ts"
 
 const platform = Layer.mergeAll(NodeCrypto.layer, SecureRandom.layerWebCrypto, NodeFileSystem.layer, NodePath.layer)
 
@@ -179,6 +182,25 @@ export const importKey = (options: { readonly from: string; readonly out: string
     )
     yield* write(options.out, Keys.encodePrivateKey(key.success), options.force)
     yield* tell("imported", options.out, key.success)
+  }).pipe(Effect.provide(platform))
+
+/** Makes the key of a private network. There is no way to overwrite one: its nodes would lose each other. */
+export const makePsk = (settings: Settings, out: string | undefined) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const path = out ?? Path.join(Path.dirname(settings.identity), "swarm.key")
+    const key = yield* NetworkKeyFile.generate
+    if (!(yield* NetworkKeyFile.write(path, key))) {
+      return yield* new UsageError({ detail: `${path} exists and is left as it is. Name another file with --out.` })
+    }
+    yield* output.event(
+      { event: "generated", file: path, network: key.fingerprint },
+      table([
+        ["file", [path]],
+        ["network", [key.fingerprint]],
+        ["use", [`${Places.invocation()} node --psk ${path}`]]
+      ])
+    )
   }).pipe(Effect.provide(platform))
 
 export interface ExportOptions {

@@ -28,9 +28,11 @@ export const listen = (settings: Settings) =>
 export const rows = (
   peer: string,
   keyFile: string,
-  addresses: ReadonlyArray<string>
+  addresses: ReadonlyArray<string>,
+  network?: string
 ): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => [
   ["peer id", [peer]],
   ["key file", [keyFile]],
+  ...(network === undefined ? [] : [["network", [`${network} (private)`]] as const]),
   ["listening", addresses.length === 0 ? ["nowhere: others cannot reach this node"] : addresses]
 ]

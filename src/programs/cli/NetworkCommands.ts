@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import { described, load, under } from "./Under.ts"
+import { described, load, psk, under } from "./Under.ts"
 
 export const bootstrap = Flag.String("bootstrap").pipe(
   Flag.withDescription(
@@ -36,7 +36,10 @@ const quorum = (description: string) =>
 
 const loadRouting = load(() => import("./RoutingCommand.ts"))
 const loadRecords = load(() => import("./RecordCommand.ts"))
-const given = (bootstrap: ReadonlyArray<string>) => ({ bootstrap: bootstrap.length === 0 ? undefined : bootstrap })
+const given = (bootstrap: ReadonlyArray<string>, psk: Option.Option<string>) => ({
+  bootstrap: bootstrap.length === 0 ? undefined : bootstrap,
+  psk: Option.getOrUndefined(psk)
+})
 
 const exampleCid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 const cid = Argument.String("cid").pipe(Argument.withDescription("What names the content, such as bafkrei… or Qm…"))
@@ -51,10 +54,11 @@ export const find = Command.make(
   {
     peer: Argument.String("peer").pipe(Argument.withDescription("A peer id, such as 12D3Koo… or Qm…")),
     bootstrap,
+    psk,
     of
   },
-  ({ bootstrap, of, peer }) =>
-    under(given(bootstrap), (settings) =>
+  ({ bootstrap, of, peer, psk }) =>
+    under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadRouting, (routing) => routing.find(settings, peer, { of: Option.getOrUndefined(of) }))
     )
 ).pipe(
@@ -76,10 +80,11 @@ export const closest = Command.make(
   {
     key: Argument.String("key").pipe(Argument.withDescription("A peer id, a CID, or any text; not any text with --of")),
     bootstrap,
+    psk,
     of
   },
-  ({ bootstrap, key, of }) =>
-    under(given(bootstrap), (settings) =>
+  ({ bootstrap, key, of, psk }) =>
+    under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadRouting, (routing) => routing.closest(settings, key, { of: Option.getOrUndefined(of) }))
     )
 ).pipe(
@@ -104,10 +109,11 @@ export const providers = Command.make(
       Flag.optional
     ),
     bootstrap,
+    psk,
     of
   },
-  ({ bootstrap, cid, count, of }) =>
-    under(given(bootstrap), (settings) =>
+  ({ bootstrap, cid, count, of, psk }) =>
+    under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadRouting, (routing) =>
         routing.providers(settings, cid, { of: Option.getOrUndefined(of), count: Option.getOrUndefined(count) })
       )
@@ -145,12 +151,13 @@ export const provide = Command.make(
       ),
       Flag.optional
     ),
-    bootstrap
+    bootstrap,
+    psk
   },
-  ({ bootstrap, cids, listen, optimistic }) =>
+  ({ bootstrap, cids, listen, optimistic, psk }) =>
     under(
       {
-        ...given(bootstrap),
+        ...given(bootstrap, psk),
         listen: listen.length === 0 ? undefined : listen,
         optimisticProvide: Option.getOrUndefined(optimistic)
       },
@@ -173,10 +180,11 @@ export const put = Command.make(
     key: recordKey,
     value: Argument.String("value").pipe(Argument.withDescription("Text, or - for stdin")),
     quorum: quorum("How many peers must have taken it; one without it"),
-    bootstrap
+    bootstrap,
+    psk
   },
-  ({ bootstrap, key, quorum, value }) =>
-    under(given(bootstrap), (settings) =>
+  ({ bootstrap, key, psk, quorum, value }) =>
+    under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadRecords, (records) => records.put(settings, key, value, Option.getOrUndefined(quorum)))
     )
 ).pipe(Command.withDescription("Store a record in the network"))
@@ -186,18 +194,21 @@ export const get = Command.make(
   {
     key: recordKey,
     quorum: quorum("Take the best once so many peers have answered with a valid one; all are asked without it"),
-    bootstrap
+    bootstrap,
+    psk
   },
-  ({ bootstrap, key, quorum }) =>
-    under(given(bootstrap), (settings) =>
+  ({ bootstrap, key, psk, quorum }) =>
+    under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadRecords, (records) => records.get(settings, key, Option.getOrUndefined(quorum)))
     )
 ).pipe(Command.withDescription("Get the best record of a key; its bytes as they are when stdout is no terminal"))
 
 const loadDht = load(() => import("./DhtCommand.ts"))
 
-export const dht = Command.make("dht", { bootstrap, of }, ({ bootstrap, of }) =>
-  under(given(bootstrap), (settings) => Effect.flatMap(loadDht, (dht) => dht.dht(settings, Option.getOrUndefined(of))))
+export const dht = Command.make("dht", { bootstrap, psk, of }, ({ bootstrap, of, psk }) =>
+  under(given(bootstrap, psk), (settings) =>
+    Effect.flatMap(loadDht, (dht) => dht.dht(settings, Option.getOrUndefined(of)))
+  )
 ).pipe(
   Command.withDescription(
     "Draw the routing table of a running node, or of one that is made for this, bucket by bucket"
@@ -217,10 +228,11 @@ export const crawl = Command.make(
       Flag.withSchema(positive),
       Flag.optional
     ),
-    bootstrap
+    bootstrap,
+    psk
   },
-  ({ bootstrap, max }) =>
-    under(given(bootstrap), (settings) =>
+  ({ bootstrap, max, psk }) =>
+    under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadDht, (dht) => dht.crawl(settings, Option.getOrUndefined(max)))
     )
 ).pipe(Command.withDescription("Visit everyone in the network, and tell of each who answers and whom it knows"))

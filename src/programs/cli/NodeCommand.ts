@@ -99,16 +99,18 @@ const onEvent = Effect.fnUntraced(function* (event: SwarmEvent, entrances: Reado
 
 /** How to reach the node: from this machine, and from others. */
 const hints = (
-  addresses: ReadonlyArray<Multiaddr.Multiaddr>
+  addresses: ReadonlyArray<Multiaddr.Multiaddr>,
+  psk: string | undefined
 ): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => {
-  const command = `${Places.invocation()} ping`
+  const key = psk === undefined ? "" : ` --psk ${psk}`
+  const command = `${Places.invocation()} ping${key}`
   const here = addresses.find(Multiaddr.isLoopback) ?? addresses[0]
   const elsewhere = addresses.find((address) => !Multiaddr.isLoopback(address))
   return [
     ...(here === undefined ? [] : [["From a second terminal here:", [`  ${command} ${here.toString()}`]] as const]),
     ...(elsewhere === undefined || elsewhere === here
       ? []
-      : [["From another machine:", [`  npx effect-libp2p ping ${elsewhere.toString()}`]] as const])
+      : [["From another machine:", [`  npx effect-libp2p ping${key} ${elsewhere.toString()}`]] as const])
   ]
 }
 
@@ -139,6 +141,7 @@ const serve = (settings: Settings, isNew: boolean) =>
       event: "listening",
       peer: swarm.peerId.toString(),
       addresses: texts,
+      ...(swarm.network === undefined ? {} : { network: swarm.network }),
       ...(url === undefined ? {} : { metrics: `${url}/metrics` })
     })
     yield* output.text(
@@ -146,12 +149,17 @@ const serve = (settings: Settings, isNew: boolean) =>
         `effect-libp2p ${version}`,
         "",
         table([
-          ...Listen.rows(swarm.peerId.toString(), isNew ? `${settings.identity} (new)` : settings.identity, texts),
+          ...Listen.rows(
+            swarm.peerId.toString(),
+            isNew ? `${settings.identity} (new)` : settings.identity,
+            texts,
+            swarm.network
+          ),
           ...(settings.lan === "off" ? [] : [["local network", [localNetwork(settings)]] as const]),
           ...(url === undefined ? [] : [["metrics", [`${url}/metrics`, `${url}/limits`, `${url}/health`]] as const])
         ]),
         "",
-        ...hints(addresses).flatMap(([title, lines]) => [title, ...lines]),
+        ...hints(addresses, settings.psk).flatMap(([title, lines]) => [title, ...lines]),
         ...(url === undefined || settings.dht === "off"
           ? []
           : ["Whom it knows of its network:", `  ${Places.invocation()} dht --of ${new URL(url).host}`]),

@@ -17,7 +17,13 @@ import * as Tls from "../../layers/security/Tls.ts"
 import * as Tcp from "../../layers/transport/Tcp.ts"
 import * as ConnectionSecurity from "../../services/ConnectionSecurity.ts"
 import * as StreamMuxer from "../../services/StreamMuxer.ts"
+import type { NetworkKey } from "../../data/NetworkKey.ts"
+import * as NetworkKeyFile from "../../layers/pnet/NetworkKeyFile.ts"
+import * as PrivateNetwork from "../../layers/pnet/PrivateNetwork.ts"
+import type { NetworkKeyFileError } from "../../services/PrivateNetwork.ts"
+import type * as FileSystem from "effect/FileSystem"
 import * as Path from "node:path"
+import * as Places from "./Places.ts"
 import { UsageError } from "./Failure.ts"
 import { type Event, writeError } from "./Output.ts"
 import type { Settings } from "./Settings.ts"
@@ -33,10 +39,26 @@ const muxers = {
   mplex: Mplex.make()
 } as const
 
+/** The key of the private network that the node is to be in. */
+export const networkKey = ({
+  psk
+}: Settings): Effect.Effect<NetworkKey | undefined, NetworkKeyFileError, FileSystem.FileSystem> =>
+  psk === undefined ? Effect.undefined : NetworkKeyFile.read({ path: Path.resolve(psk), checkMode: Places.checkMode })
+
+/** Where connections go: anywhere, or into the private network and nowhere else. */
+const layerTransport = (settings: Settings) =>
+  settings.psk === undefined
+    ? Tcp.layer
+    : Layer.unwrap(
+        Effect.map(networkKey(settings), (key) =>
+          key === undefined ? Tcp.layer : Layer.provide(PrivateNetwork.layer(key), Tcp.layer)
+        )
+      )
+
 /** How connections are made, in the order of preference that was asked for. */
 const layerConnections = (settings: Settings) =>
   Layer.mergeAll(
-    Tcp.layer,
+    layerTransport(settings),
     ConnectionSecurity.layerPrefer(settings.security.map((name) => securities[name])),
     StreamMuxer.layerPrefer(settings.muxers.map((name) => muxers[name]))
   )

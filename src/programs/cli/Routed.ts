@@ -29,8 +29,15 @@ const listed = (settings: Settings): ReadonlyArray<string> =>
   settings.bootstrap.flatMap((entry) => (entry === "public" ? BootstrapList.ipfs : [entry.toString()]))
 
 /** Who to enter by. */
-export const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>, UsageError> =>
-  Effect.forEach(listed(settings), (text) =>
+export const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<RoutedPeer>, UsageError> => {
+  if (settings.psk !== undefined && settings.bootstrap.includes("public")) {
+    return Effect.fail(
+      usage(
+        "--bootstrap public is the public IPFS network, and nobody there is in the private network of --psk: name a node of that"
+      )
+    )
+  }
+  return Effect.forEach(listed(settings), (text) =>
     Effect.flatMap(Peer.parseAddress(text), (address) => {
       const peer = Multiaddr.peerId(address)
       return peer === undefined
@@ -38,6 +45,7 @@ export const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<Route
         : Effect.succeed({ peer, addresses: [address] })
     })
   )
+}
 
 /** The DHTs that a node of these settings takes part in, and the records that they hold. */
 const layerRouting = (
@@ -55,17 +63,16 @@ const layerRouting = (
  */
 export const layerDht = (settings: Settings, mode: KadRouting.Options["mode"]) =>
   Layer.unwrap(
-    Effect.as(
-      entrances(settings),
-      layerRouting(settings, mode, []).pipe(
-        Layer.provide(
-          BootstrapList.layerFile({
-            list: listed(settings),
-            path: Path.join(Path.dirname(Path.resolve(settings.identity)), "bootstrap.json")
-          })
-        )
+    Effect.gen(function* () {
+      yield* entrances(settings)
+      const network = yield* Peer.networkKey(settings)
+      // Peers of one network are not dialled by a node that is in another.
+      const name = network === undefined ? "bootstrap.json" : `bootstrap-${network.fingerprint}.json`
+      const path = Path.join(Path.dirname(Path.resolve(settings.identity)), name)
+      return layerRouting(settings, mode, []).pipe(
+        Layer.provide(BootstrapList.layerFile({ list: listed(settings), path }))
       )
-    )
+    })
   )
 
 /** How often it is looked whether the network is entered. */

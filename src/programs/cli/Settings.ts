@@ -55,6 +55,8 @@ export const Settings = Schema.Struct({
   listen: Schema.Array(Multiaddr.FromString),
   /** The file of the node's key. */
   identity: NonEmpty("the path of a file"),
+  /** The file of the key of the private network that the node is in. */
+  psk: Schema.optional(NonEmpty("the path of a file")),
   /** How the node names itself to others. */
   agent: Schema.optional(NonEmpty("a name")),
   /** For reaching one address, handshakes included. */
@@ -99,6 +101,7 @@ type Name = keyof Settings
 const expected: { readonly [K in Name]-?: string } = {
   listen: 'a list of multiaddrs, such as ["/ip4/0.0.0.0/tcp/4001"]',
   identity: "the path of a file",
+  psk: "the path of a file",
   agent: "a name",
   timeout: durationWords,
   security: securityWords,
@@ -156,6 +159,7 @@ const asIs = (text: string): unknown => text
 const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
   listen: words,
   identity: asIs,
+  psk: asIs,
   agent: asIs,
   timeout: asIs,
   security: words,
@@ -193,6 +197,7 @@ export const defaultListen = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"] as const
 const defaults = (): { readonly [K in Name]-?: unknown } => ({
   listen: defaultListen,
   identity: Places.identityFile(),
+  psk: undefined,
   agent: undefined,
   timeout: "10s",
   security: ["noise", "tls"],
@@ -242,7 +247,7 @@ const readObject = Effect.fnUntraced(function* (path: string, what: string, exam
   return isRecord(parsed.success) ? parsed.success : yield* fail(`it must hold a JSON object, such as ${example}`)
 })
 
-const pathsIn: ReadonlyArray<string> = ["identity", "limits", "peerStore"]
+const pathsIn: ReadonlyArray<string> = ["identity", "psk", "limits", "peerStore"]
 
 /** The file's settings; those of a file that need not be there are none. */
 const readFile = Effect.fnUntraced(function* (path: string, required: boolean) {

@@ -10,6 +10,15 @@ import { type Flags, resolve, type Settings, variable } from "./Settings.ts"
 /** What a flag is for, and its variable. */
 export const described = (text: string, setting: string) => `${text} [${variable(setting)}]`
 
+/** Of every command that makes a node. */
+export const psk = Flag.String("psk").pipe(
+  Flag.withDescription(
+    described("Be in the private network whose key is in this file: connect with its nodes and no others", "psk")
+  ),
+  Flag.withMetavar("FILE"),
+  Flag.optional
+)
+
 // ---- flags of every command
 
 const Json = GlobalFlag.Setting("json")({
