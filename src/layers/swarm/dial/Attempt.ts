@@ -10,7 +10,7 @@ import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
-import { NegotiationError, type NegotiationErrorReason } from "../../../services/Protocols.ts"
+import { NegotiationError } from "../../../services/Protocols.ts"
 import type { ConnectionReservation, LimitExceeded } from "../../../services/ResourceManager.ts"
 import {
   type AttemptReason,
@@ -32,12 +32,9 @@ export const nowMs: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos,
 export const late = (deadlineMs: number) => () =>
   Effect.fail(new DeadlineExceeded({ stage: "dialing", afterMs: deadlineMs }))
 
-/** The remote said something that no dialer says. */
-const isForeign = (reason: NegotiationErrorReason): boolean => reason._tag === "MalformedNegotiation" && !reason.begun
-
 /** How the handshake of two dialers ends: the one that notices resets the other. */
 const mayHaveMet = (reason: AttemptReason): boolean =>
-  (reason._tag === "NegotiationFailed" && !isForeign(reason.cause.reason)) ||
+  reason._tag === "NegotiationFailed" ||
   (reason._tag === "SecurityFailed" &&
     (reason.cause.reason._tag === "BadHandshake" || reason.cause.reason._tag === "HandshakeInterrupted"))
 
