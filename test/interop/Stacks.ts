@@ -19,6 +19,8 @@ export interface Stack {
   readonly muxers: ReadonlyArray<string>
   /** The securities inside whose handshake its stack negotiates the muxer. */
   readonly earlyMuxer: ReadonlyArray<string>
+  /** Its peer takes `--psk`, and sends so many bytes in a private network. */
+  readonly privateNetworks: { readonly bytes: number } | undefined
 }
 
 export const securities = ["noise", "tls"]
@@ -31,7 +33,8 @@ export const ours: Stack = {
   dht: [process.execPath, join(here, "effect/dht.ts")],
   cwd: here,
   muxers: ["yamux", "mplex"],
-  earlyMuxer: securities
+  earlyMuxer: securities,
+  privateNetworks: { bytes: 64 * 1024 * 1024 }
 }
 
 export const stacks: ReadonlyArray<Stack> = [
@@ -42,7 +45,8 @@ export const stacks: ReadonlyArray<Stack> = [
     run: [join(here, "go/peer")],
     cwd: join(here, "go"),
     muxers: ["yamux"],
-    earlyMuxer: securities
+    earlyMuxer: securities,
+    privateNetworks: { bytes: 64 * 1024 * 1024 }
   },
   {
     name: "rust",
@@ -51,7 +55,8 @@ export const stacks: ReadonlyArray<Stack> = [
     run: [join(here, "rust/target/release/peer")],
     cwd: join(here, "rust"),
     muxers: ["yamux", "mplex"],
-    earlyMuxer: []
+    earlyMuxer: [],
+    privateNetworks: undefined
   },
   {
     name: "js",
@@ -60,7 +65,9 @@ export const stacks: ReadonlyArray<Stack> = [
     run: [process.execPath, join(here, "js/peer.js")],
     cwd: join(here, "js"),
     muxers: ["yamux", "mplex"],
-    earlyMuxer: securities
+    earlyMuxer: securities,
+    // Of 64 MiB, two nodes of js-libp2p lose the connection too.
+    privateNetworks: { bytes: 4 * 1024 * 1024 }
   }
 ]
 
@@ -83,7 +90,7 @@ export const hasToolchain = (stack: Stack): boolean => {
 export const build = (stack: Stack): boolean => {
   if (stack.build.length === 0) return true
   progress(`building the ${stack.name} peer: ${stack.build.join(" ")}`)
-  if (stack.name === "js" && existsSync(join(stack.cwd, "node_modules/@libp2p/kad-dht"))) return true
+  if (stack.name === "js" && existsSync(join(stack.cwd, "node_modules/@libp2p/pnet"))) return true
   const [builder, args] = command(stack.build)
   return spawnSync(builder, args, { cwd: stack.cwd, stdio: ["ignore", "inherit", "inherit"] }).status === 0
 }

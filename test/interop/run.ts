@@ -5,10 +5,12 @@
  *
  *   npm run interop                 everything that has its toolchain
  *   npm run interop -- --stack go   one stack; likewise --test ping, --security tls, --muxer mplex
+ *   npm run interop -- --security psk   the private networks alone
  *   INTEROP_REQUIRE=go,rust,js      a missing toolchain is a failure
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
@@ -126,11 +128,13 @@ const dial = (stack: Stack, args: ReadonlyArray<string>): Promise<{ readonly ok:
 
 /** The pairs of security and muxer that a stack has, as far as they are wanted. */
 const pairs = (stack: Stack): ReadonlyArray<readonly [security: string, muxer: string]> =>
-  (values.security ?? securities).flatMap((security) =>
-    stack.muxers
-      .filter((muxer) => values.muxer === undefined || values.muxer.includes(muxer))
-      .map((muxer) => [security, muxer] as const)
-  )
+  (values.security ?? securities)
+    .filter((security) => security !== "psk")
+    .flatMap((security) =>
+      stack.muxers
+        .filter((muxer) => values.muxer === undefined || values.muxer.includes(muxer))
+        .map((muxer) => [security, muxer] as const)
+    )
 
 const run = async (stack: Stack, version: string, security: string, muxer: string): Promise<ReadonlyArray<Cell>> => {
   const cells: Array<Cell> = []
@@ -169,6 +173,69 @@ const run = async (stack: Stack, version: string, security: string, muxer: strin
   return cells
 }
 
+/** In a private network, the tests that show that bytes go both ways, in pieces and in bulk. */
+const privateTests = ["ping", "identify", "perf-upload", "perf-download", "half-close"]
+
+/** Who does not belong together, and must not connect. */
+const strangers = [
+  ["other-key", "a", "b"],
+  ["no-key-dials", undefined, "a"],
+  ["key-dials-none", "a", undefined]
+] as const
+
+/** How long a dial may take to find out that the other end is in another network. */
+const strangeMs = 30_000
+
+const runPrivate = async (stack: Stack, version: string, bytes: number): Promise<ReadonlyArray<Cell>> => {
+  const cells: Array<Cell> = []
+  const folder = mkdtempSync(join(tmpdir(), "interop-psk-"))
+  const fileOf = (name: "a" | "b") => join(folder, name)
+  for (const [name, digits] of [
+    ["a", "a1"],
+    ["b", "b2"]
+  ] as const) {
+    writeFileSync(fileOf(name), `/key/swarm/psk/1.0.0/\n/base16/\n${digits.repeat(32)}\n`, { mode: 0o600 })
+  }
+  const suite = ["--transport", "tcp", "--security", "noise", "--muxer", "yamux"]
+  const withKey = (name: "a" | "b" | undefined) => [...suite, ...(name === undefined ? [] : ["--psk", fileOf(name)])]
+  for (const [direction, dialer, listener] of [
+    ["they dial", stack, ours],
+    ["we dial", ours, stack]
+  ] as const) {
+    const note = (test: string, ok: boolean, detail: unknown, started: number) => {
+      const status = ok ? ("ok" as const) : ("failed" as const)
+      cells.push({ stack: stack.name, version, direction, security: "psk+noise", muxer: "yamux", test, status, detail })
+      progress(
+        `${ok ? "ok    " : "FAILED"} ${stack.name.padEnd(4)} ${direction.padEnd(9)} psk   yamux ${test.padEnd(14)} ${Math.round(performance.now() - started)} ms${ok ? "" : `  ${JSON.stringify(detail)}`}`
+      )
+    }
+    const keyed = await listen(listener, [...withKey("a"), "--listen", "/ip4/127.0.0.1/tcp/0"])
+    for (const test of privateTests.filter((test) => wanted.includes(test))) {
+      const started = performance.now()
+      const asked = ["--addr", keyed.address, "--test", test, "--bytes", String(bytes)]
+      const { detail, ok } = await dial(dialer, [...withKey("a"), ...asked])
+      note(test, ok, detail, started)
+    }
+    await stop(keyed.process)
+    for (const [test, dials, listens] of strangers) {
+      const { address, process: child } = await listen(listener, [
+        ...withKey(listens),
+        "--listen",
+        "/ip4/127.0.0.1/tcp/0"
+      ])
+      const started = performance.now()
+      const { detail, ok } = await dial(dialer, [...withKey(dials), "--addr", address, "--test", "ping"])
+      // Ours says what it may be, or that nothing was said to it; all must fail, and soon.
+      const said =
+        direction === "they dial" || (typeof detail === "string" && /private network|\(securing\)/.test(detail))
+      note(test, !ok && said && performance.now() - started < strangeMs, detail, started)
+      await stop(child)
+    }
+  }
+  rmSync(folder, { recursive: true })
+  return cells
+}
+
 const table = (cells: ReadonlyArray<Cell>): string => {
   const rows = new Map<string, Map<string, string>>()
   for (const cell of cells) {
@@ -178,11 +245,12 @@ const table = (cells: ReadonlyArray<Cell>): string => {
     row.set(cell.test, cell.status)
     rows.set(name, row)
   }
+  const columns = [...new Set([...wanted, ...cells.map(({ test }) => test)])]
   const width = Math.max(...[...rows.keys()].map((name) => name.length))
   return [
-    " ".repeat(width + 2) + wanted.map((test) => test.padEnd(14)).join(""),
+    " ".repeat(width + 2) + columns.map((test) => test.padEnd(15)).join(""),
     ...[...rows].map(
-      ([name, row]) => name.padEnd(width + 2) + wanted.map((test) => (row.get(test) ?? "").padEnd(14)).join("")
+      ([name, row]) => name.padEnd(width + 2) + columns.map((test) => (row.get(test) ?? "").padEnd(15)).join("")
     )
   ].join("\n")
 }
@@ -225,6 +293,10 @@ for (const stack of stacks.filter(({ name }) => values.stack === undefined || va
     continue
   }
   for (const [security, muxer] of pairs(stack)) cells.push(...(await run(stack, versionOf(stack), security, muxer)))
+  const inPrivate = stack.privateNetworks
+  if (inPrivate !== undefined && (values.security === undefined || values.security.includes("psk"))) {
+    cells.push(...(await runPrivate(stack, versionOf(stack), inPrivate.bytes)))
+  }
 }
 
 console.log(table(cells))

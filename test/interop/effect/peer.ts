@@ -3,6 +3,7 @@
  * JavaScript ones (../README.md), written as a user of the library would.
  */
 import { createHash } from "node:crypto"
+import { readFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { Deferred, Effect, Fiber, Layer, Result, Schema, Scope, Stream } from "effect"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -14,9 +15,11 @@ import {
   MemoryPeerStore,
   Mplex,
   Multiaddr,
+  NetworkKey,
   Noise,
   Perf,
   Ping,
+  PrivateNetwork,
   Protocols,
   type ProtocolStream,
   StreamMuxer,
@@ -40,6 +43,7 @@ const { positionals, values } = parseArgs({
     security: { type: "string", default: "noise" },
     muxer: { type: "string", default: "yamux" },
     listen: { type: "string", default: "/ip4/127.0.0.1/tcp/0" },
+    psk: { type: "string" },
     addr: { type: "string", default: "" },
     test: { type: "string", default: "ping" },
     bytes: { type: "string", default: "67108864" },
@@ -89,9 +93,17 @@ const Handlers = Layer.mergeAll(
   Protocols.layerHandler(reset, (stream) => Effect.andThen(stream.read, stream.reset("asked to")))
 )
 
+const Connections =
+  values.psk === undefined
+    ? Tcp.layer
+    : PrivateNetwork.layer(Result.getOrThrow(NetworkKey.decode(readFileSync(values.psk)))).pipe(
+        Layer.provide(Tcp.layer),
+        Layer.orDie
+      )
+
 /** Just the security and the muxer that were asked for. */
 const Ways = Layer.mergeAll(
-  Tcp.layer,
+  Connections,
   ConnectionSecurity.layerPrefer([values.security === "tls" ? Tls.make : Noise.make]),
   StreamMuxer.layerPrefer([values.muxer === "mplex" ? Mplex.make() : Yamux.make()])
 )

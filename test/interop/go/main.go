@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -29,8 +30,8 @@ import (
 )
 
 const usage = `usage:
-  peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
-  peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
+  peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K] [--psk FILE]
+  peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N] [--psk FILE]
   peer bench listen|dial [--security S]
   peer dht --listen ADDR [--mode server|client]
   peer supports
@@ -49,7 +50,7 @@ type options struct {
 	transport, security, muxer string
 	keyType                    string
 	seed                       int64
-	listen                     string
+	listen, psk                string
 	addr, test                 string
 	bytes                      uint64
 	count                      int
@@ -86,6 +87,7 @@ func parse(args []string) options {
 	f.StringVar(&o.keyType, "key-type", "ed25519", "")
 	f.Int64Var(&o.seed, "seed", -1, "")
 	f.StringVar(&o.listen, "listen", "/ip4/127.0.0.1/tcp/0", "")
+	f.StringVar(&o.psk, "psk", "", "")
 	f.StringVar(&o.addr, "addr", "", "")
 	f.StringVar(&o.test, "test", "", "")
 	f.Uint64Var(&o.bytes, "bytes", 64<<20, "")
@@ -122,6 +124,18 @@ func newHost(o options, extra ...libp2p.Option) (host.Host, error) {
 		libp2p.DisableMetrics(),
 		libp2p.ResourceManager(&network.NullResourceManager{}),
 		libp2p.ConnectionManager(connmgr.NullConnMgr{}),
+	}
+	if o.psk != "" {
+		file, err := os.Open(o.psk)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		psk, err := pnet.DecodeV1PSK(file)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, libp2p.PrivateNetwork(psk))
 	}
 	switch o.security {
 	case "noise":

@@ -3,12 +3,14 @@
 // The command line is described in ../README.md.
 
 import "./node20.js"
+import { readFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { generateKeyPair, generateKeyPairFromSeed } from "@libp2p/crypto/keys"
 import { identify, identifyPush } from "@libp2p/identify"
 import { mplex } from "@libp2p/mplex"
 import { noise } from "@libp2p/noise"
 import { ping } from "@libp2p/ping"
+import { preSharedKey } from "@libp2p/pnet"
 import { tcp } from "@libp2p/tcp"
 import { tls } from "@libp2p/tls"
 import { yamux } from "@libp2p/yamux"
@@ -19,8 +21,8 @@ import { runDht } from "./dht.js"
 import { serve } from "./serve.js"
 
 const USAGE = `usage:
-  peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K]
-  peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N]
+  peer listen --transport T --security S --muxer M --listen ADDR [--seed N] [--key-type K] [--psk FILE]
+  peer dial --transport T --security S --muxer M --addr ADDR --test NAME [--bytes N] [--count N] [--psk FILE]
   peer dht --listen ADDR [--mode server|client]
   peer supports
   peer --version-info`
@@ -79,6 +81,7 @@ function options(args) {
         "key-type": string("ed25519"),
         seed: string(undefined),
         listen: string("/ip4/127.0.0.1/tcp/0"),
+        psk: string(undefined),
         addr: string(""),
         test: string(""),
         bytes: string("67108864"),
@@ -126,6 +129,7 @@ async function createNode(opts, state, listen = []) {
     nodeInfo: { userAgent: "interop-js" },
     addresses: { listen },
     transports: [tcp()],
+    ...(opts.psk == null ? {} : { connectionProtector: preSharedKey({ psk: readFileSync(opts.psk) }) }),
     connectionEncrypters: [(components) => watchEarlyMuxer(security(components), state)],
     streamMuxers: [muxer],
     connectionManager: {
