@@ -26,6 +26,10 @@ const wire64 = 1
 const wireBytes = 2
 const wire32 = 5
 
+/** Bytes of the longest varint that is written. */
+const maxVarint = 8
+const none: Uint8Array = new Uint8Array(0)
+
 /**
  * Goes through the fields of a message:
  *
@@ -102,6 +106,7 @@ export class Reader {
 
   /** The bytes of the field. */
   bytes(): Uint8Array {
+    if (this.#wire === wireBytes) return this.#input.slice(this.#start, this.#end)
     return this.#take(wireBytes).slice()
   }
 
@@ -155,12 +160,28 @@ export class Reader {
   }
 }
 
-/** Collects fields and makes a message of them. Write them in the order of their numbers. */
+/** Room for a first message, which grows; the room of the writer before, whose message was copied out of it. */
+const usualRoom = 1024
+let spare: Uint8Array | undefined
+/** A larger room is not kept for the next. */
+const mostSpared = 65_536
+
+/** Writes fields one after the other into one room. Write them in the order of their numbers. */
 export class Writer {
-  readonly #pieces: Array<Uint8Array> = []
+  #room: Uint8Array
+  #used = 0
+
+  constructor() {
+    this.#room = spare ?? new Uint8Array(usualRoom)
+    spare = undefined
+  }
 
   bytes(field: number, value: Uint8Array): this {
-    this.#pieces.push(Varint.encode(field * 8 + wireBytes), Varint.encode(value.length), value)
+    this.#varint(field * 8 + wireBytes)
+    this.#varint(value.length)
+    this.#reserve(value.length)
+    this.#room.set(value, this.#used)
+    this.#used += value.length
     return this
   }
 
@@ -170,15 +191,55 @@ export class Writer {
 
   /** `value` is taken modulo 2^64. */
   uint64(field: number, value: bigint): this {
-    const encoded: Array<number> = []
+    this.#varint(field * 8 + wireVarint)
     let rest = BigInt.asUintN(64, value)
-    for (; rest >= 0x80n; rest >>= 7n) encoded.push(Number(rest & 0x7fn) | 0x80)
-    encoded.push(Number(rest))
-    this.#pieces.push(Varint.encode(field * 8 + wireVarint), Uint8Array.from(encoded))
+    for (; rest >= 0x80n; rest >>= 7n) this.#byte(Number(rest & 0x7fn) | 0x80)
+    this.#byte(Number(rest))
     return this
   }
 
+  /** Writes a message inside this one. */
+  message(field: number, write: (inner: Writer) => void): this {
+    this.#varint(field * 8 + wireBytes)
+    // Most are short: its length takes one byte, and where it takes more the message moves.
+    const start = this.#used + 1
+    this.#byte(0)
+    write(this)
+    const size = this.#used - start
+    const more = Varint.encodingLength(size) - 1
+    this.#reserve(more)
+    if (more > 0) this.#room.copyWithin(start + more, start, this.#used)
+    this.#used += more
+    Varint.encodeInto(size, this.#room, start - 1)
+    return this
+  }
+
+  /** The message. The writer is of no use any more. */
   finish(): Uint8Array {
-    return Bytes.concat(this.#pieces)
+    const room = this.#room
+    const message = room.slice(0, this.#used)
+    if (room.length <= mostSpared) spare = room
+    this.#room = none
+    this.#used = 0
+    return message
+  }
+
+  #varint(value: number): void {
+    this.#reserve(maxVarint)
+    this.#used = Varint.encodeInto(value, this.#room, this.#used)
+  }
+
+  #byte(value: number): void {
+    this.#reserve(1)
+    this.#room[this.#used] = value
+    this.#used += 1
+  }
+
+  #reserve(size: number): void {
+    const needed = this.#used + size
+    if (needed <= this.#room.length) return
+    const larger = new Uint8Array(Math.max(usualRoom, needed, 2 * this.#room.length))
+    larger.set(this.#room.subarray(0, this.#used))
+    this.#room = larger
   }
 }

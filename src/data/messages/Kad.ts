@@ -60,12 +60,12 @@ const none: Uint8Array = new Uint8Array(0)
 
 const writePeers = (writer: Writer, field: number, peers: ReadonlyArray<Peer>): void => {
   for (const peer of peers) {
-    const inner = new Writer()
-    if (peer.id.length > 0) inner.bytes(1, peer.id)
-    for (const address of peer.addrs) inner.bytes(2, address)
-    const connection = connections.indexOf(peer.connection)
-    if (connection > 0) inner.uint64(3, BigInt(connection))
-    writer.bytes(field, inner.finish())
+    writer.message(field, (inner) => {
+      if (peer.id.length > 0) inner.bytes(1, peer.id)
+      for (const address of peer.addrs) inner.bytes(2, address)
+      const connection = connections.indexOf(peer.connection)
+      if (connection > 0) inner.uint64(3, BigInt(connection))
+    })
   }
 }
 
@@ -75,12 +75,12 @@ export const encode = (message: Kad): Uint8Array => {
   if (type > 0) writer.uint64(1, BigInt(type))
   if (message.key.length > 0) writer.bytes(2, message.key)
   if (message.record !== undefined) {
-    const inner = new Writer()
     const { key, timeReceived, value } = message.record
-    if (key.length > 0) inner.bytes(1, key)
-    if (value.length > 0) inner.bytes(2, value)
-    if (timeReceived !== "") inner.string(5, timeReceived)
-    writer.bytes(3, inner.finish())
+    writer.message(3, (inner) => {
+      if (key.length > 0) inner.bytes(1, key)
+      if (value.length > 0) inner.bytes(2, value)
+      if (timeReceived !== "") inner.string(5, timeReceived)
+    })
   }
   writePeers(writer, 8, message.closerPeers)
   writePeers(writer, 9, message.providerPeers)

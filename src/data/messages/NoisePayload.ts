@@ -29,11 +29,12 @@ export const encode = (payload: NoisePayload): Uint8Array => {
   const writer = new Writer()
   if (payload.identityKey !== undefined) writer.bytes(1, payload.identityKey)
   if (payload.identitySig !== undefined) writer.bytes(2, payload.identitySig)
-  if (payload.extensions !== undefined) {
-    const extensions = new Writer()
-    for (const hash of payload.extensions.webtransportCerthashes) extensions.bytes(1, hash)
-    for (const muxer of payload.extensions.streamMuxers) extensions.string(2, muxer)
-    writer.bytes(4, extensions.finish())
+  const { extensions } = payload
+  if (extensions !== undefined) {
+    writer.message(4, (inner) => {
+      for (const hash of extensions.webtransportCerthashes) inner.bytes(1, hash)
+      for (const muxer of extensions.streamMuxers) inner.string(2, muxer)
+    })
   }
   return writer.finish()
 }

@@ -24,9 +24,9 @@ export const encode = (record: PeerRecord): Uint8Array => {
   if (record.peerId.length > 0) writer.bytes(1, record.peerId)
   if (record.seq !== 0n) writer.uint64(2, record.seq)
   for (const address of record.addresses) {
-    const info = new Writer()
-    if (address.length > 0) info.bytes(1, address)
-    writer.bytes(3, info.finish())
+    writer.message(3, (info) => {
+      if (address.length > 0) info.bytes(1, address)
+    })
   }
   return writer.finish()
 }

@@ -43,7 +43,7 @@ const placeIn = (preimages: Preimages, own: Key.Key, shared: number) =>
 /** Asks a peer for its table. */
 const visit = Effect.fnUntraced(function* (dht: Dht, to: RoutedPeer, preimages: Preimages) {
   const own = Key.fromBytes(to.peer.bytes)
-  const belief = { addresses: dht.settings.addresses, known: dht.known }
+  const belief = { addresses: dht.settings.addresses, known: dht.known, readings: dht.readings }
   const began = yield* monotonicMs
   const knows = new Map<string, RoutedPeer>()
   for (let shared = 0, idle = 0; shared <= maxShared && idle < idleAnswers; shared++) {

@@ -13,6 +13,7 @@ import type { Estimate } from "./core/NetworkSize.ts"
 import type * as Providers from "./core/Providers.ts"
 import type { Holding } from "./Holding.ts"
 import type * as Lookup from "./Lookup.ts"
+import type { Readings } from "./Readings.ts"
 import type * as Realm from "./Realm.ts"
 import type * as Rpc from "./Rpc.ts"
 import type * as Server from "./Server.ts"
@@ -53,6 +54,8 @@ export interface Dht {
   readonly settings: Settings
   readonly self: PeerId
   readonly rpc: Rpc.Rpc
+  /** What was read from messages lately. */
+  readonly readings: Readings
   /** Peers in the table. */
   readonly size: () => number
   /** The peers in the table. */

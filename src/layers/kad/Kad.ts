@@ -32,6 +32,7 @@ import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import { Protocols } from "../../services/Protocols.ts"
 import { type Connection, Swarm } from "../../services/Swarm.ts"
+import * as Deadlines from "../internal/Deadlines.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import * as Pauses from "../internal/Pauses.ts"
 import { AddressBook } from "./AddressBook.ts"
@@ -49,6 +50,7 @@ import * as Lookup from "./Lookup.ts"
 import * as Members from "./Members.ts"
 import type { Message } from "./Message.ts"
 import * as Question from "./Question.ts"
+import { Readings } from "./Readings.ts"
 import * as Refresh from "./Refresh.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Server from "./Server.ts"
@@ -87,6 +89,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const chance = () => random.nextDoubleUnsafe()
   const counts = { lookups: 0, crowded: 0, refreshed: 0, refreshesFailed: 0 }
   const limits = Density.limits(k)
+  const readings = new Readings()
+  const deadlines = yield* Deadlines.make
 
   const emptyTable = () =>
     new RoutingTable(self.key, {
@@ -136,6 +140,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       self: peerId,
       k,
       addresses: which,
+      readings,
       nearest: (key, count) => nearest(Key.fromBytes(key), count),
       addressesOf,
       holding: settings.holding,
@@ -146,6 +151,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           () => undefined
         )
     },
+    deadlines,
     settings.server
   )
 
@@ -168,6 +174,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           paths: settings.paths,
           addresses: which,
           rpc,
+          readings,
+          deadlines,
           seeds: (target) => nearest(target, k),
           known: (peer) => book.of(peer),
           answered: (contact, at, latencyMs, useful) =>
@@ -330,6 +338,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const asker: Question.Asker = {
     settings,
     rpc,
+    readings,
     lookup,
     known,
     density,
@@ -343,6 +352,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     settings,
     self: peerId,
     rpc,
+    readings,
     size: () => state.table.size,
     contacts: () => nearest(self.key, state.table.size),
     networkSize,

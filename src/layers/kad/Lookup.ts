@@ -5,22 +5,23 @@
  * ```
  * who looks up
  *  └─ scope of the lookup
- *      └─ one fiber a request; what came of it goes through one queue
+ *      └─ one fiber a request, which tells what came of it
  * ```
  *
  * It runs outside the actor that owns the table, and tells it what it met.
  * Interrupting it ends its requests.
  */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import type * as Kad from "../../data/messages/Kad.ts"
 import type { Multiaddr } from "../../data/Multiaddr.ts"
-import type { PeerId } from "../../data/PeerId.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
+import type { Deadlines } from "../internal/Deadlines.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
+import { Outcomes } from "../internal/Outcomes.ts"
 import type { Part } from "./core/Coverage.ts"
 import * as Key from "./core/Key.ts"
 import { Finished, type Progress, Query } from "./core/Query.ts"
+import type { Readings } from "./Readings.ts"
 import type * as Realm from "./Realm.ts"
 import type { Failure, Rpc } from "./Rpc.ts"
 import { Places } from "./Places.ts"
@@ -34,6 +35,8 @@ export interface Settings {
   readonly paths: number
   readonly addresses: Realm.Addresses
   readonly rpc: Rpc
+  readonly readings: Readings
+  readonly deadlines: Deadlines
   /** Peers to begin with, and where they are. */
   readonly seeds: (target: Key.Key) => ReadonlyArray<RoutedPeer>
   /** Where a peer was last met. */
@@ -129,7 +132,7 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         paths: settings.paths
       })
       // As many at most as peers may be asked.
-      const outcomes = yield* Queue.unbounded<Outcome>()
+      const outcomes = new Outcomes<Outcome>(settings.deadlines)
 
       const ask = (contact: Key.Contact) =>
         Effect.gen(function* () {
@@ -142,15 +145,16 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
             }),
             Effect.matchEffect({
               onSuccess: (answer) =>
-                Effect.flatMap(monotonicMs, (now) =>
-                  Queue.offer(outcomes, { _tag: "Answered", contact, at: to, answer, ms: now - began })
+                Effect.map(monotonicMs, (now) =>
+                  outcomes.put({ _tag: "Answered", contact, at: to, answer, ms: now - began })
                 ),
-              onFailure: (failure) => Queue.offer(outcomes, { _tag: "Failed", contact, failure })
+              onFailure: (failure) => Effect.sync(() => outcomes.put({ _tag: "Failed", contact, failure }))
             })
           )
         })
 
-      const belief = { addresses: settings.addresses, known: settings.known, before: new Map<string, PeerId>() }
+      const { addresses, known, readings } = settings
+      const belief = { addresses, known, readings }
       /** The peers of an answer that can be asked: those with an address that counts here, or met before. */
       const peersIn = (answer: Kad.Kad, from: RoutedPeer): ReadonlyArray<RoutedPeer> =>
         Wire.believed(belief, from, answer.closerPeers, 2 * k).filter(({ addresses }) => addresses.length > 0)
@@ -196,8 +200,8 @@ export const run = (settings: Settings, wanted: Wanted): Effect.Effect<Found> =>
         for (const contact of asked) yield* Effect.forkIn(ask(contact), scope)
         if (wakeAt === undefined) break
         // Whole milliseconds: less than a timer can wait would come to waiting for nothing, again and again.
-        const outcome = yield* Effect.timeoutOption(Queue.take(outcomes), Math.max(1, Math.ceil(wakeAt - now)))
-        if (outcome._tag === "Some") took(outcome.value, yield* monotonicMs)
+        const outcome = yield* outcomes.next(Math.max(1, Math.ceil(wakeAt - now)))
+        if (outcome !== undefined) took(outcome, yield* monotonicMs)
       }
       const finished = Finished.of(query)
       if (finished === undefined) return yield* Effect.die("a query has ended without a reason")

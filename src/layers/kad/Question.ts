@@ -29,7 +29,7 @@ import { Places } from "./Places.ts"
 import * as Wire from "./Wire.ts"
 
 /** What is needed of a DHT to ask in it. */
-export interface Asker extends Pick<Dht, "density" | "known" | "lookup"> {
+export interface Asker extends Pick<Dht, "density" | "known" | "lookup" | "readings"> {
   readonly settings: Pick<Settings, "addresses" | "alpha" | "k">
   readonly rpc: Pick<Dht["rpc"], "request">
   readonly chance: Key.Chance
@@ -120,7 +120,7 @@ const inRegion = Effect.fnUntraced(function* (
   // ---- what they know
 
   const { question } = wanted
-  const belief = { addresses: settings.addresses, known: dht.known }
+  const belief = { addresses: settings.addresses, known: dht.known, readings: dht.readings }
   /** Where who is looked for is said to be. */
   const itself = new Places(() => [])
   let told: PeerId | undefined

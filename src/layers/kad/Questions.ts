@@ -153,7 +153,7 @@ export const findProviders = (
   onProvider: (provider: RoutedPeer) => void
 ): Effect.Effect<void, RoutingErrorReason> =>
   Effect.gen(function* () {
-    const belief = { addresses: dht.settings.addresses, known: dht.known }
+    const belief = { addresses: dht.settings.addresses, known: dht.known, readings: dht.readings }
     for (const provider of yield* dht.providersOf(key)) onProvider(provider)
     const wanted: Wanted = {
       target: Key.fromBytes(key),

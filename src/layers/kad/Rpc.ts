@@ -23,6 +23,7 @@ import type { StreamError } from "../../services/ByteStream.ts"
 import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import * as ProtocolStream from "../../services/ProtocolStream.ts"
 import type { DialError, OpenStreamError, Swarm } from "../../services/Swarm.ts"
+import * as Deadlines from "../internal/Deadlines.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 
 export interface Options {
@@ -142,6 +143,7 @@ export const make = Effect.fnUntraced(function* (
   const maxIdle = options.maxIdle ?? 256
   const idleMs = options.idleMs ?? 30_000
   const scope = yield* Effect.scope
+  const deadlines = yield* Deadlines.make
   const peers = new Map<string, Lanes>()
   const counts = { sent: 0, answered: 0, failed: 0, streamsOpened: 0, idle: 0 }
   const keeping = yield* Queue.sliding<void>(1)
@@ -245,7 +247,7 @@ export const make = Effect.fnUntraced(function* (
       lanes.users++
       counts.sent++
       return lanes.slots.withPermit(exchanged(to, lanes, exchange)).pipe(
-        Effect.timeoutOrElse({ duration: deadlineMs, orElse: () => Effect.fail(timedOut) }),
+        (exchanging) => deadlines.within(exchanging, deadlineMs, () => Effect.fail(timedOut)),
         Effect.onExit((exit) =>
           Effect.sync(() => {
             if (Exit.isSuccess(exit)) counts.answered++

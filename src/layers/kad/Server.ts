@@ -24,8 +24,10 @@ import * as Diversity from "./core/Diversity.ts"
 import type { Bringer } from "./core/Holdings.ts"
 import type { Scope } from "./core/Shares.ts"
 import type { Holding } from "./Holding.ts"
+import type { Deadlines } from "../internal/Deadlines.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import { type Rate, Rates } from "./Rates.ts"
+import type { Readings } from "./Readings.ts"
 import * as Realm from "./Realm.ts"
 import * as Wire from "./Wire.ts"
 
@@ -35,6 +37,8 @@ export interface Knowledge {
   /** Peers of an answer. */
   readonly k: number
   readonly addresses: Realm.Addresses
+  /** What was read from messages lately. */
+  readonly readings: Readings
   /** Those of the table that are closest to a key, the closest first, with where they are. */
   readonly nearest: (key: Uint8Array, count: number) => ReadonlyArray<RoutedPeer>
   /** Where any peer is, as far as the node knows; this node too. */
@@ -105,8 +109,8 @@ const within = (size: number, peers: ReadonlyArray<Kad.Peer>): ReadonlyArray<Kad
 /** Room for what is no list of providers. */
 const rest = 131_072
 
-export const make = (knowledge: Knowledge, options?: Options): Server => {
-  const { addresses: which, holding, k, self } = knowledge
+export const make = (knowledge: Knowledge, deadlines: Deadlines, options?: Options): Server => {
+  const { addresses: which, holding, k, readings, self } = knowledge
   const rates = new Rates(options?.rate ?? { burst: 256, perSecond: 64 })
   const idleMs = options?.idleMs ?? 60_000
   const answerMs = options?.answerMs ?? 10_000
@@ -121,14 +125,16 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
   })
 
   /** The closest peers with an address, but neither who asks nor this node. */
-  const closest = (stream: ProtocolStream.ProtocolStream, key: Uint8Array): Array<Kad.Peer> =>
-    knowledge
-      .nearest(key, k + 2)
-      .filter(({ peer }) => !PeerId.equals(peer, stream.remotePeer) && !PeerId.equals(peer, self))
-      .map((peer) => told(stream, peer))
-      .filter(({ addresses }) => addresses.length > 0)
-      .slice(0, k)
-      .map((peer) => Wire.toWire(peer, false))
+  const closest = (stream: ProtocolStream.ProtocolStream, key: Uint8Array): Array<Kad.Peer> => {
+    const peers: Array<Kad.Peer> = []
+    for (const one of knowledge.nearest(key, k + 2)) {
+      if (PeerId.equals(one.peer, stream.remotePeer) || PeerId.equals(one.peer, self)) continue
+      const known = told(stream, one)
+      if (known.addresses.length > 0) peers.push(Wire.toWire(known, false))
+      if (peers.length === k) break
+    }
+    return peers
+  }
 
   // ---- questions
 
@@ -168,7 +174,7 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
 
   const addProvider = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, message: Kad.Kad) {
     const key = yield* contentKey(message)
-    const said = Wire.fromWire(message.providerPeers, Kad.maxProviderPeers).find(({ peer }) =>
+    const said = Wire.fromWire(readings, message.providerPeers, Kad.maxProviderPeers).find(({ peer }) =>
       PeerId.equals(peer, stream.remotePeer)
     )
     if (said === undefined) return yield* refuse("it announces others than itself")
@@ -215,15 +221,11 @@ export const make = (knowledge: Knowledge, options?: Options): Server => {
   const serve = (stream: ProtocolStream.ProtocolStream): Effect.Effect<void> => {
     const peer = stream.remotePeer.toString()
     const { read } = ProtocolStream.byteMessages(stream, { maxSize: Kad.maxRequestSize })
-    const nextQuestion: Effect.Effect<Uint8Array | null, StreamError | Refused> = Effect.timeoutOrElse(read, {
-      duration: idleMs,
-      orElse: () => Effect.succeed(null)
-    })
+    const nextQuestion = deadlines.within(read, idleMs, () => Effect.succeed(null))
     const write = (message: Kad.Kad): Effect.Effect<void, StreamError | Refused> =>
-      Effect.timeoutOrElse(stream.write(LengthPrefix.encode(Kad.encode(message))), {
-        duration: answerMs,
-        orElse: () => refuse(`it did not take the answer within ${answerMs} ms`)
-      })
+      deadlines.within(stream.write(LengthPrefix.encode(Kad.encode(message))), answerMs, () =>
+        refuse(`it did not take the answer within ${answerMs} ms`)
+      )
 
     return Effect.gen(function* () {
       if (!Realm.mayAsk(which, stream.remoteAddress)) return yield* refuse("it is not in the local network")

@@ -35,6 +35,7 @@ import {
 } from "../../services/Swarm.ts"
 import type { Transport, TransportProtocol } from "../../services/Transport.ts"
 import type { Deadlines } from "../internal/Deadlines.ts"
+import { Outcomes } from "../internal/Outcomes.ts"
 import type { Prepared } from "./Connection.ts"
 import * as Attempt from "./dial/Attempt.ts"
 import * as BackOff from "./dial/BackOff.ts"
@@ -103,41 +104,6 @@ type Outcome =
   | { readonly _tag: "Died"; readonly cause: Cause.Cause<never> }
   | { readonly _tag: "Slot" }
 
-/** What came of the attempts and look-ups of a dial, for the one fiber that waits for it. */
-class Outcomes {
-  private readonly deadlines: Deadlines
-  private readonly waiting: Array<Outcome> = []
-  private wake: (() => void) | undefined
-
-  constructor(deadlines: Deadlines) {
-    this.deadlines = deadlines
-  }
-
-  put(outcome: Outcome): void {
-    this.waiting.push(outcome)
-    this.wake?.()
-  }
-
-  /** The next one; `undefined` if there is none for so long. */
-  next(patienceMs: number): Effect.Effect<Outcome | undefined> {
-    return Effect.callback((resume) => {
-      const there = this.waiting.shift()
-      if (there !== undefined) return resume(Effect.succeed(there))
-      const done = () => {
-        this.wake = undefined
-        takeBack()
-        resume(Effect.succeed(this.waiting.shift()))
-      }
-      const takeBack = this.deadlines.after(patienceMs, done)
-      this.wake = done
-      return Effect.sync(() => {
-        this.wake = undefined
-        takeBack()
-      })
-    })
-  }
-}
-
 export const make = (net: Net["Service"], transport: Transport["Service"], upgrade: Upgrade, options: Options) => {
   const limits: Planner.Limits = { ...Planner.defaults, ...options.planner }
   const { deadlines } = options
@@ -193,7 +159,7 @@ export const make = (net: Net["Service"], transport: Transport["Service"], upgra
   ) {
     const planner = new Planner.Planner(limits)
     const take = intake(peer, planner)
-    const outcomes = new Outcomes(deadlines)
+    const outcomes = new Outcomes<Outcome>(deadlines)
     const open = new Set<Scope.Closeable>()
     /** Names that wait to be looked up, and those that ever did. */
     const names: Array<Known> = []

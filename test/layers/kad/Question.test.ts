@@ -7,6 +7,7 @@ import { Density, limits } from "../../../src/layers/kad/core/Density.ts"
 import * as Key from "../../../src/layers/kad/core/Key.ts"
 import type { Wanted } from "../../../src/layers/kad/Lookup.ts"
 import * as Question from "../../../src/layers/kad/Question.ts"
+import { Readings } from "../../../src/layers/kad/Readings.ts"
 import * as Wire from "../../../src/layers/kad/Wire.ts"
 import { Prng } from "../../../src/layers/simulation/Prng.ts"
 import { among } from "./core/lookup.ts"
@@ -47,6 +48,7 @@ const setting = (
           onAnswer?.(Kad.make("GetValue", answer({ honest: !ids.has(one.peer.toString()) })), one, [])
         return { finished, closest, holders: finished.holders.map(place) }
       }),
+    readings: new Readings(),
     rpc: {
       request: ({ peer }) =>
         Effect.suspend(() => {

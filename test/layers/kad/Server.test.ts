@@ -1,11 +1,13 @@
 /** What a node answers, and what it refuses; in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Result, Stream } from "effect"
+import { Deferred, Effect, Exit, Result, Stream } from "effect"
 import * as Bytes from "../../../src/data/Bytes.ts"
 import * as LengthPrefix from "../../../src/data/LengthPrefix.ts"
 import * as Kad from "../../../src/data/messages/Kad.ts"
 import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as PeerId from "../../../src/data/PeerId.ts"
+import * as Deadlines from "../../../src/layers/internal/Deadlines.ts"
+import { Readings } from "../../../src/layers/kad/Readings.ts"
 import * as Rpc from "../../../src/layers/kad/Rpc.ts"
 import type { Holding } from "../../../src/layers/kad/Holding.ts"
 import * as Server from "../../../src/layers/kad/Server.ts"
@@ -73,36 +75,35 @@ interface Setting {
 const serving = (node: BareNode, setting: Setting = {}) =>
   Effect.gen(function* () {
     const providers: Array<RoutedPeer> = []
-    const server = Server.make(
-      {
-        self: node.peerId,
-        k: 20,
-        addresses: "public",
-        nearest: () => [],
-        addressesOf: () => Effect.succeed([]),
-        holding: holding(records()),
-        providersOf: () => Effect.succeed(providers),
-        addProvider: (_, provider) =>
-          Effect.sync(() => {
-            providers.push(provider)
-            return undefined
-          }),
-        ...setting.knowledge
-      },
-      setting.options
-    )
-    yield* Effect.forkChild(
-      node.run(
-        Effect.scoped(
-          Effect.flatMap(Protocols, ({ handle }) =>
-            Effect.andThen(
-              handle(protocol, server.serve, { maxStreamsPerConnection: Server.maxStreamsPerConnection }),
-              Effect.never
-            )
-          )
-        )
+    const made = yield* Deferred.make<Server.Server>()
+    const serve = Effect.gen(function* () {
+      const server = Server.make(
+        {
+          self: node.peerId,
+          k: 20,
+          addresses: "public",
+          readings: new Readings(),
+          nearest: () => [],
+          addressesOf: () => Effect.succeed([]),
+          holding: holding(records()),
+          providersOf: () => Effect.succeed(providers),
+          addProvider: (_, provider) =>
+            Effect.sync(() => {
+              providers.push(provider)
+              return undefined
+            }),
+          ...setting.knowledge
+        },
+        yield* Deadlines.make,
+        setting.options
       )
-    )
+      const { handle } = yield* Protocols
+      yield* handle(protocol, server.serve, { maxStreamsPerConnection: Server.maxStreamsPerConnection })
+      yield* Deferred.succeed(made, server)
+      return yield* Effect.never
+    })
+    yield* Effect.forkChild(node.run(Effect.scoped(serve)))
+    const server = yield* Deferred.await(made)
     yield* Effect.sleep(1)
     return server
   })

@@ -109,9 +109,12 @@ export class RoutingTable {
 
   /** Those closest to the target, the closest first. Who is doubtful is left out while there are others. */
   nearest(target: Key.Key, count: number = this.k): ReadonlyArray<Contact> {
-    const all = [...this.#entries()]
-    const answering = all.filter(({ doubtful }) => !doubtful)
-    return Key.closest(target, answering.length > 0 ? answering : all, count).map(({ contact }) => contact)
+    const answering: Array<Entry> = []
+    const doubtful: Array<Entry> = []
+    for (const { entries } of this.#buckets) {
+      for (const entry of entries.values()) (entry.doubtful ? doubtful : answering).push(entry)
+    }
+    return Key.closest(target, answering.length > 0 ? answering : doubtful, count).map(({ contact }) => contact)
   }
 
   /** This node, and the `k` that are closest to it; `undefined` until a lookup has told who these are. */

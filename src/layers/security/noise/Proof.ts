@@ -85,7 +85,7 @@ export const rememberingCheck = (
 ): ((payload: Uint8Array, staticKey: Uint8Array) => Result.Result<Proven, ProofFailure>) => {
   const remembered = new Map<string, Remembered>()
   return (payload, staticKey) => {
-    const name = String.fromCharCode(...staticKey)
+    const name = Bytes.toKey(staticKey)
     const known = remembered.get(name)
     if (known !== undefined && Bytes.equals(known.payload, payload)) {
       // Last used, last to go.
