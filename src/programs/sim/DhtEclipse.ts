@@ -41,6 +41,7 @@ export const eclipse = (network: Network, durationMs: number) =>
     yield* atLeast(network, `by ${disjoint} paths`, many, 0.95)
     return {
       "nodes that lie": nodes.length - honest.length,
+      "of these, sybils at a place": 0,
       ...named(wayOf(1), figuresOf(one)),
       ...named(wayOf(disjoint), figuresOf(many))
     }
@@ -52,7 +53,7 @@ export const sybil = (network: Network) =>
     const honest = nodes.filter(({ info }) => !isLiar(info.index))
     const figures: Figures = {
       "nodes that lie": nodes.length - honest.length,
-      "of these, sybils at the place": nodes.filter(({ info }) => isSybil(info.index)).length
+      "of these, sybils at a place": nodes.filter(({ info }) => isSybil(info.index)).length
     }
     // Those who are not guarded first: the more was asked, the more know of the sybils and name them.
     for (const guarded of [false, true]) {

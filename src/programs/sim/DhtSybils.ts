@@ -13,7 +13,7 @@ import * as Dht from "./DhtNode.ts"
 
 const place = Key.fromBytes(Bytes.fromUtf8("the place that sybils crowd"))
 /** Bits that they share with it: of some hundred honest peers, hardly one does. */
-const shared = 9
+const shared = 11
 /** Values that are put and looked for. */
 const count = 20
 

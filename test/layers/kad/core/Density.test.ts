@@ -57,7 +57,7 @@ describe("Density", () => {
         const long = falseAlarms(prng, count, k, measured(prng, k, 40))
         const short = falseAlarms(prng, count, k, measured(prng, k, 0))
         assert.isAtMost(known, 0.03, label)
-        assert.isAtMost(long, 0.05, `${label}, 40 lookups`)
+        assert.isAtMost(long, 0.03, `${label}, 40 lookups`)
         assert.isAtMost(short, 0.08, `${label}, by the own neighbours`)
       }
     }
