@@ -73,13 +73,13 @@ export const make = Effect.fnUntraced(function* (store: RecordStore["Service"], 
       const isOld = !holdings.knows(key) && (yield* Effect.isSuccess(store.get(key)))
       if (isOld) return yield* store.put(key, value, { ttl })
       const expiresAt = now + Duration.toMillis(ttl)
-      const { dropped, refused } = holdings.offer(key, key.length + value.length, from, now, expiresAt)
+      const { dropped, refused, undo } = holdings.offer(key, key.length + value.length, from, now, expiresAt)
       yield* Effect.forEach(dropped, drop, { discard: true })
       if (refused !== undefined) return yield* failed(key)(new RecordShareFull({ share: refused }))
       yield* put(key, value, from, maxDropped).pipe(
         Effect.tapError(({ reason }) =>
           // A better one is held, and stays where it is.
-          Effect.sync(() => (reason._tag === "RecordOutdated" ? undefined : holdings.forget(key)))
+          Effect.sync(() => (reason._tag === "RecordOutdated" ? undo() : holdings.forget(key)))
         )
       )
     })

@@ -51,6 +51,25 @@ describe("what is held for others", () => {
     }).pipe(Effect.provide(validators))
   )
 
+  it.effect("counts what the store holds, not what was brought and is not better", () =>
+    Effect.gen(function* () {
+      const holding = yield* Holding.make(yield* MemoryRecordStore.make(), self, { records: 16, bytes: 160, peer: 1 })
+      yield* holding.hold(key(1), Bytes.fromUtf8("ok, and of some length"), by("a"))
+      const { fill } = holding.counts()
+      assert.isAbove(fill, 1 / 16)
+      const { reason } = yield* Effect.flip(holding.hold(key(1), ok, by("b")))
+      assert.strictEqual(reason._tag, "RecordOutdated")
+      assert.strictEqual(holding.counts().fill, fill)
+    }).pipe(
+      Effect.provide(
+        RecordValidators.layer({
+          // The longest is best.
+          v: { validate: () => undefined, select: (_, [a, b]) => ((a?.length ?? 0) >= (b?.length ?? 0) ? 0 : 1) }
+        })
+      )
+    )
+  )
+
   it.effect("loses nothing to what is not valid, and says whose share is full", () =>
     Effect.gen(function* () {
       const holding = yield* Holding.make(yield* MemoryRecordStore.make(), self, { records: 16, peer: 1 / 16 })

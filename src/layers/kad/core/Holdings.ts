@@ -5,7 +5,8 @@
  *
  * A record is in the share of the peer that brought it first, as long as it is
  * held: who brings it again cannot take it over, and have it dropped with what
- * is its own. Records that are in the store already when the node starts are in
+ * is its own. Brought again larger, it needs room in that share, and nothing
+ * gives way to it. Records that are in the store already when the node starts are in
  * no share.
  */
 import * as Bytes from "../../../data/Bytes.ts"
@@ -44,6 +45,8 @@ export interface Decision {
   readonly refused: Scope | undefined
   /** Keys of records that are to be dropped. */
   readonly dropped: ReadonlyArray<Uint8Array>
+  /** Takes it back that a record which is held has become larger or smaller: the store did not take it. */
+  readonly undo: () => void
 }
 
 interface Held {
@@ -51,7 +54,8 @@ interface Held {
   expiresAt: number
 }
 
-const taken: Decision = { refused: undefined, dropped: [] }
+const nothing = (): void => {}
+const taken: Decision = { refused: undefined, dropped: [], undo: nothing }
 
 /** Own records that are known as such; of more, those put longest ago are like others'. */
 const maxOwn = 65_536
@@ -112,15 +116,11 @@ export class Holdings {
     const id = Bytes.toHex(key)
     if ((this.#own.get(id) ?? now) > now) return taken
     const held = this.#held.get(id)
-    if (held !== undefined) {
-      this.#held.delete(id)
-      this.#held.set(id, { key: held.key, expiresAt })
-      return taken
-    }
+    if (held !== undefined) return this.#again(id, held.key, this.#weightOf(size), expiresAt)
     const { dropped, refused } = this.#shares.admit(this.#claim(id, key, size, from))
     if (refused === undefined) this.#held.set(id, { key: Bytes.copy(key), expiresAt })
     else this.#refused[refused] += 1
-    return { refused, dropped: dropped.flatMap((one) => this.#drop(one) ?? []) }
+    return { refused, dropped: dropped.flatMap((one) => this.#drop(one) ?? []), undo: nothing }
   }
 
   /**
@@ -129,7 +129,7 @@ export class Holdings {
    */
   makeRoom(key: Uint8Array, size: number, from: Bringer): Uint8Array | undefined {
     const id = Bytes.toHex(key)
-    const claim = this.#claim(id, key, size, from)
+    const claim = this.#claim(id, key, size, this.#shares.get(id) ?? from)
     this.#shares.remove(id)
     const victim = this.#shares.yieldTo(claim)
     if (victim === undefined) {
@@ -152,9 +152,30 @@ export class Holdings {
 
   // ---- inside ---------------------------------------------------------------
 
+  #weightOf(size: number): number {
+    return Math.max(1, Math.ceil(size / this.#unit))
+  }
+
   #claim(id: string, key: Uint8Array, size: number, { group, peer }: Bringer) {
     const closeness = Key.commonPrefix(this.#self, Key.fromBytes(key))
-    return { id, peer, group, weight: Math.max(1, Math.ceil(size / this.#unit)), closeness }
+    return { id, peer, group, weight: this.#weightOf(size), closeness }
+  }
+
+  /** A record that is held is brought again. */
+  #again(id: string, key: Uint8Array, weight: number, expiresAt: number): Decision {
+    const before = this.#shares.get(id)?.weight
+    const refused = this.#shares.reweigh(id, weight)
+    if (refused !== undefined) {
+      this.#refused[refused] += 1
+      return { refused, dropped: [], undo: nothing }
+    }
+    this.#held.delete(id)
+    this.#held.set(id, { key, expiresAt })
+    const undo = () => {
+      // Another may have brought it since.
+      if (before !== undefined && this.#shares.get(id)?.weight === weight) this.#shares.reweigh(id, before, true)
+    }
+    return { refused: undefined, dropped: [], undo }
   }
 
   #drop(id: string): Uint8Array | undefined {

@@ -70,8 +70,9 @@ export class Shares {
     return this.#total
   }
 
-  has(id: string): boolean {
-    return this.#claims.has(id)
+  /** What is held, and whom for. */
+  get(id: string): Claim | undefined {
+    return this.#claims.get(id)
   }
 
   /** What a peer, and what a network, holds. */
@@ -106,6 +107,20 @@ export class Shares {
     const victim = this.#victim(claim, "node")
     if (victim !== undefined) this.remove(victim.id)
     return victim?.id
+  }
+
+  /**
+   * What is held weighs something else now. Nothing gives way to it: gives whose
+   * share has no room for more, and then it stays as it was. With `force` there is.
+   */
+  reweigh(id: string, weight: number, force = false): Scope | undefined {
+    const claim = this.#claims.get(id)
+    if (claim === undefined || claim.weight === weight) return undefined
+    this.remove(id)
+    const changed = { ...claim, weight }
+    const full = force || weight < claim.weight ? undefined : this.#full(changed)
+    this.#add(full === undefined ? changed : claim)
+    return full
   }
 
   /** It is held no more. */

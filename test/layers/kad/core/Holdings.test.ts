@@ -49,6 +49,29 @@ describe("Holdings", () => {
     assert.notInclude(dropped, "/v/1")
   })
 
+  it("weighs a record anew that is brought again, within the share of who brought it first", () => {
+    // A peer may have 10 records, or as many bytes as ten of them.
+    const holdings = new Holdings(self, { records: 160, bytes: 160_000 })
+    for (let i = 0; i < 5; i++) assert.isUndefined(holdings.offer(key(i), 100, from(1), 0, 1_000).refused)
+    assert.strictEqual(holdings.counts.fill, 5 / 160)
+    // By whomever.
+    assert.isUndefined(holdings.offer(key(0), 5_500, from(2), 0, 1_000).refused)
+    assert.strictEqual(holdings.counts.fill, 10 / 160)
+    for (const i of [0, 1]) {
+      const { dropped, refused } = holdings.offer(key(i), 6_500, from(2), 0, 1_000)
+      assert.deepStrictEqual([refused, dropped.length], ["peer", 0])
+    }
+    assert.strictEqual(holdings.counts.fill, 10 / 160)
+    // Smaller again, there is room for another; and what the store did not take weighs what it did.
+    const { undo } = holdings.offer(key(0), 100, from(1), 0, 1_000)
+    assert.strictEqual(holdings.counts.fill, 5 / 160)
+    undo()
+    undo()
+    assert.strictEqual(holdings.counts.fill, 10 / 160)
+    assert.strictEqual(holdings.offer(key(9), 100, from(1), 0, 1_000).refused, "peer")
+    assert.strictEqual(holdings.counts.held, 5)
+  })
+
   it("counts what has expired no more, and what came again only later", () => {
     const holdings = new Holdings(self, { records: 32, peer: 1 / 16 })
     for (const i of [1, 2]) assert.isUndefined(holdings.offer(key(i), 10, from(1), 0, 1_000).refused)

@@ -75,7 +75,7 @@ describe("Shares", () => {
         const scope = model.full(one)
         assert.strictEqual(refused, scope)
         if (refused === undefined) model.held.push(one)
-        assert.strictEqual(shares.has(one.id), refused === undefined)
+        assert.strictEqual(shares.get(one.id) !== undefined, refused === undefined)
         assert.strictEqual(
           shares.total,
           model.weight(() => true)
@@ -104,7 +104,7 @@ describe("Shares", () => {
         const flooder = i % 100
         shares.admit(claim(`flooder ${flooder}`, `flood ${flooder % groups}`, i % 12))
       }
-      assert.isTrue(honest.every(({ id }) => shares.has(id)))
+      assert.isTrue(honest.every(({ id }) => shares.get(id) !== undefined))
       assert.isAtMost(shares.total, 1_000)
     }
   })
@@ -120,7 +120,7 @@ describe("Shares", () => {
     const near = claim("flooder", "flood", 9)
     for (let i = 0; i < 48; i++) assert.isUndefined(shares.admit(claim("flooder", "flood", 5)).refused)
     assert.isUndefined(shares.admit(near).refused)
-    assert.isTrue(shares.has(late.id) && shares.has(near.id))
+    assert.isTrue([late, near].every(({ id }) => shares.get(id) !== undefined))
     assert.strictEqual(shares.admit(claim("flooder", "flood", 1)).refused, "node")
   })
 })
