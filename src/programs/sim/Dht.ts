@@ -63,8 +63,7 @@ const layerOf = (trial: Trial, nodes: number): Layer => {
         lies: ({ index }) => (isLiar(index) ? "fellows" : undefined),
         paths: ({ index }) => pathsOf(index),
         isGuarded: ({ index }) => isGuarded(index),
-        prepared: true,
-        isHidden: ({ index }) => isSybil(index)
+        prepared: true
       })
   }
 }

@@ -55,14 +55,13 @@ export const sybil = (network: Network) =>
       "nodes that lie": nodes.length - honest.length,
       "of these, sybils at a place": nodes.filter(({ info }) => isSybil(info.index)).length
     }
-    // Those who are not guarded first: the more was asked, the more know of the sybils and name them.
     for (const guarded of [false, true]) {
       for (const paths of [1, disjoint]) {
         const name = `${wayOf(paths)}, ${guarded ? "guarded" : "not guarded"}`
         const askers = honest.filter(({ info: { index } }) => pathsOf(index) === paths && isGuarded(index) === guarded)
         const tally = yield* Sybils.trial(network, askers, name)
         Object.assign(figures, named(name, figuresOf(tally)))
-        // Of the others it is shown what they find, and nothing must hold: once honest peers name sybils, no path avoids them.
+        // Of the others it is shown what they find, and nothing must hold: honest peers name sybils too, and no path avoids them.
         if (guarded) yield* atLeast(network, name, tally, 0.95)
       }
     }

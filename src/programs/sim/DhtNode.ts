@@ -47,8 +47,6 @@ export interface Options {
   readonly k?: number | undefined
   /** Which nodes lie, and how. */
   readonly lies?: ((node: NodeInfo) => Lie | undefined) | undefined
-  /** Who is in no prepared table. */
-  readonly isHidden?: ((node: NodeInfo) => boolean) | undefined
   /** They have tables as though they had long been here, instead of joining. Default false. */
   readonly prepared?: boolean | undefined
   /** How often they refresh their tables. Default: as other nodes do. */
@@ -108,7 +106,7 @@ export const layerOf = (options: Options = {}) => {
 
   return (node: NodeInfo) => {
     const addresses = node.hosts.map((host) => Multiaddr.fromStringUnsafe(`/ip4/${host}/tcp/4001`))
-    if (options.isHidden?.(node) !== true) population.add({ peer: node.peerId, addresses })
+    population.add({ peer: node.peerId, addresses })
     if (node.index < entrances) first.push({ peer: node.peerId, addresses })
     const lie = options.lies?.(node)
     liars.add({ peer: node.peerId, addresses }, lie !== undefined)

@@ -1,8 +1,8 @@
 /**
  * Sybils: peers whose ids were made until they were closer to one place than
- * anybody. They are in no table at first, and answer whoever asks them; liars all
- * over the network name them. What is put near the place, and looked for by
- * others, is theirs to keep from them.
+ * anybody. They answer whoever asks them, and so are in the tables of honest peers
+ * near the place; those name them, as liars all over the network do. What is put
+ * near the place, and looked for by others, is theirs to keep from them.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../../data/Bytes.ts"
