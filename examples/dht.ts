@@ -1,10 +1,11 @@
 // A DHT of one's own: one node announces content, another finds out who has it. Then the same without a DHT.
-import { Context, Effect, Layer, Schedule, Stream } from "effect"
+import { Context, Effect, Layer, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import {
   ContentKey,
   ContentRouting,
   IdentityFromSeed,
+  Kad,
   KadRouting,
   Libp2p,
   MemoryNet,
@@ -13,10 +14,8 @@ import {
 import { MemoryRecordStore, MemoryRouting, NodeCrypto, Swarm } from "effect-libp2p"
 import type { PeerRouting } from "effect-libp2p"
 
-/** Whoever is asked. It may build on the services of its node. */
-type Routing = Layer.Layer<ContentRouting.ContentRouting | PeerRouting.PeerRouting, never, KadRouting.Needs>
-
-const node = (seed: number, network: MemoryNet.Network, routing: Routing) =>
+/** Whoever is asked builds on the services of its node. */
+const node = <A>(seed: number, network: MemoryNet.Network, routing: Layer.Layer<A, never, KadRouting.Needs>) =>
   routing.pipe(
     Layer.provideMerge(Libp2p.layer({ listen: [`/ip4/10.0.0.${seed}/tcp/4001`] })),
     Layer.provide(Libp2p.layerTcp),
@@ -27,23 +26,18 @@ const node = (seed: number, network: MemoryNet.Network, routing: Routing) =>
   )
 
 /** A server of a DHT that is entered by the peers of `bootstrap`. */
-const kad = (bootstrap: ReadonlyArray<PeerRouting.RoutedPeer>): Routing =>
+const kad = (bootstrap: ReadonlyArray<PeerRouting.RoutedPeer>) =>
   KadRouting.layer({ mode: "server", bootstrap, records: MemoryRecordStore.make() })
 
-/** A DHT is entered a moment after its node has started: until then there is nobody to ask, and that passes. */
-const entered = <A>(question: Effect.Effect<A, PeerRouting.RoutingError>) =>
-  Effect.retry(question, {
-    while: ({ reason }) => reason._tag === "NobodyToAsk",
-    schedule: Schedule.spaced("100 millis"),
-    times: 50
-  })
+/** A DHT is entered a moment after its node has started: until then there is nobody to ask. */
+const enter = (node: Context.Context<Kad.Kad>) => Effect.timeout(Context.get(node, Kad.Kad).entered, "10 seconds")
 
 /** Announces by one node and looks by another. Which routing they have is none of its business. */
 const share = (key: Uint8Array, giver: Context.Context<ContentRouting.ContentRouting>, taker: typeof giver) =>
   Effect.gen(function* () {
-    yield* Context.get(giver, ContentRouting.ContentRouting).provide(key).pipe(entered)
+    yield* Context.get(giver, ContentRouting.ContentRouting).provide(key)
     const { findProviders } = Context.get(taker, ContentRouting.ContentRouting)
-    return yield* Stream.runCollect(Stream.take(findProviders(key, { deadline: "10 seconds" }), 1)).pipe(entered)
+    return yield* Stream.runCollect(Stream.take(findProviders(key, { deadline: "10 seconds" }), 1))
   })
 
 export const program = Effect.gen(function* () {
@@ -55,6 +49,7 @@ export const program = Effect.gen(function* () {
   const entrance = kad([{ peer: first.peerId, addresses: yield* first.listenAddresses }])
   const b = yield* Layer.build(node(2, network, entrance))
   const c = yield* Layer.build(node(3, network, entrance))
+  yield* Effect.all([enter(b), enter(c)])
   const byDht = yield* share(key, b, c)
 
   const hub = yield* MemoryRouting.makeHub

@@ -105,6 +105,8 @@ export class Kad extends Context.Service<
   {
     /** The DHTs of the node. */
     readonly status: Effect.Effect<ReadonlyArray<KadStatus>>
+    /** Completes when a peer is in a table: from then on there is somebody to ask. At once, if there is one. */
+    readonly entered: Effect.Effect<void>
     /** The peers in the tables: keep them, and the next run need not join. */
     readonly tables: Effect.Effect<ReadonlyArray<KadPeers>>
     /** Refreshes what is due in the tables now, and waits for it. It happens by itself. */

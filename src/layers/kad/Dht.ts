@@ -58,6 +58,8 @@ export interface Dht {
   readonly readings: Readings
   /** Peers in the table. */
   readonly size: () => number
+  /** Completes when there is one. */
+  readonly entered: Effect.Effect<void>
   /** The peers in the table. */
   readonly contacts: () => ReadonlyArray<RoutedPeer>
   /** Peers of the network, as far as lookups tell. */

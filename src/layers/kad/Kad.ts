@@ -19,6 +19,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as EffectScope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -106,6 +107,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     mode: "client"
   })
   let state = emptyState()
+  /** Open from when a peer has come into the empty table; closed by who finds it empty again. */
+  const peopled = yield* Latch.make(false)
 
   const rpc = yield* Rpc.make(swarm, { protocol, deadlineMs: Duration.toMillis(settings.requestDeadline) })
 
@@ -214,7 +217,10 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
           actor,
           scope: runScope,
           chance,
-          begun: () => refresh.begin()
+          begun: () => {
+            peopled.openUnsafe()
+            refresh.begin()
+          }
         })
         const serving = Serving.make({
           protocol,
@@ -265,6 +271,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         }
 
         yield* members.remember(yield* remembered)
+        if (table.size > 0) peopled.openUnsafe()
         remembered = Effect.succeed([])
 
         // -- children
@@ -354,6 +361,12 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     rpc,
     readings,
     size: () => state.table.size,
+    entered: Effect.suspend(() => {
+      if (state.table.size > 0) return Effect.void
+      peopled.closeUnsafe()
+      // Whoever waits goes on by itself, not inside the actor.
+      return Effect.andThen(peopled.await, Effect.yieldNow)
+    }),
     contacts: () => nearest(self.key, state.table.size),
     networkSize,
     sizeEstimate,

@@ -337,6 +337,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
 
   const kad = Kad.of({
     status: Effect.forEach(dhts, ({ status }) => status),
+    entered: dhts.length === 0 ? Effect.never : Effect.raceAll(dhts.map(({ entered }) => entered)),
     tables: Effect.sync(() => dhts.map((dht) => ({ realm: dht.settings.realm, peers: dht.contacts() }))),
     refresh: Effect.forEach(dhts, ({ refresh }) => refresh, { concurrency: "unbounded", discard: true }),
     crawl: (maxPeers = 100_000) =>

@@ -67,17 +67,11 @@ const awaited = <E>(board: Board<E>, key: string): Effect.Effect<string, E> =>
       : Effect.succeed(value)
   )
 
-const hasPeers: Effect.Effect<void, never, Kad> = Effect.flatMap(Kad, (kad) =>
-  Effect.flatMap(kad.status, (all) =>
-    all.every(({ peers }) => peers > 0) ? Effect.void : Effect.andThen(Effect.sleep("50 millis"), hasPeers)
-  )
-)
-
 /** Enters the DHT by the bootstrap. */
 const enter = Effect.fnUntraced(function* (text: string) {
   const swarm = yield* Swarm
   yield* swarm.dial(yield* Effect.fromResult(Multiaddr.fromString(text)))
-  yield* hasPeers
+  yield* (yield* Kad).entered
 })
 
 /** The keys of a run: of the content and of the record. */

@@ -1,6 +1,6 @@
 /** The actor of a DHT over time: who comes into its table, who goes out, how it is kept fresh. In virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Fiber, Layer, Stream } from "effect"
 import * as Kad from "../../../src/data/messages/Kad.ts"
 import * as KadRouting from "../../../src/layers/kad/KadRouting.ts"
 import * as Libp2p from "../../../src/layers/Libp2p.ts"
@@ -35,6 +35,37 @@ describe("two halves of a network", () => {
         yield* faults.heal
         yield* Effect.sleep("10 minutes")
         assert.deepStrictEqual(yield* sizes, [5, 5, 5, 5, 5, 5])
+      })
+    )
+  )
+})
+
+describe("entering", () => {
+  it(
+    "completes when the first peer is in the table, at once when one is, and not when it is empty again",
+    simulate({ nodes: 4, layer: kadNode(({ index }) => ({ mode: index === 2 ? "client" : "server" })) }, ({ nodes }) =>
+      Effect.gen(function* () {
+        const [first, second, client, third] = [at(nodes, 0), at(nodes, 1), at(nodes, 2), at(nodes, 3)]
+        const { entered } = yield* first.run(KadService)
+        const waiting = yield* Effect.forkChild(entered)
+        const given = yield* Effect.forkChild(entered)
+        yield* Effect.sleep("1 minute")
+        yield* Fiber.interrupt(given)
+        assert.isUndefined(waiting.pollUnsafe())
+        yield* dial(second, first)
+        yield* Fiber.join(waiting)
+        assert.strictEqual((yield* statusOf(first)).peers, 1)
+        yield* entered
+        yield* second.stop
+        // With nobody connected, it might be this node that cannot be reached.
+        yield* dial(client, first)
+        yield* Effect.sleep("2 hours")
+        assert.strictEqual((yield* statusOf(first)).peers, 0)
+        const again = yield* Effect.forkChild(entered)
+        yield* Effect.sleep("1 minute")
+        assert.isUndefined(again.pollUnsafe())
+        yield* dial(third, first)
+        yield* Fiber.join(again)
       })
     )
   )
