@@ -1,7 +1,11 @@
 /** A small network as its users see it: nodes that take part in a DHT, and the commands that ask it. */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Result, Schema } from "effect"
+import { Effect, Result, Schema } from "effect"
+import * as Path from "node:path"
+import * as ContentKey from "../../src/data/ContentKey.ts"
 import * as PeerId from "../../src/data/PeerId.ts"
+import * as ProvidedFile from "../../src/layers/kad/ProvidedFile.ts"
 import { events, isEvent, makeHome, run, start } from "./Program.ts"
 
 const Listening = Schema.Struct({
@@ -40,7 +44,9 @@ describe("a network", () => {
       assert.include(JSON.stringify(found?.["addresses"]), second.address.replace(/\/p2p\/.*/, ""))
     }
 
-    const provider = start(makeHome(), ["provide", cid, "--listen", "/ip4/127.0.0.1/tcp/0", ...by])
+    const giver = makeHome()
+    const providing = ["provide", cid, "--listen", "/ip4/127.0.0.1/tcp/0", "--provided", "provided.db", ...by]
+    const provider = start(giver, providing)
     const [listening] = events(await provider.line(isEvent("listening")))
     assert.include(await provider.line(isEvent("provided")), `"holders":2`)
     for (const how of [by, of]) {
@@ -50,8 +56,32 @@ describe("a network", () => {
         [{ event: "provider", peer: listening?.["peer"] }]
       )
     }
+    const twice = await run(giver, providing)
+    assert.strictEqual(twice.code, 1)
+    assert.include(twice.stderr, `is in use by process ${provider.child.pid}`)
     provider.child.kill("SIGTERM")
     assert.strictEqual((await provider.finished).code, 0)
+    // Another may have the key now, and goes on with what was provided.
+    const kept = await Effect.runPromise(
+      ProvidedFile.make({ path: Path.join(giver, "provided.db") }).pipe(
+        Effect.map((file) => file.of("lan")),
+        Effect.scoped,
+        Effect.provide(NodeFileSystem.layer)
+      )
+    )
+    assert.deepStrictEqual(
+      kept.map(({ key }) => ContentKey.toText(key)),
+      [cid]
+    )
+    const again = start(giver, providing)
+    await again.line(isEvent("provided"))
+    again.child.kill("SIGKILL")
+    await again.finished
+    // However it has ended, it has the key no more.
+    const last = start(giver, ["node", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--provided", "provided.db"])
+    await last.line(isEvent("listening"))
+    last.child.kill("SIGTERM")
+    assert.strictEqual((await last.finished).code, 0)
 
     const key = Result.getOrThrow(PeerId.fromString(second.peer)).bytes
     const [identified] = await ask("identify", second.address, "--json")

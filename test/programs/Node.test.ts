@@ -158,7 +158,7 @@ describe("effect-libp2p node, ping and identify", () => {
     const home = makeHome()
     const { address, node } = await startNode(home)
     const port = /tcp\/(\d+)/.exec(address)?.[1] ?? ""
-    const refused = await run(home, ["node", "--json", "--listen", `/ip4/127.0.0.1/tcp/${port}`])
+    const refused = await run(makeHome(), ["node", "--json", "--listen", `/ip4/127.0.0.1/tcp/${port}`])
     assert.strictEqual(refused.code, 1)
     assert.strictEqual(refused.stdout, "")
     assert.include(refused.stderr, `port ${port} is in use`)

@@ -10,9 +10,9 @@ import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import { bootstrap, closest, crawl, dht, find, get, provide, providers, put } from "./NetworkCommands.ts"
+import { bootstrap, closest, crawl, dht, find, get, provide, provided, providers, put } from "./NetworkCommands.ts"
 import { sim } from "./SimCommands.ts"
-import { described, globalFlags, load, psk, under } from "./Under.ts"
+import { described, globalFlags, load, optionalText, psk, under } from "./Under.ts"
 import { DurationText } from "./Values.ts"
 
 const timeout = Flag.String("timeout").pipe(
@@ -20,8 +20,6 @@ const timeout = Flag.String("timeout").pipe(
   Flag.withMetavar("TIME"),
   Flag.optional
 )
-const optionalText = (name: string, setting: string, metavar: string, text: string) =>
-  Flag.String(name).pipe(Flag.withDescription(described(text, setting)), Flag.withMetavar(metavar), Flag.optional)
 const security = optionalText(
   "security",
   "security",
@@ -95,6 +93,7 @@ const node = Command.make(
       "FILE",
       "Keep what is known of peers in this SQLite file; without it, in memory, until the node stops"
     ),
+    provided,
     dht: Flag.Literals("dht", ["auto", "server", "client", "off"]).pipe(
       Flag.withDescription(
         described(

@@ -5,7 +5,14 @@ import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import { described, load, psk, under } from "./Under.ts"
+import { described, load, optionalText, psk, under } from "./Under.ts"
+
+export const provided = optionalText(
+  "provided",
+  "provided",
+  "FILE",
+  "Keep what is provided in this SQLite file, and go on announcing it when a node is started with it again; without it, that ends with the node"
+)
 
 export const bootstrap = Flag.String("bootstrap").pipe(
   Flag.withDescription(
@@ -151,13 +158,15 @@ export const provide = Command.make(
       ),
       Flag.optional
     ),
+    provided,
     bootstrap,
     psk
   },
-  ({ bootstrap, cids, listen, optimistic, psk }) =>
+  ({ bootstrap, cids, listen, optimistic, provided, psk }) =>
     under(
       {
         ...given(bootstrap, psk),
+        provided: Option.getOrUndefined(provided),
         listen: listen.length === 0 ? undefined : listen,
         optimisticProvide: Option.getOrUndefined(optimistic)
       },

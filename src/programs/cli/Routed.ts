@@ -1,5 +1,4 @@
 /** Nodes that take part in a network: one made for a question, one that stays, or one that runs and is asked over HTTP. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Path from "node:path"
@@ -16,6 +15,7 @@ import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { urlOf } from "./Endpoints.ts"
 import { UsageError } from "./Failure.ts"
+import * as KeyLock from "./KeyLock.ts"
 import * as Listen from "./Listen.ts"
 import { Output, table } from "./Output.ts"
 import * as Peer from "./Peer.ts"
@@ -47,15 +47,18 @@ export const entrances = (settings: Settings): Effect.Effect<ReadonlyArray<Route
   )
 }
 
-/** The DHTs that a node of these settings takes part in, and the records that they hold. */
-const layerRouting = (
-  { optimisticProvide }: Settings,
-  mode: KadRouting.Options["mode"],
-  bootstrap: ReadonlyArray<RoutedPeer>
-) =>
-  KadRecordStore.layer().pipe(
-    Layer.provideMerge(KadRouting.layer({ mode, bootstrap, optimisticProvide, records: MemoryRecordStore.make() }))
-  )
+/** SQLite is loaded only if it is asked for: Node says on stderr that its module may still change. */
+const providedFile = ({ provided: path }: Settings) =>
+  path === "memory"
+    ? undefined
+    : Effect.flatMap(
+        Effect.promise(() => import("../../layers/kad/ProvidedFile.ts")),
+        (ProvidedFile) => ProvidedFile.make({ path: Path.resolve(path) })
+      )
+
+/** The DHTs that a node takes part in, and the records that they hold. */
+const layerRouting = <E, R>(options: KadRouting.Options<E, R>) =>
+  KadRecordStore.layer().pipe(Layer.provideMerge(KadRouting.layer(options)))
 
 /**
  * The same for a node that stays: its way in is a bootstrap list, with peers
@@ -69,14 +72,14 @@ export const layerDht = (settings: Settings, mode: KadRouting.Options["mode"]) =
       // Peers of one network are not dialled by a node that is in another.
       const name = network === undefined ? "bootstrap.json" : `bootstrap-${network.fingerprint}.json`
       const path = Path.join(Path.dirname(Path.resolve(settings.identity)), name)
-      return layerRouting(settings, mode, []).pipe(
-        Layer.provide(BootstrapList.layerFile({ list: listed(settings), path }))
-      )
+      return layerRouting({
+        mode,
+        optimisticProvide: settings.optimisticProvide,
+        records: MemoryRecordStore.make(),
+        provided: providedFile(settings)
+      }).pipe(Layer.provide(BootstrapList.layerFile({ list: listed(settings), path })))
     })
   )
-
-/** How often it is looked whether the network is entered. */
-const lookEvery = Duration.millis(50)
 
 /** Waits until somebody of the network is known, and says why when there is nobody. */
 const enter = (settings: Settings) =>
@@ -94,11 +97,7 @@ const enter = (settings: Settings) =>
     if (failures.length === dials.length) {
       return yield* usage(`the network cannot be entered: ${failures.join("; ")}`)
     }
-    const known = Effect.map(kad.status, (dhts) => dhts.some((dht) => dht.peers > 0))
-    yield* Effect.repeat(
-      Effect.tap(known, (is) => (is ? Effect.void : Effect.sleep(lookEvery))),
-      { until: (is) => is }
-    ).pipe(
+    yield* kad.entered.pipe(
       Effect.timeoutOrElse({
         duration: settings.timeout,
         orElse: () =>
@@ -112,9 +111,11 @@ const enter = (settings: Settings) =>
   })
 
 const layerClient = (settings: Settings) =>
-  Layer.unwrap(Effect.map(entrances(settings), (peers) => layerRouting(settings, "client", peers))).pipe(
-    Layer.provideMerge(Peer.layerClient(settings))
-  )
+  Layer.unwrap(
+    Effect.map(entrances(settings), (bootstrap) =>
+      layerRouting({ mode: "client", bootstrap, records: MemoryRecordStore.make() })
+    )
+  ).pipe(Layer.provideMerge(Peer.layerClient(settings)))
 
 /** Runs under a node that is made for it; records too. */
 export const provideNew =
@@ -157,5 +158,6 @@ export const provideListening =
       Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
       Layer.provideMerge(Libp2p.layerNode)
     )
-    return Effect.scoped(Effect.provide(Effect.andThen(Effect.andThen(listen, enter(settings)), effect), layer))
+    const run = Effect.scoped(Effect.provide(Effect.andThen(Effect.andThen(listen, enter(settings)), effect), layer))
+    return Effect.scoped(Effect.andThen(KeyLock.hold(settings.identity), run))
   }

@@ -75,6 +75,8 @@ export const Settings = Schema.Struct({
   allow: Schema.Array(Network),
   /** Where what is known of peers is kept: `memory`, or the path of a file. */
   peerStore: NonEmpty("memory or the path of a file"),
+  /** Where it is kept what the node provides: `memory`, or the path of a file. */
+  provided: NonEmpty("memory or the path of a file"),
   /** How the node takes part in DHTs. */
   dht: DhtModes,
   /** Whether others on the local network are found, and find this node. */
@@ -111,6 +113,7 @@ const expected: { readonly [K in Name]-?: string } = {
   deny: 'a list of peer ids and networks, such as ["203.0.113.0/24"]',
   allow: 'a list of networks, such as ["203.0.113.7"]',
   peerStore: "memory or the path of a file",
+  provided: "memory or the path of a file",
   dht: dhtWords,
   lan: lanWords,
   service: serviceWords,
@@ -169,6 +172,7 @@ const fromText: { readonly [K in Name]-?: (text: string) => unknown } = {
   deny: words,
   allow: words,
   peerStore: asIs,
+  provided: asIs,
   dht: asIs,
   lan: asIs,
   service: asIs,
@@ -207,6 +211,7 @@ const defaults = (): { readonly [K in Name]-?: unknown } => ({
   deny: [],
   allow: [],
   peerStore: "memory",
+  provided: "memory",
   dht: "auto",
   lan: "on",
   service: undefined,
@@ -247,7 +252,9 @@ const readObject = Effect.fnUntraced(function* (path: string, what: string, exam
   return isRecord(parsed.success) ? parsed.success : yield* fail(`it must hold a JSON object, such as ${example}`)
 })
 
-const pathsIn: ReadonlyArray<string> = ["identity", "psk", "limits", "peerStore"]
+const pathsIn: ReadonlyArray<string> = ["identity", "psk", "limits", "peerStore", "provided"]
+/** Of these, the ones that may be kept in memory. */
+const mayBeMemory: ReadonlyArray<string> = ["peerStore", "provided"]
 
 /** The file's settings; those of a file that need not be there are none. */
 const readFile = Effect.fnUntraced(function* (path: string, required: boolean) {
@@ -263,7 +270,7 @@ const readFile = Effect.fnUntraced(function* (path: string, required: boolean) {
   // A path in a file is meant from where the file is.
   for (const name of pathsIn) {
     const value = settings[name]
-    if (typeof value !== "string" || value === "" || (name === "peerStore" && value === "memory")) continue
+    if (typeof value !== "string" || value === "" || (mayBeMemory.includes(name) && value === "memory")) continue
     settings[name] = Path.resolve(Path.dirname(path), value)
   }
   if (typeof settings["metrics"] === "number") settings["metrics"] = String(settings["metrics"])

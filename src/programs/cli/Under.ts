@@ -19,6 +19,10 @@ export const psk = Flag.String("psk").pipe(
   Flag.optional
 )
 
+/** A flag with a text that need not be given, and is a setting. */
+export const optionalText = (name: string, setting: string, metavar: string, text: string) =>
+  Flag.String(name).pipe(Flag.withDescription(described(text, setting)), Flag.withMetavar(metavar), Flag.optional)
+
 // ---- flags of every command
 
 const Json = GlobalFlag.Setting("json")({
