@@ -6,6 +6,7 @@ import type { Identify as Message } from "../../data/messages/Identify.ts"
 import * as Multiaddr from "../../data/Multiaddr.ts"
 import * as Bytes from "../../data/Bytes.ts"
 import * as PeerId from "../../data/PeerId.ts"
+import { isPrintable, printable } from "../../data/Printable.ts"
 import type { Crypto } from "../../services/Crypto.ts"
 import { type IdentifyInfo, IdentifyMalformed } from "../../services/Identify.ts"
 import * as SignedEnvelope from "../../services/SignedEnvelope.ts"
@@ -20,17 +21,6 @@ export const maxProtocols = 256
 export const maxProtocolLength = 256
 /** Characters kept of what a peer calls itself. */
 export const maxVersionLength = 128
-
-/** Control and formatting characters, lone surrogates, private use, line breaks: they could forge what is shown. */
-const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u
-const allUnprintable = new RegExp(unprintable, "gu")
-
-/** Text of a peer as it may be shown and logged: short, on one line, in order. */
-export const printable = (text: string): string => {
-  const shown = text.slice(0, 4 * maxVersionLength).replaceAll(allUnprintable, "\u{fffd}")
-  const letters = Array.from(shown)
-  return letters.length <= maxVersionLength ? shown : `${letters.slice(0, maxVersionLength - 1).join("")}…`
-}
 
 /** What a message says. What it does not say is `undefined` or empty. */
 export interface Told {
@@ -73,7 +63,7 @@ const protocolsOf = (names: ReadonlyArray<string>): ReadonlyArray<string> => {
   const kept = new Set<string>()
   for (const name of names) {
     if (kept.size === maxProtocols) break
-    if (name !== "" && name.length <= maxProtocolLength && !unprintable.test(name)) kept.add(name)
+    if (name !== "" && name.length <= maxProtocolLength && isPrintable(name)) kept.add(name)
   }
   return [...kept]
 }
@@ -122,8 +112,9 @@ export const interpret = (
     const observed = message.observedAddr === undefined ? undefined : Multiaddr.fromBytes(message.observedAddr)
     return {
       publicKey: key?.success,
-      protocolVersion: message.protocolVersion === undefined ? undefined : printable(message.protocolVersion),
-      agentVersion: message.agentVersion === undefined ? undefined : printable(message.agentVersion),
+      protocolVersion:
+        message.protocolVersion === undefined ? undefined : printable(message.protocolVersion, maxVersionLength),
+      agentVersion: message.agentVersion === undefined ? undefined : printable(message.agentVersion, maxVersionLength),
       listenAddresses: signed.length > 0 ? signed : usable(readable(message.listenAddrs), peer),
       observedAddress: observed !== undefined && Result.isSuccess(observed) ? observed.success : undefined,
       protocols: protocolsOf(message.protocols),

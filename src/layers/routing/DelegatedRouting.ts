@@ -23,7 +23,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as ContentKey from "../../data/ContentKey.ts"
+import * as Bytes from "../../data/Bytes.ts"
 import * as PeerId from "../../data/PeerId.ts"
+import { printable } from "../../data/Printable.ts"
 import { ContentRouting } from "../../services/ContentRouting.ts"
 import {
   NotFound,
@@ -79,6 +81,37 @@ const detailOf = (error: HttpClientError.HttpClientError): string => {
   return words.length > 0 ? words.join(": ") : (error.reason.description ?? error.reason._tag)
 }
 
+/** Bytes of an answer that says why there is none, what is shown of it, and for it to come. */
+const maxExplained = 2048
+const maxShown = 200
+const explainsWithin = "1 second"
+
+const Explanation = Schema.fromJsonString(
+  Schema.Struct({ error: Schema.optionalKey(Schema.String), message: Schema.optionalKey(Schema.String) })
+)
+
+/** What a server says of its failure, short, on one line; nothing where it says it by a page. */
+const explanation = ({ headers, stream }: HttpClientResponse): Effect.Effect<string> =>
+  Effect.gen(function* () {
+    if (headers["content-type"]?.includes("html") === true) return ""
+    const parts: Array<Uint8Array> = []
+    let size = 0
+    yield* stream.pipe(
+      Stream.takeUntil((bytes) => {
+        parts.push(bytes)
+        size += bytes.length
+        return size >= maxExplained
+      }),
+      Stream.runDrain,
+      Effect.ignore,
+      Effect.timeoutOption(explainsWithin)
+    )
+    const text = Bytes.toUtf8(Bytes.concat(parts).subarray(0, maxExplained))
+    const parsed = Schema.decodeUnknownOption(Explanation)(text)
+    const said = parsed._tag === "None" ? text : (parsed.value.error ?? parsed.value.message ?? text)
+    return printable(said.replaceAll(/\s+/g, " ").trim(), maxShown)
+  })
+
 interface Request {
   readonly path: string
   /** The name of the list in an answer that is not in lines. */
@@ -100,17 +133,19 @@ export const make = (options: Options): Effect.Effect<Routing, InvalidRoutingUrl
     const client = HttpClient.withScope(yield* HttpClient.HttpClient)
 
     /** What an answer with this status means when it has no peers in it; `undefined` when it should have. */
-    const refusal = ({ absent }: Request, full: string, { headers, status }: HttpClientResponse) => {
+    const refusal = Effect.fnUntraced(function* ({ absent }: Request, full: string, response: HttpClientResponse) {
+      const { headers, status } = response
       if (status >= 200 && status < 300) return undefined
       if (status === 404) return absent === "nothing" ? "nothing" : new NotFound({ asked: 1 })
       if (status === 501) return new RoutingUnsupported({ detail: `${full} is not implemented there` })
       const wait = headers["retry-after"]
+      const said = yield* explanation(response)
       const detail =
         status === 429
           ? `it is asked too often${wait === undefined ? "" : `; it says to wait ${JSON.stringify(wait.slice(0, 40))}`}`
           : "it has no answer"
-      return new RoutingServerFailed({ url: full, status, detail })
-    }
+      return new RoutingServerFailed({ url: full, status, detail: said === "" ? detail : `${detail}: ${said}` })
+    })
 
     /** The peers of an answer, in batches as they come. */
     const ask = (request: Request): Stream.Stream<ReadonlyArray<RoutedPeer>, RoutingError> => {
@@ -126,7 +161,7 @@ export const make = (options: Options): Effect.Effect<Routing, InvalidRoutingUrl
         )
         answered = 1
         request.options?.onProgress?.({ router, learnt: [], asked: 1, answered: 1, failed: 0, hops: 1, closest: [] })
-        const refused = refusal(request, full, response)
+        const refused = yield* refusal(request, full, response)
         if (refused === "nothing") return Stream.empty
         if (refused !== undefined) return yield* fail(refused)
         const type = response.headers["content-type"]

@@ -11,7 +11,6 @@ import {
   maxAddresses,
   maxProtocols,
   maxVersionLength,
-  printable,
   update,
   whole
 } from "../../../src/layers/identify/Interpret.ts"
@@ -160,18 +159,7 @@ describe("bounds", () => {
     const told = accepted({ agentVersion: "go\u001b[31m\r\n\u202e/0.1", protocolVersion: "x".repeat(10_000) })
     assert.strictEqual(told.agentVersion, "go\ufffd[31m\ufffd\ufffd\ufffd/0.1")
     assert.lengthOf(told.protocolVersion ?? "", maxVersionLength)
-    assert.strictEqual(printable("kubo/0.30 😀 é 日本"), "kubo/0.30 😀 é 日本")
-    assert.strictEqual(Array.from(printable("😀".repeat(1000))).length, maxVersionLength)
   })
-
-  it.effect.prop("whatever the text", [Schema.String], ([text]) =>
-    Effect.sync(() => {
-      const shown = printable(text)
-      assert.isAtMost(Array.from(shown).length, maxVersionLength)
-      assert.isFalse(/[\p{Cc}\p{Cf}]/u.test(shown))
-      assert.strictEqual(printable(shown), shown)
-    })
-  )
 
   it.effect.prop("whatever the bytes", [Schema.Uint8Array], ([bytes]) =>
     Effect.sync(() => {

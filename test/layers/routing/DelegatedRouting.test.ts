@@ -198,6 +198,30 @@ describe("an answer", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("that says why there is none is quoted, a bounded piece of it that can be printed", () =>
+    Effect.gen(function* () {
+      const messageFor = (answer: Answer) =>
+        Effect.gen(function* () {
+          const { peers } = yield* start(() => Effect.succeed(answer))
+          return (yield* Effect.flip(peers.findPeer(peerOf(1)))).message
+        })
+      const text = (body: string, contentType = "text/plain") =>
+        HttpServerResponse.text(body, { contentType, status: 500 })
+      assert.include(
+        yield* messageFor(text("the DHT is\nnot\u001b[31m ready")),
+        "no answer: the DHT is not\ufffd[31m ready"
+      )
+      assert.include(yield* messageFor(text('{"error":"no such key"}', "application/json")), ": no such key")
+      assert.isBelow((yield* messageFor(text("x".repeat(1_000_000)))).length, 500)
+      const page = yield* messageFor(text("<html><body>oops", "text/html"))
+      assert.notInclude(page, "oops")
+      const hanging = HttpServerResponse.stream(Stream.concat(Stream.make(Buffer.from("it hangs")), Stream.never), {
+        status: 503
+      })
+      assert.include(yield* messageFor(hanging), ": it hangs")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("is read as its records come, before its end", () =>
     Effect.gen(function* () {
       const [one, two] = holders.map((holder) => JSON.stringify(recordOf(holder)))
