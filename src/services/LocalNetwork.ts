@@ -46,10 +46,18 @@ export interface LocalChange {
   readonly peer: LocalPeer
 }
 
-/** What a question is about: a peer, or the content of a key. */
-export type LocalQuestion =
-  | { readonly _tag: "Peer"; readonly peer: PeerId }
+/** What a peer can be asked for by others: the content of a key, or a record under a key. */
+export type LocalHolding =
   | { readonly _tag: "Key"; readonly key: Uint8Array }
+  | { readonly _tag: "Record"; readonly key: Uint8Array }
+
+/** What a question is about: a peer, or what peers hold. */
+export type LocalQuestion = LocalHolding | { readonly _tag: "Peer"; readonly peer: PeerId }
+
+/** Who has what was asked for, and that itself if it was small enough to be told. */
+export interface LocalAnswer extends RoutedPeer {
+  readonly content: Uint8Array | undefined
+}
 
 /** Counts since the start. */
 export interface LocalCounters {
@@ -80,15 +88,15 @@ export class LocalNetwork extends Context.Service<
     /** Asks once more who is there. It is asked often enough without it. */
     readonly refresh: Effect.Effect<void>
     /**
-     * Asks all for a peer, or for the content of a key, and gives those who
-     * answer, each once, as they do. Ends after `wait` (default 2 seconds): nobody
+     * Asks all for a peer, or for what they hold, and gives those who answer,
+     * each once, as they do. Ends after `wait` (default 2 seconds): nobody
      * says that they do not have it. All who ask for the same at once share one
      * question. Empty, too, when too much is asked already.
      */
-    readonly ask: (question: LocalQuestion, wait?: Duration.Input) => Stream.Stream<RoutedPeer>
-    /** Answers those who ask for the content of a key, until {@link release}. */
-    readonly hold: (key: Uint8Array) => Effect.Effect<void>
-    readonly release: (key: Uint8Array) => Effect.Effect<void>
+    readonly ask: (question: LocalQuestion, wait?: Duration.Input) => Stream.Stream<LocalAnswer>
+    /** Answers those who ask for it, until {@link release}; with the content, if it fits into a packet. */
+    readonly hold: (what: LocalHolding, content?: Uint8Array) => Effect.Effect<void>
+    readonly release: (what: LocalHolding) => Effect.Effect<void>
     readonly status: Effect.Effect<LocalStatus>
   }
 >()("effect-libp2p/LocalNetwork") {}

@@ -33,14 +33,15 @@ import * as Stream from "effect/Stream"
 import { type ActorRef, Actors, type Behaviour } from "../../services/Actors.ts"
 import {
   InvalidServiceName,
+  type LocalAnswer,
   type LocalChange,
+  type LocalHolding,
   LocalNetwork,
   type LocalPeer,
   type LocalQuestion,
   type LocalStatus
 } from "../../services/LocalNetwork.ts"
 import { type Datagram, Net } from "../../services/Net.ts"
-import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 import { type Event, Lan } from "./core/Lan.ts"
@@ -85,12 +86,13 @@ type Message =
   | { readonly _tag: "Packet"; readonly link: string; readonly datagram: Datagram }
   | { readonly _tag: "Look" | "Tick" | "Refresh" }
   | { readonly _tag: "Ask" | "Unask"; readonly question: string }
-  | { readonly _tag: "Hold" | "Release"; readonly question: string }
+  | { readonly _tag: "Hold"; readonly question: string; readonly content: Uint8Array | undefined }
+  | { readonly _tag: "Release"; readonly question: string }
 
 /** A question that is open: who has answered it, and who waits for answers. */
 interface Asked {
-  readonly found: Array<RoutedPeer>
-  readonly askers: Set<Queue.Queue<RoutedPeer>>
+  readonly found: Array<LocalAnswer>
+  readonly askers: Set<Queue.Queue<LocalAnswer>>
 }
 
 const shown = (peer: Present, now: number): LocalPeer => ({
@@ -117,7 +119,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
   const told = yield* PubSub.sliding<LocalChange>({ capacity })
   const asked = new Map<string, Asked>()
   /** Questions that this node answers; they outlive a restart of the actor. */
-  const held = new Set([Names.ofPeer(swarm.peerId.bytes, service)])
+  const held = new Map<string, Uint8Array | undefined>([[Names.ofPeer(swarm.peerId.bytes, service), undefined]])
   /** Of the present run of the actor. */
   let lan: Lan | undefined
   let links: ReadonlyArray<string> = []
@@ -130,7 +132,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
     const question = asked.get(event.question)
     if (question === undefined || question.found.length >= maxAnswers) return
     const { addresses, peer } = event.peer
-    const answer = { peer, addresses }
+    const answer = { peer, addresses, content: event.content }
     question.found.push(answer)
     for (const asker of question.askers) Queue.offerUnsafe(asker, answer)
   }
@@ -145,7 +147,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
       random: () => random.nextDoubleUnsafe(),
       limits: options.limits ?? defaults
     })
-    for (const question of held) mine.hold(question)
+    for (const [question, content] of held) mine.hold(question, content)
     for (const question of asked.keys()) mine.probe(question, yield* monotonicMs)
     lan = mine
     const sockets = yield* Sockets.make({
@@ -218,7 +220,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
         case "Unask":
           return Effect.sync(() => mine.endProbe(message.question))
         case "Hold":
-          return Effect.sync(() => mine.hold(message.question))
+          return Effect.sync(() => mine.hold(message.question, message.content))
         case "Release":
           return Effect.sync(() => mine.release(message.question))
       }
@@ -258,14 +260,22 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
     { startImmediately: true }
   )
 
-  const textOf = (question: LocalQuestion): string =>
-    question._tag === "Peer" ? Names.ofPeer(question.peer.bytes, service) : Names.ofKey(question.key, service)
+  const textOf = (question: LocalQuestion): string => {
+    switch (question._tag) {
+      case "Peer":
+        return Names.ofPeer(question.peer.bytes, service)
+      case "Key":
+        return Names.ofKey(question.key, service)
+      case "Record":
+        return Names.ofRecord(question.key, service)
+    }
+  }
 
-  const ask = (question: LocalQuestion, wait: Duration.Input = defaultWait): Stream.Stream<RoutedPeer> => {
+  const ask = (question: LocalQuestion, wait: Duration.Input = defaultWait): Stream.Stream<LocalAnswer> => {
     const text = textOf(question)
     const join = Effect.acquireRelease(
       Effect.gen(function* () {
-        const answers = yield* Queue.sliding<RoutedPeer>(maxAnswers)
+        const answers = yield* Queue.sliding<LocalAnswer>(maxAnswers)
         const open = asked.get(text) ?? { found: [], askers: new Set() }
         asked.set(text, open)
         for (const one of open.found) Queue.offerUnsafe(answers, one)
@@ -298,15 +308,15 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
     changes: Stream.fromPubSub(told),
     refresh: send({ _tag: "Refresh" }),
     ask,
-    hold: (key) =>
+    hold: (what: LocalHolding, content) =>
       Effect.suspend(() => {
-        const question = Names.ofKey(key, service)
-        held.add(question)
-        return send({ _tag: "Hold", question })
+        const question = textOf(what)
+        held.set(question, content)
+        return send({ _tag: "Hold", question, content })
       }),
-    release: (key) =>
+    release: (what: LocalHolding) =>
       Effect.suspend(() => {
-        const question = Names.ofKey(key, service)
+        const question = textOf(what)
         held.delete(question)
         return send({ _tag: "Release", question })
       }),

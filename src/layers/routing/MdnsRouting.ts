@@ -49,7 +49,9 @@ export const make = (options?: Options): Effect.Effect<Routing, never, LocalNetw
     const network = yield* LocalNetwork
     const waitMs = Duration.toMillis(options?.wait ?? "2 seconds")
     const mine = new Map<string, Uint8Array>()
-    yield* Effect.addFinalizer(() => Effect.forEach(mine.values(), network.release, { discard: true }))
+    yield* Effect.addFinalizer(() =>
+      Effect.forEach(mine.values(), (key) => network.release({ _tag: "Key", key }), { discard: true })
+    )
 
     const fail = (what: string, reason: RoutingErrorReason) => new RoutingError({ router, what, reason })
     const nobody = new NobodyToAsk({ detail: "nobody was heard on the local network" })
@@ -80,9 +82,11 @@ export const make = (options?: Options): Effect.Effect<Routing, never, LocalNetw
         }
         return answered === 0 && length === 0 ? Effect.fail(fail(what, nobody)) : Effect.void
       })
-      return network
-        .ask(question, Math.min(waitMs, deadlineMs))
-        .pipe(Stream.tap(tell), Stream.concat(Stream.drain(Stream.fromEffect(end))))
+      return network.ask(question, Math.min(waitMs, deadlineMs)).pipe(
+        Stream.map(({ addresses, peer }): RoutedPeer => ({ peer, addresses })),
+        Stream.tap(tell),
+        Stream.concat(Stream.drain(Stream.fromEffect(end)))
+      )
     }
 
     const peers = PeerRouting.of({
@@ -126,11 +130,12 @@ export const make = (options?: Options): Effect.Effect<Routing, never, LocalNetw
         Effect.gen(function* () {
           const own = Bytes.copy(key)
           mine.set(Bytes.toHex(own), own)
-          yield* network.hold(own)
+          yield* network.hold({ _tag: "Key", key: own })
           // Nobody is told: those who are here find it when they ask, and those who come later too.
           return { holders: (yield* network.peers).length }
         }),
-      unprovide: (key) => Effect.suspend(() => (mine.delete(Bytes.toHex(key)) ? network.release(key) : Effect.void)),
+      unprovide: (key) =>
+        Effect.suspend(() => (mine.delete(Bytes.toHex(key)) ? network.release({ _tag: "Key", key }) : Effect.void)),
       provided: Effect.sync(() => [...mine.values()]),
       findProviders: (key, asking) => ask({ _tag: "Key", key: Bytes.copy(key) }, aboutProviders(key), asking)
     })

@@ -7,12 +7,15 @@ import * as IdentityFromSeed from "../../../src/layers/identity/FromSeed.ts"
 import * as Libp2p from "../../../src/layers/Libp2p.ts"
 import * as MdnsNetwork from "../../../src/layers/mdns/MdnsNetwork.ts"
 import * as MemoryPeerStore from "../../../src/layers/peerstore/MemoryPeerStore.ts"
+import * as MdnsRecordStore from "../../../src/layers/records/MdnsRecordStore.ts"
+import * as MemoryRecordStore from "../../../src/layers/records/MemoryRecordStore.ts"
 import * as MdnsRouting from "../../../src/layers/routing/MdnsRouting.ts"
 import { LocalNetwork } from "../../../src/services/LocalNetwork.ts"
 import type { Net } from "../../../src/services/Net.ts"
 import { ContentRouting } from "../../../src/services/ContentRouting.ts"
 import { PeerRouting } from "../../../src/services/PeerRouting.ts"
 import { PeerStore } from "../../../src/services/PeerStore.ts"
+import { RecordStore } from "../../../src/services/RecordStore.ts"
 import { Swarm } from "../../../src/services/Swarm.ts"
 
 export interface Options extends MdnsNetwork.Options {
@@ -28,6 +31,7 @@ export const start = Effect.fnUntraced(function* ({ connects, listen, net, seed,
   const bytes = new Uint8Array(32).fill(seed)
   const context = yield* (connects === true ? LocalConnections.layer() : Layer.empty).pipe(
     Layer.provideMerge(MdnsRouting.layerWith({ wait })),
+    Layer.provideMerge(MdnsRecordStore.layer({ wait, records: MemoryRecordStore.make() })),
     Layer.provideMerge(MdnsNetwork.layer(options)),
     Layer.provideMerge(Libp2p.layer({ listen: listen ?? ["/ip4/0.0.0.0/tcp/4001"] })),
     Layer.provide(Libp2p.layerTcp),
@@ -45,6 +49,7 @@ export const start = Effect.fnUntraced(function* ({ connects, listen, net, seed,
     peers: Context.get(context, PeerRouting),
     content: Context.get(context, ContentRouting),
     peerStore: Context.get(context, PeerStore),
+    records: Context.get(context, RecordStore),
     routed: { peer: swarm.peerId, addresses: yield* swarm.listenAddresses }
   }
 })

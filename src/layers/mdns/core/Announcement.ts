@@ -10,7 +10,7 @@ import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
 import { type Link, leadsTo } from "./Links.ts"
 import * as Names from "./Names.ts"
-import type { Message, Rec } from "./Packet.ts"
+import { encode, type Message, type Rec } from "./Packet.ts"
 
 /** In seconds: what is not repeated in this time is forgotten. */
 export const ttl = 120
@@ -84,6 +84,38 @@ export const hello = (
   }
 }
 
+/** Bytes of a packet that fits into a frame of Ethernet, with what is around it. */
+const maxPacket = 1400
+
+/**
+ * That it is whom a question is for, and the content that was asked for, if it
+ * is small enough; of more, only that it is here.
+ */
+export const answer = (
+  self: Self,
+  link: Link,
+  addresses: ReadonlyArray<Multiaddr.Multiaddr>,
+  question: string,
+  content: Uint8Array | undefined
+): Uint8Array => {
+  const { details, pointer } = records(self, link, addresses)
+  const message: Message = {
+    kind: "response",
+    questions: [],
+    answers: [{ ...pointer, name: question }],
+    additionals: details.filter(({ type }) => type === "TXT")
+  }
+  const plain = encode(message)
+  if (content === undefined || plain.length + content.length > maxPacket) return plain
+  const texts: Array<Uint8Array> = []
+  for (let at = 0; at < content.length; at += maxText) texts.push(content.subarray(at, at + maxText))
+  const whole = encode({
+    ...message,
+    additionals: [...message.additionals, { name: question, ttl, flush: false, type: "TXT", texts }]
+  })
+  return whole.length > maxPacket ? plain : whole
+}
+
 /** That it goes. */
 export const goodbye = (self: Self): Message => ({
   kind: "response",
@@ -123,6 +155,8 @@ export interface Said {
   readonly gone: ReadonlyArray<string>
   /** Answers to questions for a peer or a key, by the question's name: the whole names of who answers. */
   readonly answers: ReadonlyMap<string, ReadonlyArray<string>>
+  /** What is said under a question's name, beside who answers. */
+  readonly contents: ReadonlyMap<string, Uint8Array>
   /** Services of which is told. */
   readonly services: ReadonlyArray<string>
 }
@@ -134,7 +168,7 @@ const serviceIn = (name: string): string | undefined => {
   return dot > 0 && dot <= 63 && Names.isService(service) ? service : undefined
 }
 
-const isQuestion = (name: string): boolean => /^[0-9a-f]{32}\.(?:_peer|_key)\./.test(name)
+const isQuestion = (name: string): boolean => /^[0-9a-f]{32}\.(?:_peer|_key|_record)\./.test(name)
 
 /** Texts whose address is remembered: the same are heard again and again, and reading one takes most of the time. */
 const maxRemembered = 4096
@@ -200,6 +234,7 @@ export const read = (
   const heard = new Map<string, Heard & { readonly addresses: Array<Multiaddr.Multiaddr> }>()
   const gone: Array<string> = []
   const answers = new Map<string, Array<string>>()
+  const contents = new Map<string, Uint8Array>()
   const told: Array<string> = []
   let left = maxAddresses
   const room = () => left-- > 0
@@ -213,6 +248,7 @@ export const read = (
       continue
     }
     if (rec.type !== "TXT") continue
+    if (isQuestion(rec.name)) contents.set(rec.name, Bytes.concat(rec.texts))
     const service = serviceIn(rec.name)
     if (service === undefined || !services.has(service)) continue
     if (rec.ttl === 0) {
@@ -229,5 +265,5 @@ export const read = (
       }
     }
   }
-  return { heard: [...heard.values()], gone, answers, services: told }
+  return { heard: [...heard.values()], gone, answers, contents, services: told }
 }

@@ -39,7 +39,15 @@ export interface Outgoing {
   readonly bytes: Uint8Array
 }
 
-export type Event = Change | { readonly _tag: "Answered"; readonly question: string; readonly peer: Present }
+export type Event =
+  | Change
+  | {
+      readonly _tag: "Answered"
+      readonly question: string
+      readonly peer: Present
+      /** What the answer said beside that, if anything. */
+      readonly content: Uint8Array | undefined
+    }
 
 /** Counts since the start. */
 export interface Counters {
@@ -80,7 +88,7 @@ export class Lan {
   private readonly links = new Map<string, LinkState>()
   private readonly services: Set<string>
   private readonly questions = new Questions()
-  private readonly held = new Set<string>()
+  private readonly held = new Map<string, Uint8Array | undefined>()
   private readonly texts = new Announcement.Addresses()
   private readonly packets: Array<Outgoing> = []
   private readonly events: Array<Event> = []
@@ -213,9 +221,9 @@ export class Lan {
     this.questions.end(question)
   }
 
-  /** Answers those who ask this question. */
-  hold(question: string): void {
-    this.held.add(question)
+  /** Answers those who ask this question, with the content if there is one and it fits. */
+  hold(question: string, content?: Uint8Array): void {
+    this.held.set(question, content)
   }
 
   release(question: string): void {
@@ -333,15 +341,9 @@ export class Lan {
     return digests.some((digest) => digest !== own && !this.table.knows(digest))
   }
 
-  private answerQuestion(state: LinkState, question: string): void {
-    if (state.addresses.length === 0) return
-    const { details, pointer } = Announcement.records(this.self, state.link, state.addresses)
-    this.send(state, {
-      kind: "response",
-      questions: [],
-      answers: [{ ...pointer, name: question }],
-      additionals: details.filter(({ type }) => type === "TXT")
-    })
+  private answerQuestion({ addresses, link }: LinkState, question: string): void {
+    if (addresses.length === 0) return
+    this.sendBytes(link.id, Announcement.answer(this.self, link, addresses, question, this.held.get(question)))
   }
 
   private receiveResponse(state: LinkState, response: Packet.Message, source: string, now: number): void {
@@ -360,7 +362,7 @@ export class Lan {
       if (change._tag === "Appeared") state.asking.suggest(now, this.options.random)
     }
     for (const name of said.gone) if (name !== mine) this.events.push(...this.table.leave(name))
-    for (const [question, names] of said.answers) this.receiveAnswers(question, names)
+    for (const [question, names] of said.answers) this.receiveAnswers(question, names, said.contents.get(question))
     if (this.options.watches === true) {
       for (const service of said.services) if (this.addService(service)) this.restart(now)
     }
@@ -372,10 +374,10 @@ export class Lan {
     return true
   }
 
-  private receiveAnswers(question: string, names: ReadonlyArray<string>): void {
+  private receiveAnswers(question: string, names: ReadonlyArray<string>, content: Uint8Array | undefined): void {
     for (const peer of names.flatMap((name) => this.table.named(name))) {
       if (this.questions.isNews(question, peer.peer.toString())) {
-        this.events.push({ _tag: "Answered", question, peer })
+        this.events.push({ _tag: "Answered", question, peer, content })
       }
     }
   }
@@ -394,8 +396,12 @@ export class Lan {
     for (const state of this.links.values()) this.announce(state, now)
   }
 
-  private send(state: LinkState, message: Packet.Message): void {
+  private send({ link }: LinkState, message: Packet.Message): void {
+    this.sendBytes(link.id, Packet.encode(message))
+  }
+
+  private sendBytes(link: string, bytes: Uint8Array): void {
     this.counts.sent++
-    this.packets.push({ link: state.link.id, bytes: Packet.encode(message) })
+    this.packets.push({ link, bytes })
   }
 }

@@ -8,6 +8,7 @@
  * <peer name>._p2p._udp.local              one of them
  * <hash>._peer._p2p._udp.local             the one with this peer id
  * <hash>._key._p2p._udp.local              those who have the content of this key
+ * <hash>._record._p2p._udp.local           those who hold a record under this key
  * ```
  *
  * Specification: libp2p/specs, discovery/mdns.md.
@@ -43,6 +44,9 @@ export const ofPeer = (id: Uint8Array, service: string): string => `${hashed(id)
 
 /** Asks for those who have the content of a key. */
 export const ofKey = (key: Uint8Array, service: string): string => `${hashed(key)}._key.${service}`
+
+/** Asks for those who hold a record under a key. */
+export const ofRecord = (key: Uint8Array, service: string): string => `${hashed(key)}._record.${service}`
 
 /** Where the list of what a query knows already is. */
 export const knownOf = (service: string): string => `_known.${service}`
