@@ -41,6 +41,7 @@ import {
   type StoredRecord
 } from "../../services/RecordStore.ts"
 import * as RecordValidators from "../../services/RecordValidators.ts"
+import { BestRecord, getBy } from "../internal/BestRecord.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
 
 export interface Options {
@@ -160,43 +161,28 @@ const make = Effect.fnUntraced(function* (options?: Options) {
         const clock = yield* Clock.Clock
         const quorum = question?.quorum ?? Number.POSITIVE_INFINITY
         const answers: Array<KadAnswer> = []
-        let best: StoredRecord | undefined
-        let valid = 0
-
-        /** Takes a record; gives it if it is better than those before. */
-        const take = (record: StoredRecord): ReadonlyArray<StoredRecord> => {
-          const now = clock.currentTimeMillisUnsafe()
-          if (rules.validate(key, record.value, now) !== undefined) return []
-          valid++
-          if (best !== undefined) {
-            const isBetter =
-              !Bytes.equals(best.value, record.value) && rules.select(key, [best.value, record.value], now) === 1
-            if (!isBetter) return []
-          }
-          best = record
-          // The user's own: what is passed on may not change.
-          return [{ ...record, key: key.slice(), value: record.value.slice() }]
-        }
+        const found = new BestRecord(key, rules, () => clock.currentTimeMillisUnsafe())
 
         const held = kad.records === undefined ? undefined : yield* Effect.option(kad.records.get(key))
-        const local = held?._tag === "Some" ? take(held.value) : []
+        const local = held?._tag === "Some" ? found.take(held.value) : []
         const remote = kad.values(key, question).pipe(
           Stream.map((answer) => {
             const { value } = answer
-            const before = valid
-            const better = value === undefined ? [] : take({ key, value, expiresAt: undefined })
+            const before = found.valid
+            const better = value === undefined ? [] : found.take({ key, value, expiresAt: undefined })
             // What is not valid is not kept: who holds it is to be given the best like who holds none.
-            answers.push(valid > before ? answer : { ...answer, value: undefined })
+            answers.push(found.valid > before ? answer : { ...answer, value: undefined })
             return better
           }),
-          Stream.takeUntil(() => valid >= quorum),
+          Stream.takeUntil(() => found.valid >= quorum),
           Stream.flatMap(Stream.fromIterable),
-          Stream.catch((error) => (best === undefined ? Stream.fail(failed(key)(routing(error))) : Stream.empty))
+          Stream.catch((error) => (found.best === undefined ? Stream.fail(failed(key)(routing(error))) : Stream.empty))
         )
-        const all = valid >= quorum ? Stream.fromIterable(local) : Stream.concat(Stream.fromIterable(local), remote)
+        const all =
+          found.valid >= quorum ? Stream.fromIterable(local) : Stream.concat(Stream.fromIterable(local), remote)
         return Stream.ensuring(
           all,
-          Effect.suspend(() => (best === undefined ? Effect.void : correct(key, best.value, answers)))
+          Effect.suspend(() => (found.best === undefined ? Effect.void : correct(key, found.best.value, answers)))
         )
       }).pipe(Effect.mapError(failed(key)))
     )
@@ -204,19 +190,7 @@ const make = Effect.fnUntraced(function* (options?: Options) {
   return RecordStore.of({
     store: "kad",
     put,
-    get: (key, question) => {
-      let asked = 0
-      const counting: GetOptions = {
-        ...question,
-        onProgress: (progress) => {
-          asked = progress.answered
-          question?.onProgress?.(progress)
-        }
-      }
-      return Effect.flatMap(Stream.runLast(search(key, counting)), (last) =>
-        last._tag === "Some" ? Effect.succeed(last.value) : Effect.fail(failed(key)(new RecordNotFound({ asked })))
-      )
-    },
+    get: getBy(search, failed),
     search,
     delete: (key) =>
       Effect.fail(

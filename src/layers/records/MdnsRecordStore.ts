@@ -31,7 +31,6 @@ import {
   type GetOptions,
   keyText,
   QuorumNotReached,
-  RecordNotFound,
   RecordStore,
   RecordStoreError,
   type RecordStoreErrorReason,
@@ -39,6 +38,7 @@ import {
 } from "../../services/RecordStore.ts"
 import * as RecordValidators from "../../services/RecordValidators.ts"
 import { Swarm } from "../../services/Swarm.ts"
+import { BestRecord, getBy } from "../internal/BestRecord.ts"
 
 export interface Options {
   /** Where this node holds what is put to it, such as `MemoryRecordStore.make()`. */
@@ -87,7 +87,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   // What was put in an earlier run is told of again.
   yield* Effect.ignore(Stream.runForEach(local.list(), tell))
 
-  const sweep = Effect.forEach([...told.values()], (key) => Effect.catch(local.get(key), () => untell(key)), {
+  const sweep = Effect.forEach([...told.values()], (key) => local.get(key).pipe(Effect.catch(() => untell(key))), {
     discard: true
   })
   yield* Effect.forkScoped(
@@ -168,30 +168,15 @@ const make = Effect.fnUntraced(function* (options: Options) {
         const clock = yield* Clock.Clock
         const quorum = question?.quorum ?? Number.POSITIVE_INFINITY
         const own = Bytes.copy(key)
-        let best: StoredRecord | undefined
-        let valid = 0
-
-        /** Takes a record; gives it if it is better than those before. */
-        const take = (record: StoredRecord): ReadonlyArray<StoredRecord> => {
-          const now = clock.currentTimeMillisUnsafe()
-          if (rules.validate(own, record.value, now) !== undefined) return []
-          valid++
-          const isBetter =
-            best === undefined ||
-            (!Bytes.equals(best.value, record.value) && rules.select(own, [best.value, record.value], now) === 1)
-          if (!isBetter) return []
-          best = record
-          return [{ ...record, key: Bytes.copy(own), value: Bytes.copy(record.value) }]
-        }
-
+        const found = new BestRecord(own, rules, () => clock.currentTimeMillisUnsafe())
         const held = yield* Effect.option(local.get(own))
-        const mine = held._tag === "Some" ? take(held.value) : []
+        const mine = held._tag === "Some" ? found.take(held.value) : []
         const others = answers(own, question).pipe(
-          Stream.map((value) => take({ key: own, value, expiresAt: undefined })),
-          Stream.takeUntil(() => valid >= quorum),
+          Stream.map((value) => found.take({ key: own, value, expiresAt: undefined })),
+          Stream.takeUntil(() => found.valid >= quorum),
           Stream.flatMap(Stream.fromIterable)
         )
-        return valid >= quorum ? Stream.fromIterable(mine) : Stream.concat(Stream.fromIterable(mine), others)
+        return found.valid >= quorum ? Stream.fromIterable(mine) : Stream.concat(Stream.fromIterable(mine), others)
       }).pipe(Effect.mapError(failed(key)))
     )
 
@@ -206,19 +191,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         const wanted = question?.quorum ?? 1
         if (wanted > 1) return yield* Effect.fail(failed(key)(new QuorumNotReached({ got: 1, wanted })))
       }),
-    get: (key, question) => {
-      let asked = 0
-      const counting: GetOptions = {
-        ...question,
-        onProgress: (progress) => {
-          asked = progress.answered
-          question?.onProgress?.(progress)
-        }
-      }
-      return Effect.flatMap(Stream.runLast(search(key, counting)), (last) =>
-        last._tag === "Some" ? Effect.succeed(last.value) : Effect.fail(failed(key)(new RecordNotFound({ asked })))
-      )
-    },
+    get: getBy(search, failed),
     search,
     delete: (key) => Effect.andThen(asOwn(key)(local.delete(key)), untell(Bytes.copy(key))),
     list: local.list
