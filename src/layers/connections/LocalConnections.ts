@@ -62,6 +62,8 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
   const self = swarm.peerId.toString()
   const dialling = yield* FiberMap.make<string>()
   const wake = yield* Queue.sliding<void>(1)
+  /** Those that are worth something, since they are here and connected, whoever dialled. */
+  const tagged = new Set<string>()
   /** Of those that are there. */
   const failures = new Map<string, Failures>()
 
@@ -91,6 +93,13 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
     const present = yield* network.peers
     const ids = new Set(present.map(({ peer }) => peer.toString()))
     for (const id of failures.keys()) if (!ids.has(id)) failures.delete(id)
+    for (const id of tagged) if (!ids.has(id) || !connected.has(id)) tagged.delete(id)
+    for (const { peer } of present) {
+      const id = peer.toString()
+      if (!connected.has(id) || tagged.has(id)) continue
+      tagged.add(id)
+      yield* use.write(peerStore.setTag(peer, tag, { value: worth }))
+    }
     const isBusy = (id: string) => connected.has(id) || FiberMap.hasUnsafe(dialling, id)
     let count = present.filter(({ peer }) => isBusy(peer.toString())).length
     let free = atOnce - (yield* FiberMap.size(dialling))
@@ -111,15 +120,12 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
     Stream.runForEach(network.changes, ({ _tag }) => (_tag === "Left" ? Effect.void : Queue.offer(wake, undefined))),
     { startImmediately: true }
   )
-  // Whoever dialled: a peer that is here is worth a little more than others.
   yield* swarm.forEachConnection((connection) =>
-    Effect.gen(function* () {
-      const id = connection.remotePeer.toString()
-      if ((yield* network.peers).some(({ peer }) => peer.toString() === id)) {
-        yield* use.write(peerStore.setTag(connection.remotePeer, tag, { value: worth }))
-      }
-      yield* connection.awaitClosed
-    }).pipe(Effect.ensuring(Queue.offer(wake, undefined)))
+    Queue.offer(wake, undefined).pipe(
+      Effect.andThen(connection.awaitClosed),
+      Effect.ensuring(Queue.offer(wake, undefined)),
+      Effect.asVoid
+    )
   )
   yield* look.pipe(Effect.andThen(Effect.timeoutOption(Queue.take(wake), heartbeat)), Effect.forever, Effect.forkScoped)
 })
