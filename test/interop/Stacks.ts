@@ -1,6 +1,6 @@
 /** The stacks that take part: how their programs are built and started. */
 import { spawnSync } from "node:child_process"
-import { existsSync } from "node:fs"
+import { statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -86,11 +86,17 @@ export const hasToolchain = (stack: Stack): boolean => {
   return spawnSync(tool, args).status === 0
 }
 
+/** Whether what the lock file names is there. */
+const isInstalled = (directory: string): boolean => {
+  const changedAt = (path: string) => statSync(join(directory, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return changedAt("node_modules/.package-lock.json") > changedAt("package-lock.json")
+}
+
 /** Builds the peer, unless it is there; false when that fails. */
 export const build = (stack: Stack): boolean => {
   if (stack.build.length === 0) return true
   progress(`building the ${stack.name} peer: ${stack.build.join(" ")}`)
-  if (stack.name === "js" && existsSync(join(stack.cwd, "node_modules/@libp2p/pnet"))) return true
+  if (stack.name === "js" && isInstalled(stack.cwd)) return true
   const [builder, args] = command(stack.build)
   return spawnSync(builder, args, { cwd: stack.cwd, stdio: ["ignore", "inherit", "inherit"] }).status === 0
 }

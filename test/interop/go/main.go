@@ -69,6 +69,8 @@ func main() {
 		bench(os.Args[2:])
 	case "dht":
 		runDht(os.Args[2:])
+	case "lan":
+		runLan(os.Args[2:])
 	case "supports":
 		printJSON(supports)
 	case "--version-info":

@@ -18,6 +18,7 @@ import { createLibp2p } from "libp2p"
 import { version } from "libp2p/version"
 import { dial, tests } from "./dial.js"
 import { runDht } from "./dht.js"
+import { runLan } from "./lan.js"
 import { serve } from "./serve.js"
 
 const USAGE = `usage:
@@ -57,6 +58,9 @@ switch (command) {
   }
   case "dht":
     await runDht(args, printJSON).catch((err) => fatal(err.message))
+    break
+  case "lan":
+    await runLan(args, printJSON).catch((err) => fatal(err.message))
     break
   case "supports":
     printJSON(SUPPORTS)
