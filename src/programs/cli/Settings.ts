@@ -311,7 +311,7 @@ const dig = (from: unknown, path: ReadonlyArray<PropertyKey>) => {
 
 /** Variables that look as if they were a setting: a misspelt one would be passed over in silence. */
 const checkNames = (env: Readonly<Record<string, string | undefined>>) => {
-  const known = new Set([...names, "config", "simWorker"].map(variable))
+  const known = new Set([...names, "config", "simWorker", "simRoomy"].map(variable))
   const wrong = Object.keys(env).find((name) => name.startsWith(variable("")) && !known.has(name))
   return wrong === undefined
     ? Effect.void
