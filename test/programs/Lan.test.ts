@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as dgram from "node:dgram"
+import * as Path from "node:path"
 import { events, isEvent, makeHome, run, type Running, start } from "./Program.ts"
 
 /** The loopback only, by a port that nothing else uses. */
@@ -87,6 +88,24 @@ describe("effect-libp2p on the local network", () => {
     const ends = await Promise.all(nodes.map(stop))
     const counts = ends.map(({ stdout }) => events(stdout).filter(({ event }) => event === "connected").length)
     assert.deepStrictEqual(counts, [1, 1, 0, 0])
+  }, 60_000)
+
+  it("nodes of a private network find each other only, in the name of its key's fingerprint", async () => {
+    const options = await onLoopback()
+    const home = makeHome()
+    assert.strictEqual((await run(home, ["key", "psk", "--out", "swarm.key"])).code, 0)
+    const psk = ["--psk", Path.join(home, "swarm.key")]
+    const node = (...args: ReadonlyArray<string>) => start(makeHome(), ["node", "--json", ...here, ...args], options)
+    const nodes = [node(...psk), node(...psk), node()]
+    const ids = await Promise.all(nodes.map(peerOf))
+    await Promise.all(nodes.slice(0, 2).map((one) => one.line(isEvent("connected"))))
+    const seen = await run(makeHome(), ["lan", "--once", "--wait", "2s", "--json", ...psk], options)
+    const found = events(seen.stdout).filter(({ event }) => event === "peer")
+    assert.deepStrictEqual(found.map(({ peer }) => String(peer)).toSorted(), ids.slice(0, 2).toSorted())
+    assert.match(JSON.stringify(found[0]?.["services"]), /^\["_p2p-[0-9a-f]{32}\._udp\.local"\]$/)
+    const ends = await Promise.all(nodes.map(stop))
+    const counts = ends.map(({ stdout }) => events(stdout).filter(({ event }) => event === "connected").length)
+    assert.deepStrictEqual(counts, [1, 1, 0])
   }, 60_000)
 
   it("a service that cannot be one is refused", async () => {

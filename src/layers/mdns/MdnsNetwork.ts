@@ -55,8 +55,8 @@ export { InvalidServiceName } from "../../services/LocalNetwork.ts"
 export interface Options {
   /** Only peers of this service find each other: lower-case letters, digits and hyphens, at most 20. Default: all peers. */
   readonly service?: string | undefined
-  /** The fingerprint of the private network's key: only its peers find each other. */
-  readonly network?: Uint8Array | undefined
+  /** The fingerprint of a private network's key, `NetworkKey.fingerprint`: only its peers find each other. */
+  readonly network?: string | undefined
   /** It looks at the peers of all services, and is not seen itself. Default false. */
   readonly watches?: boolean | undefined
   /** Default: all interfaces. `loopback` is for tests, and for nodes of one machine. */

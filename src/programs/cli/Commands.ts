@@ -211,6 +211,7 @@ const lan = Command.make(
   "lan",
   {
     service: serviceFlag("Show only nodes of this service; all without it"),
+    psk,
     once: Flag.Boolean("once").pipe(Flag.withDescription("Show it once, and end"), Flag.withDefault(false)),
     wait: Flag.String("wait").pipe(
       Flag.withDescription("With --once: listen for so long before; 3s without it"),
@@ -219,8 +220,8 @@ const lan = Command.make(
       Flag.withDefault(Duration.seconds(3))
     )
   },
-  ({ once, service, wait }) =>
-    under({ service: Option.getOrUndefined(service) }, (settings) =>
+  ({ once, psk, service, wait }) =>
+    under({ psk: Option.getOrUndefined(psk), service: Option.getOrUndefined(service) }, (settings) =>
       Effect.flatMap(
         load(() => import("./LanCommand.ts")),
         ({ run }) => run(settings, { once, wait })

@@ -58,7 +58,11 @@ const show = (settings: Settings, { once, wait }: Flags) =>
   Effect.gen(function* () {
     const network = yield* LocalNetwork
     const output = yield* Output
-    const wanted = settings.service === undefined ? undefined : Names.serviceOf(settings.service)
+    const fingerprint = (yield* Peer.networkKey(settings))?.fingerprint
+    const wanted =
+      settings.service === undefined && fingerprint === undefined
+        ? undefined
+        : Names.serviceOf(settings.service, fingerprint)
     const isWanted = ({ services }: LocalPeer) => wanted === undefined || services.includes(wanted)
     const present = Effect.map(network.peers, (peers) => peers.filter(isWanted))
     const links = Effect.map(network.status, (status) => status.links)

@@ -1,4 +1,6 @@
 /** The local network of a node of the command line, as its settings have it. */
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as LocalConnections from "../../layers/connections/LocalConnections.ts"
 import * as MdnsNetwork from "../../layers/mdns/MdnsNetwork.ts"
@@ -6,7 +8,11 @@ import type { Actors } from "../../services/Actors.ts"
 import type { Net } from "../../services/Net.ts"
 import type { PeerStore } from "../../services/PeerStore.ts"
 import type { Swarm } from "../../services/Swarm.ts"
+import * as Peer from "./Peer.ts"
 import type { Settings } from "./Settings.ts"
+
+/** The file of the private network's key cannot be used. */
+type Keyless = Effect.Error<ReturnType<typeof Peer.networkKey>>
 
 /** Where it speaks: `loopback:5399` is on this machine, and on a port of its own. */
 const where = (lan: Settings["lan"]): MdnsNetwork.Options => {
@@ -14,14 +20,28 @@ const where = (lan: Settings["lan"]): MdnsNetwork.Options => {
   return port === undefined ? {} : { interfaces: "loopback", port: Number(port) }
 }
 
+/** The same, in the private network of the settings if they name one. */
+const options = (settings: Settings): Effect.Effect<MdnsNetwork.Options, Keyless, FileSystem.FileSystem> =>
+  Effect.map(Peer.networkKey(settings), (key) => ({
+    ...where(settings.lan),
+    service: settings.service,
+    network: key?.fingerprint
+  }))
+
 /** The local network that a command looks at, without being seen. */
-export const layerWatch = ({ lan, service }: Settings) => MdnsNetwork.layer({ ...where(lan), service, watches: true })
+export const layerWatch = (settings: Settings) =>
+  Layer.unwrap(Effect.map(options(settings), (of) => MdnsNetwork.layer({ ...of, watches: true })))
 
 /** A node is found by those of its service on the local network, and connects to them; unless that is off. */
-export const layerNode = ({
-  lan,
-  service
-}: Settings): Layer.Layer<never, MdnsNetwork.InvalidServiceName, Actors | Net | PeerStore | Swarm> =>
-  lan === "off"
+export const layerNode = (
+  settings: Settings
+): Layer.Layer<
+  never,
+  MdnsNetwork.InvalidServiceName | Keyless,
+  Actors | FileSystem.FileSystem | Net | PeerStore | Swarm
+> =>
+  settings.lan === "off"
     ? Layer.empty
-    : LocalConnections.layer().pipe(Layer.provide(MdnsNetwork.layer({ ...where(lan), service })))
+    : LocalConnections.layer().pipe(
+        Layer.provide(Layer.unwrap(Effect.map(options(settings), (of) => MdnsNetwork.layer(of))))
+      )

@@ -13,7 +13,6 @@ import * as Libp2p from "../../layers/Libp2p.ts"
 import { Actors, formatTree } from "../../services/Actors.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Swarm, type SwarmEvent } from "../../services/Swarm.ts"
-import * as KeyLock from "./KeyLock.ts"
 import * as Listen from "./Listen.ts"
 import * as LocalNet from "./LocalNet.ts"
 import { Output, plain, StopCode, table, writeError } from "./Output.ts"
@@ -188,6 +187,5 @@ export const run = (given: Settings) =>
       Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
       Layer.provideMerge(Libp2p.layerNode)
     )
-    yield* KeyLock.hold(settings.identity)
     return yield* Effect.provide(Effect.scoped(serve(settings, isNew)), layer)
   }).pipe(Effect.scoped)

@@ -53,7 +53,7 @@ describe("the local network", () => {
       const network = yield* MemoryNet.makeNetwork()
       const host = (n: number) => network.host([`10.0.0.${n}`])
       const chat = { service: "chat" }
-      const secret = { network: new Uint8Array(16).fill(7) }
+      const secret = { network: "07".repeat(16) }
       const a = yield* start({ seed: 1, net: host(1), ...chat })
       const b = yield* start({ seed: 2, net: host(2), ...chat })
       const c = yield* start({ seed: 3, net: host(3), ...secret })

@@ -22,9 +22,9 @@ export const meta = "_services._dns-sd._udp.local"
 /** What a service may be called: it becomes a part of a DNS label of at most 63 characters. */
 export const isServiceName = (text: string): boolean => /^[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?$/.test(text)
 
-/** The name of a service: of all peers, of those of a service, of those of a private network, or both. */
-export const serviceOf = (service?: string, fingerprint?: Uint8Array): string => {
-  const parts = ["_p2p", ...(fingerprint === undefined ? [] : [Bytes.toHex(fingerprint)])]
+/** The name of a service: of all peers, of those of a service, of those of a private network, or both. The fingerprint is in base 16. */
+export const serviceOf = (service?: string, fingerprint?: string): string => {
+  const parts = ["_p2p", ...(fingerprint === undefined ? [] : [fingerprint])]
   return `${[...parts, ...(service === undefined ? [] : [service])].join("-")}._udp.local`
 }
 
