@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Density, limits } from "../../../../src/layers/kad/core/Density.ts"
 import * as Key from "../../../../src/layers/kad/core/Key.ts"
 import * as NetworkSize from "../../../../src/layers/kad/core/NetworkSize.ts"
 import { isUsable, OptimisticProvide } from "../../../../src/layers/kad/core/OptimisticProvide.ts"
@@ -115,6 +116,28 @@ describe("OptimisticProvide", () => {
       for (const one of tell) pace.settled(one, false)
     }
     assert.strictEqual(told, 16)
+  })
+
+  it("tells nobody of a crowd, and leaves it to the classic way as soon as those who are told have answered", () => {
+    const prng = new Prng("optimistic crowd")
+    const target = Key.random(chance(prng))
+    const estimate = { size: 500, low: 400, high: 600, lookups: 9 }
+    const density = new Density(target, 500, limits(8))
+    const honest = Array.from({ length: 500 }, () => contactAt(Key.random(chance(prng))))
+    const crowd = Array.from({ length: 8 }, () => contactAt(Key.inBucket(target, 60, chance(prng))))
+    const pace = new OptimisticProvide({ target, estimate, k: 8, density })
+    assert.isEmpty(pace.step(Key.closest(target, honest.slice(0, 50), 8)).tell)
+    const { tell } = pace.step(Key.closest(target, honest, 8))
+    assert.isNotEmpty(tell)
+    assert.deepStrictEqual(pace.step(crowd), { tell: [], stop: true })
+    assert.isEmpty(pace.finish(crowd))
+    assert.strictEqual(pace.state, "open")
+    for (const one of tell) pace.settled(one, true)
+    assert.strictEqual(pace.state, "short")
+    // On several paths, of which one leads to the crowd, those of the others are told.
+    const spread = new OptimisticProvide({ target, estimate, k: 8, density })
+    const mixed = Key.closest(target, [...crowd.slice(0, 2), ...Key.closest(target, honest, 6)], 8)
+    assert.isAtLeast(spread.step(mixed).tell.length, 6)
   })
 
   it("does not stop while fewer are known than should hold it, however close they are", () => {

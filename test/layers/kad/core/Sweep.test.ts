@@ -9,7 +9,7 @@ import { chance, contact, contactAt, contacts, Network, trueClosest } from "./mo
 
 const items = (prng: Prng, count: number) => Array.from({ length: count }, () => ({ key: Key.random(chance(prng)) }))
 
-const place = (step: Step<Item>, prng: Prng): Key.Key =>
+const placeOf = (step: Step<Item>, prng: Prng): Key.Key =>
   step._tag === "Item" ? step.item.key : Key.withPrefix(step.part.key, step.part.length, chance(prng))
 
 const sweepAll = <A extends Item>(
@@ -20,7 +20,7 @@ const sweepAll = <A extends Item>(
 ) => {
   const sweep = new Sweep(keys, k)
   for (let step = sweep.next(); step !== undefined; step = sweep.next()) {
-    const finished = find(place(step, prng))
+    const finished = find(placeOf(step, prng))
     if (finished === undefined) sweep.failed()
     else sweep.found(finished)
   }
@@ -114,6 +114,59 @@ describe("Sweep", () => {
     const flaky = sweepAll(keys, prng, 20, (target) => (prng.chance(0.5) ? among(target, all, 20) : undefined))
     assert.isNotEmpty(flaky.missed)
     assert.strictEqual(holdersOf(flaky).size + flaky.missed.length, keys.length)
+  })
+
+  it("brings keys to the closest of each path in turn, looked up or not", () => {
+    const prng = new Prng("sweep paths")
+    const network = new Network(prng, 300)
+    const self = contact(prng)
+    const keys = items(prng, 300)
+    const liars = contacts(prng, 2)
+    // Who is asked first on a path, once in a while, names only peers that it has made to be closest.
+    const sweep = sweepAll(keys, prng, 20, (target) => {
+      const crowd = Array.from({ length: 20 }, () => contactAt(Key.inBucket(target, 60, chance(prng))))
+      const seeds = [...liars, ...network.answer(self.key, target)]
+      const lies = new Set([...liars, ...crowd].map(({ key }) => key.id))
+      return run({ target, self: self.key, seeds, paths: 8 }, ({ key }) => ({
+        afterMs: 10 + prng.below(50),
+        closer: lies.has(key.id) ? crowd : network.answer(key, target)
+      })).finished
+    })
+    const honest = new Set(network.peers.map(({ key }) => key.id))
+    const holders = holdersOf(sweep)
+    const counts = keys.map(({ key }) => (holders.get(key.id) ?? []).filter((one) => honest.has(one.key.id)).length)
+    assert.isAbove(counts.reduce((sum, count) => sum + count, 0) / counts.length, 10)
+    assert.isAbove(Math.min(...counts), 0)
+  })
+
+  it("brings all that belongs to a crowded region to everybody in it, with one question", () => {
+    const prng = new Prng("sweep crowd")
+    const all = contacts(prng, 500)
+    const place = Key.random(chance(prng))
+    const crowd = Array.from({ length: 40 }, () => contactAt(Key.inBucket(place, 40, chance(prng))))
+    const region = { key: place, length: 4 }
+    const within = all.filter(({ key }) => Key.commonPrefix(key, place) >= region.length)
+    // In the crowd's midst, beside it, and elsewhere.
+    const keys = [
+      ...Array.from({ length: 10 }, () => ({ key: Key.inBucket(place, 39, chance(prng)) })),
+      ...Array.from({ length: 10 }, () => ({ key: Key.withPrefix(place, 5, chance(prng)) })),
+      ...Array.from({ length: 10 }, () => ({ key: Key.inBucket(place, 0, chance(prng)) }))
+    ]
+    const isCrowded = (key: Key.Key) => Key.commonPrefix(key, place) >= 20
+    const sweep = new Sweep(keys, 20, isCrowded)
+    let questions = 0
+    for (let step = sweep.next(); step !== undefined; step = sweep.next()) {
+      const finished = among(placeOf(step, prng), [...all, ...crowd], 20)
+      const crowded = step._tag === "Item" && isCrowded(step.item.key)
+      if (crowded) questions += 1
+      sweep.found(finished, crowded ? { holders: within, region } : finished)
+    }
+    assert.isAtMost(questions, 1)
+    const holders = holdersOf(sweep)
+    for (const { key } of keys.slice(0, 10)) assert.strictEqual(sorted(holders.get(key.id) ?? []), sorted(within))
+    for (const { key } of keys.slice(20)) {
+      assert.strictEqual(sorted(holders.get(key.id) ?? []), sorted(trueClosest(key, all, 20)))
+    }
   })
 
   it("ends against peers that are all around whatever is asked for", () => {
