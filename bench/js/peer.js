@@ -12,6 +12,7 @@ const nodes = [await newNode(positionals[0] === "listen" ? ["/ip4/127.0.0.1/tcp/
 const held = []
 
 /** Loaded when it is asked for only: a minimal node has none. */
+const lan = (run) => async (options) => (await import("./lan.js")).lan[run](options)
 const dht = (run) => async (options) => (await import("./dht.js")).dht[run](options)
 
 process.stdin.once("end", () => process.exit(0))
@@ -140,6 +141,9 @@ const work = {
   "dht-put": dht("dht-put"),
   "dht-get": dht("dht-get"),
   "dht-lookup": dht("dht-lookup"),
+
+  "lan-discover": lan("lan-discover"),
+  "lan-packets": lan("lan-packets"),
 
   memory: async () => {
     for (let i = 0; i < 3; i++) {

@@ -23,8 +23,8 @@ export const usage = (
   benchmarks: ReadonlyArray<{ readonly name: string; readonly unit: string; readonly about: string }>
 ): string => `Usage: npm run bench -- [NAME...] [flags]
 
-Measures this library beside js-libp2p, go-libp2p and rust-libp2p. Without a name, all but those of the DHT;
-\`dht\` is all of those.
+Measures this library beside js-libp2p, go-libp2p and rust-libp2p. Without a name, all but those of
+whole networks: \`dht\` is all of a DHT, \`lan\` all of a local network.
 
   --quick          two minutes, beside js-libp2p alone
   --peer STACK     only beside this one (js, go, rust); may be repeated

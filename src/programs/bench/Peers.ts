@@ -53,6 +53,8 @@ export interface Command {
     | "dht-put"
     | "dht-get"
     | "dht-lookup"
+    | "lan-discover"
+    | "lan-packets"
   readonly address?: string
   readonly seconds?: number
   readonly size?: number

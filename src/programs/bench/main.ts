@@ -5,6 +5,7 @@
  *   npm run bench                        everything, in less than 15 minutes
  *   npm run bench -- upload streams      these
  *   npm run bench -- dht                 those of the DHT, in ten minutes
+ *   npm run bench -- lan                 those of the local network, in ten minutes
  *   npm run bench -- --quick             everything in two minutes, roughly
  *   npm run bench -- --out bench.json    also as JSON
  */
@@ -23,6 +24,7 @@ import * as Compare from "./Compare.ts"
 import { connections } from "./Connections.ts"
 import { dht } from "./Dht.ts"
 import { footprint } from "./Footprint.ts"
+import { lan } from "./Lan.ts"
 import * as Peers from "./Peers.ts"
 import { Progress } from "./Progress.ts"
 import * as Report from "./Report.ts"
@@ -34,9 +36,12 @@ import { transfers } from "./Transfers.ts"
 const usual: ReadonlyArray<Benchmark.Benchmark> = [...transfers, ...connections, ...streams, ...footprint]
 
 /** What one name stands for: whole networks take too long to be among the usual. */
-const families: ReadonlyMap<string, ReadonlyArray<Benchmark.Benchmark>> = new Map([["dht", dht]])
+const families: ReadonlyMap<string, ReadonlyArray<Benchmark.Benchmark>> = new Map([
+  ["dht", dht],
+  ["lan", lan]
+])
 
-const benchmarks: ReadonlyArray<Benchmark.Benchmark> = [...usual, ...dht]
+const benchmarks: ReadonlyArray<Benchmark.Benchmark> = [...usual, ...dht, ...lan]
 
 /** The names of the benchmarks that are asked for. */
 const askedFor = (names: ReadonlyArray<string>): ReadonlyArray<string> =>

@@ -6,7 +6,8 @@ import * as Scope from "effect/Scope"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { ProtocolStream } from "../../../services/ProtocolStream.ts"
 import type { Connection, Swarm } from "../../../services/Swarm.ts"
-import type { Network } from "./Dht.ts"
+import type * as Dht from "./Dht.ts"
+import type * as Lan from "./Lan.ts"
 import * as Node from "./Node.ts"
 
 const option = (otherwise: number) => Schema.Finite.pipe(Schema.withDecodingDefault(Effect.succeed(otherwise)))
@@ -153,11 +154,18 @@ export const make = (choice: Node.Choice, first: Service, lasting: Scope.Scope) 
   })
 
   /** Loaded when it is asked for only: a minimal node has none. */
-  let network: Network | undefined
-  const dht = (run: keyof Network, command: Command) =>
+  let network: Dht.Network | undefined
+  const dht = (run: keyof Dht.Network, command: Command) =>
     Effect.gen(function* () {
       network ??= (yield* Effect.promise(() => import("./Dht.ts"))).make(lasting)
       return yield* network[run](command)
+    })
+
+  let neighbours: Lan.Network | undefined
+  const lan = (run: keyof Lan.Network, command: Command) =>
+    Effect.gen(function* () {
+      neighbours ??= (yield* Effect.promise(() => import("./Lan.ts"))).make(lasting)
+      return yield* neighbours[run](command)
     })
 
   return (command: Command): Effect.Effect<unknown, unknown, Scope.Scope> => {
@@ -215,6 +223,9 @@ export const make = (choice: Node.Choice, first: Service, lasting: Scope.Scope) 
       case "dht-get":
       case "dht-lookup":
         return dht(run, command)
+      case "lan-discover":
+      case "lan-packets":
+        return lan(run, command)
       default:
         return Effect.fail(new Node.PeerFailure({ detail: `no such command: ${run}` }))
     }
