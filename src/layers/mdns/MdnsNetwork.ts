@@ -30,6 +30,8 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { SecureRandom } from "effect/crypto/SecureRandom"
+import type { NetworkKey } from "../../data/NetworkKey.ts"
 import { type ActorRef, Actors, type Behaviour } from "../../services/Actors.ts"
 import {
   InvalidServiceName,
@@ -44,6 +46,8 @@ import {
 import { type Datagram, Net } from "../../services/Net.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { monotonicMs } from "../internal/Monotonic.ts"
+import { Beacon } from "./core/Beacon.ts"
+import { Sealed } from "./core/Codec.ts"
 import { type Event, Lan } from "./core/Lan.ts"
 import { linksOf } from "./core/Links.ts"
 import * as Names from "./core/Names.ts"
@@ -55,7 +59,7 @@ export { InvalidServiceName } from "../../services/LocalNetwork.ts"
 export interface Options {
   /** Only peers of this service find each other: lower-case letters, digits and hyphens, at most 20. Default: all peers. */
   readonly service?: string | undefined
-  /** The fingerprint of a private network's key, `NetworkKey.fingerprint`: only its peers find each other. */
+  /** The fingerprint of a private network's key, `NetworkKey.fingerprint`: only its peers find each other. Default: that of the node's own, if it is in one. */
   readonly network?: string | undefined
   /** It looks at the peers of all services, and is not seen itself. Default false. */
   readonly watches?: boolean | undefined
@@ -104,7 +108,7 @@ const shown = (peer: Present, now: number): LocalPeer => ({
   forgottenInMs: Math.max(0, peer.expiresAt - now)
 })
 
-const start = Effect.fnUntraced(function* (options: Options = {}) {
+const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed) {
   const actors = yield* Actors
   const net = yield* Net
   const swarm = yield* Swarm
@@ -112,7 +116,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
   if (options.service !== undefined && !Names.isServiceName(options.service)) {
     return yield* new InvalidServiceName({ name: options.service })
   }
-  const service = Names.serviceOf(options.service, options.network)
+  const service = Names.serviceOf(options.service, options.network ?? swarm.network)
   const port = options.port ?? defaultPort
   const which = options.interfaces ?? "all"
   const lookEvery = options.lookEvery ?? "10 seconds"
@@ -145,7 +149,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
       service,
       watches: options.watches,
       random: () => random.nextDoubleUnsafe(),
-      limits: options.limits ?? defaults
+      limits: options.limits ?? defaults,
+      codec
     })
     for (const [question, content] of held) mine.hold(question, content)
     for (const question of asked.keys()) mine.probe(question, yield* monotonicMs)
@@ -156,8 +161,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
       receive: (link, datagram) => void self.tellUnsafe({ _tag: "Packet", link, datagram }),
       lost: () => void self.tellUnsafe({ _tag: "Look" })
     }).pipe(Scope.provide(within))
-    const flush = Effect.suspend(() =>
-      Effect.forEach(mine.takePackets(), ({ bytes, link }) => sockets.send(link, bytes), { discard: true })
+    const flush = Effect.flatMap(monotonicMs, (now) =>
+      Effect.forEach(mine.takePackets(now), ({ bytes, link }) => sockets.send(link, bytes), { discard: true })
     )
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
@@ -229,6 +234,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}) {
     const actor: Behaviour<Message, never> = {
       receive: (message) =>
         Effect.gen(function* () {
+          if (codec !== undefined) codec.aheadMs = (yield* Clock.currentTimeMillis) - (yield* monotonicMs)
           yield* handle(message)
           const now = yield* monotonicMs
           mine.tick(now)
@@ -338,3 +344,33 @@ export const make = (
  */
 export const layer = (options?: Options): Layer.Layer<LocalNetwork, InvalidServiceName, Actors | Net | Swarm> =>
   Layer.effect(LocalNetwork, make(options))
+
+export interface SealedOptions extends Options {
+  /** What the peers share: the key of their private network, or one made for this. */
+  readonly key: NetworkKey
+  /** Also in the clear, for those that cannot read what is sealed. They see who is there, and so does everybody. Default false. */
+  readonly alsoPlain?: boolean | undefined
+}
+
+/**
+ * The same for those who have a key, and nobody else: what is sent says nothing
+ * to others, and what others send is not heard. See docs/local-network.md.
+ *
+ * ```
+ * MdnsNetwork.layerSealed({ key })
+ * ```
+ */
+export const layerSealed = ({
+  alsoPlain,
+  key,
+  ...options
+}: SealedOptions): Layer.Layer<LocalNetwork, InvalidServiceName, Actors | Net | SecureRandom | Swarm> =>
+  Layer.effect(
+    LocalNetwork,
+    Effect.gen(function* () {
+      const random = yield* SecureRandom
+      // One for the life of the layer, also when its actor starts again: nothing may be sealed twice with one nonce.
+      const beacon = new Beacon({ key: key.bytes, seed: yield* random.randomBytes(32) })
+      return yield* start(options, new Sealed(beacon, alsoPlain === true))
+    })
+  )

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import type { SecureRandom } from "effect/crypto/SecureRandom"
 import * as LocalConnections from "../../layers/connections/LocalConnections.ts"
 import * as MdnsNetwork from "../../layers/mdns/MdnsNetwork.ts"
 import type { Actors } from "../../services/Actors.ts"
@@ -20,17 +21,19 @@ const where = (lan: Settings["lan"]): MdnsNetwork.Options => {
   return port === undefined ? {} : { interfaces: "loopback", port: Number(port) }
 }
 
-/** The same, in the private network of the settings if they name one. */
-const options = (settings: Settings): Effect.Effect<MdnsNetwork.Options, Keyless, FileSystem.FileSystem> =>
-  Effect.map(Peer.networkKey(settings), (key) => ({
-    ...where(settings.lan),
-    service: settings.service,
-    network: key?.fingerprint
-  }))
+/** In a private network, for those who have its key. */
+const layer = (settings: Settings, options: MdnsNetwork.Options) =>
+  Layer.unwrap(
+    Effect.map(Peer.networkKey(settings), (key) =>
+      key === undefined
+        ? MdnsNetwork.layer(options)
+        : MdnsNetwork.layerSealed({ ...options, key, alsoPlain: settings.lan === "both" })
+    )
+  )
 
 /** The local network that a command looks at, without being seen. */
 export const layerWatch = (settings: Settings) =>
-  Layer.unwrap(Effect.map(options(settings), (of) => MdnsNetwork.layer({ ...of, watches: true })))
+  layer(settings, { ...where(settings.lan), service: settings.service, watches: true })
 
 /** A node is found by those of its service on the local network, and connects to them; unless that is off. */
 export const layerNode = (
@@ -38,10 +41,10 @@ export const layerNode = (
 ): Layer.Layer<
   never,
   MdnsNetwork.InvalidServiceName | Keyless,
-  Actors | FileSystem.FileSystem | Net | PeerStore | Swarm
+  Actors | FileSystem.FileSystem | Net | PeerStore | SecureRandom | Swarm
 > =>
   settings.lan === "off"
     ? Layer.empty
     : LocalConnections.layer().pipe(
-        Layer.provide(Layer.unwrap(Effect.map(options(settings), (of) => MdnsNetwork.layer(of))))
+        Layer.provide(layer(settings, { ...where(settings.lan), service: settings.service }))
       )

@@ -115,8 +115,14 @@ const hints = (
 }
 
 /** Whom it finds with nothing configured. */
-const localNetwork = ({ service }: Settings): string =>
-  `${service === undefined ? "nodes on it" : `nodes of the service ${service} on it`} are found and connected; "${Places.invocation()} lan" shows them`
+const localNetwork = ({ psk, service }: Settings): string => {
+  const whom = [
+    ...(service === undefined ? [] : [`of the service ${service}`]),
+    ...(psk === undefined ? [] : ["of this private network"])
+  ]
+  const key = psk === undefined ? "" : ` --psk ${psk}`
+  return `nodes ${[...whom, "on it"].join(" ")} are found and connected; "${Places.invocation()} lan${key}" shows them`
+}
 
 const serve = (settings: Settings, isNew: boolean) =>
   Effect.gen(function* () {

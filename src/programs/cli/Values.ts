@@ -68,11 +68,11 @@ export const Entrance = Schema.Union([Schema.Literal("public"), Multiaddr.FromSt
 
 // ---- the local network
 
-export const lanWords = "on or off"
+export const lanWords = "on, off or both"
 
 /** `loopback:5399` is for tests: on this machine only, and by this port. */
 export const Lan = Schema.String.annotate({ expected: lanWords }).check(
-  Schema.makeFilter((text) => (/^(on|off|loopback:\d{1,5})$/.test(text) ? undefined : `Expected ${lanWords}`))
+  Schema.makeFilter((text) => (/^(on|off|both|loopback:\d{1,5})$/.test(text) ? undefined : `Expected ${lanWords}`))
 )
 
 export const serviceWords = "a name of lower-case letters, digits and hyphens, at most 20, such as chat"

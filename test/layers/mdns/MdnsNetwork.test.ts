@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Result, Scope, Stream } from "effect"
 import * as dgram from "node:dgram"
+import * as NetworkKey from "../../../src/data/NetworkKey.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
 import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
 import makeMdns from "multicast-dns"
@@ -73,6 +74,32 @@ describe("the local network", () => {
         assert.lengthOf(yield* node.network.peers, count)
       }
       assert.strictEqual((yield* c.network.status).service, `_p2p-${"07".repeat(16)}._udp.local`)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("what is sealed is heard by those who have the key, what is also in the clear by all", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const host = (n: number) => network.host([`10.0.0.${n}`])
+      const keyOf = (n: number) => Result.getOrThrow(NetworkKey.fromBytes(new Uint8Array(32).fill(n)))
+      const a = yield* start({ seed: 1, net: host(1), key: keyOf(1) })
+      const b = yield* start({ seed: 2, net: host(2), key: keyOf(1) })
+      const other = yield* start({ seed: 3, net: host(3), key: keyOf(2) })
+      const both = yield* start({ seed: 4, net: host(4), key: keyOf(2), alsoPlain: true })
+      const open = yield* start({ seed: 5, net: host(5) })
+      yield* knows(a, b)
+      yield* knows(b, a)
+      yield* knows(other, both)
+      yield* knows(both, other, open)
+      yield* knows(open, both)
+      const found = yield* Effect.forEach([a, b, other, both, open], (node) => node.network.peers)
+      assert.deepStrictEqual(
+        found.map((peers) => peers.length),
+        [1, 1, 1, 2, 1]
+      )
+      // Questions and answers, too.
+      const asked = yield* Stream.runHead(a.network.ask({ _tag: "Peer", peer: b.swarm.peerId }))
+      assert.strictEqual(asked._tag, "Some")
     }).pipe(Effect.scoped)
   )
 

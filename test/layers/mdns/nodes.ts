@@ -1,6 +1,7 @@
 /** Nodes that find each other on a local network in memory. */
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import type { NetworkKey } from "../../../src/data/NetworkKey.ts"
 import * as NodeCrypto from "../../../src/layers/crypto/NodeCrypto.ts"
 import * as LocalConnections from "../../../src/layers/connections/LocalConnections.ts"
 import * as IdentityFromSeed from "../../../src/layers/identity/FromSeed.ts"
@@ -25,14 +26,20 @@ export interface Options extends MdnsNetwork.Options {
   /** Connects to those that it hears. Default false. */
   readonly connects?: boolean | undefined
   readonly wait?: MdnsRouting.Options["wait"]
+  /** Seals what it says with this key. */
+  readonly key?: NetworkKey | undefined
+  readonly alsoPlain?: boolean | undefined
 }
 
-export const start = Effect.fnUntraced(function* ({ connects, listen, net, seed, wait, ...options }: Options) {
+export const start = Effect.fnUntraced(function* (given: Options) {
+  const { alsoPlain, connects, key, listen, net, seed, wait, ...options } = given
   const bytes = new Uint8Array(32).fill(seed)
   const context = yield* (connects === true ? LocalConnections.layer() : Layer.empty).pipe(
     Layer.provideMerge(MdnsRouting.layerWith({ wait })),
     Layer.provideMerge(MdnsRecordStore.layer({ wait, records: MemoryRecordStore.make() })),
-    Layer.provideMerge(MdnsNetwork.layer(options)),
+    Layer.provideMerge(
+      key === undefined ? MdnsNetwork.layer(options) : MdnsNetwork.layerSealed({ ...options, key, alsoPlain })
+    ),
     Layer.provideMerge(Libp2p.layer({ listen: listen ?? ["/ip4/0.0.0.0/tcp/4001"] })),
     Layer.provide(Libp2p.layerTcp),
     Layer.provideMerge(MemoryPeerStore.layer()),

@@ -14,7 +14,7 @@
  * most. The name of the sender is an HMAC of the hour by a seed of its own. What
  * is sealed is bound to both.
  *
- * What it does not hide is in docs/private-networks.md.
+ * What it does not hide is in docs/local-network.md.
  */
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js"
 import { hkdf } from "@noble/hashes/hkdf.js"
@@ -40,8 +40,6 @@ const tagSize = 16
 /** The longest message that fits. */
 export const maxMessage = maxBlocks * blockSize - headSize
 const maxText = 255
-/** Of this peer's own that are told from those of others. */
-const maxSessions = 8
 
 /** A record as it is sent. */
 export interface Envelope {
@@ -60,8 +58,6 @@ export type Refusal =
   | "Unauthentic"
   /** It is of another hour, or clocks differ by more than one. */
   | "WrongTime"
-  /** It is this peer's own, come back. */
-  | "Own"
   | Exclude<Verdict, "Fresh">
 
 /** The time as its parts need it. */
@@ -104,11 +100,10 @@ export class Beacon {
   private readonly sealKey: Uint8Array
   private readonly seed: Uint8Array
   private readonly window: BeaconWindow
-  /** Our own, the present one last. */
-  private sessions: ReadonlyArray<Uint8Array> = []
   private session: Uint8Array
   private sealed = 0
   private lastAt = 0
+  private own: { readonly epoch: number; readonly name: string } | undefined
   private services: { readonly epoch: number; readonly names: ReadonlyMap<string, number> } | undefined
 
   constructor({ key, limits, seed }: Options) {
@@ -142,7 +137,7 @@ export class Beacon {
     view.setUint16(sessionSize + 8, message.length)
     plain.set(message, headSize)
     const nonce = hmac(sha256, this.seed, numbered("nonce", this.sealed++)).subarray(0, nonceSize)
-    const name = `${label(hmac(sha256, this.seed, numbered("instance", epoch)), 32)}.${this.serviceAt(epoch)}`
+    const name = this.nameAt(epoch)
     const bytes = Bytes.concat([nonce, xchacha20poly1305(this.sealKey, nonce, boundTo(name)).encrypt(plain)])
     const texts: Array<Uint8Array> = []
     for (let i = 0; i < bytes.length; i += maxText) texts.push(bytes.subarray(i, i + maxText))
@@ -164,7 +159,6 @@ export class Beacon {
     if (headSize + length > plain.length) return Result.fail("Malformed")
     if (epochOf(at) !== epoch || Math.abs(at - now.wallMs) > epochMs) return Result.fail("WrongTime")
     const session = plain.subarray(0, sessionSize)
-    if (this.sessions.some((own) => Bytes.equals(own, session))) return Result.fail("Own")
     const verdict = this.window.accept({ sender: Bytes.toHex(session), source, at }, now.monotonicMs)
     return verdict === "Fresh" ? Result.succeed(plain.subarray(headSize, headSize + length)) : Result.fail(verdict)
   }
@@ -181,9 +175,16 @@ export class Beacon {
   }
 
   private newSession(number: number): Uint8Array {
-    const session = hmac(sha256, this.seed, numbered("session", number)).subarray(0, sessionSize)
-    this.sessions = [...this.sessions.slice(1 - maxSessions), session]
-    return session
+    return hmac(sha256, this.seed, numbered("session", number)).subarray(0, sessionSize)
+  }
+
+  /** Its own name in an hour. */
+  private nameAt(epoch: number): string {
+    if (this.own?.epoch !== epoch) {
+      const instance = label(hmac(sha256, this.seed, numbered("instance", epoch)), 32)
+      this.own = { epoch, name: `${instance}.${this.serviceAt(epoch)}` }
+    }
+    return this.own.name
   }
 
   private serviceAt(epoch: number): string {
@@ -194,8 +195,8 @@ export class Beacon {
   private epochIn(name: string, wallMs: number): number | undefined {
     const now = epochOf(wallMs)
     if (this.services?.epoch !== now) {
-      const names = [now, now - 1, now + 1].map((epoch) => [this.serviceAt(Math.max(0, epoch)), epoch] as const)
-      this.services = { epoch: now, names: new Map(names) }
+      const names = [now - 1, now, now + 1].filter((epoch) => epoch >= 0)
+      this.services = { epoch: now, names: new Map(names.map((epoch) => [this.serviceAt(epoch), epoch])) }
     }
     return this.services.names.get(name.slice(name.indexOf(".") + 1))
   }

@@ -3,7 +3,8 @@
  *
  * Each sender counts up in time, so that nothing of a sender that is known is
  * taken twice, nor anything that was held back for longer than a moment: how far
- * its clock is from ours is known from its last one. Of a sender that is not
+ * its clock is from ours is known from its last one. What was sent at once may
+ * come in any order, since it is sent on several links. Of a sender that is not
  * known, all of the last hour is new. A sender is forgotten once all that it has
  * said is too old to be taken from anybody.
  */
@@ -19,12 +20,16 @@ const defaults: Limits = { senders: 4096, perSource: 64 }
 
 /** A beacon may be under way so much longer than the one before it. */
 export const slackMs = 60_000
+/** A beacon may be overtaken by one that was sent so much later. */
+const reorderMs = 2000
+/** Those before the latest that are remembered. */
+const maxRecent = 64
 /** Times differ by an hour at most, and what is said now may be of an hour ahead. */
 const rememberMs = 2 * 3_600_000
 
 export type Verdict =
   | "Fresh"
-  /** It was heard before, or one that the sender has sent later. */
+  /** It was heard before, or one that the sender has sent well after it. */
   | "Replayed"
   /** It was held back. */
   | "Late"
@@ -40,7 +45,9 @@ export interface Sent {
 
 interface Known {
   readonly source: string
+  /** The latest, and those shortly before it. */
   readonly at: number
+  readonly recent: ReadonlyArray<number>
   /** By how much its clock is ahead of ours, which is never set. */
   readonly ahead: number
   readonly heardAt: number
@@ -68,14 +75,17 @@ export class BeaconWindow {
     if (known === undefined) {
       const ofSource = this.bySource.get(source) ?? 0
       if (this.senders.size >= this.limits.senders || ofSource >= this.limits.perSource) return "Crowded"
-      this.senders.set(sender, { source, at, ahead, heardAt: now })
+      this.senders.set(sender, { source, at, recent: [at], ahead, heardAt: now })
       this.bySource.set(source, ofSource + 1)
       return "Fresh"
     }
-    if (at <= known.at) return "Replayed"
+    const oldest = known.recent.length < maxRecent ? known.at - reorderMs : Math.min(...known.recent)
+    if (at <= oldest || known.recent.includes(at)) return "Replayed"
     if (ahead < known.ahead - slackMs) return "Late"
+    const latest = Math.max(at, known.at)
+    const recent = [...known.recent, at].filter((one) => one > latest - reorderMs).slice(-maxRecent)
     this.senders.delete(sender)
-    this.senders.set(sender, { source: known.source, at, ahead, heardAt: now })
+    this.senders.set(sender, { source: known.source, at: latest, recent, ahead, heardAt: now })
     return "Fresh"
   }
 

@@ -13,6 +13,7 @@
 import * as Result from "effect/Result"
 import type * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
+import { type Codec, plain } from "./Codec.ts"
 import * as Announcement from "./Announcement.ts"
 import * as Known from "./Known.ts"
 import * as Links from "./Links.ts"
@@ -31,6 +32,8 @@ export interface Options {
   /** In `[0, 1)`. */
   readonly random: () => number
   readonly limits?: Limits | undefined
+  /** Default: in the clear. */
+  readonly codec?: Codec | undefined
 }
 
 export interface Outgoing {
@@ -84,6 +87,7 @@ const sleptMs = 10_000
 
 export class Lan {
   private readonly options: Options
+  private readonly codec: Codec
   private readonly table: Table
   private readonly links = new Map<string, LinkState>()
   private readonly services: Set<string>
@@ -97,8 +101,9 @@ export class Lan {
   private lastTickDue = Number.POSITIVE_INFINITY
 
   constructor(options: Options) {
-    const { limits, peer, random, service } = options
+    const { codec, limits, peer, random, service } = options
     this.options = options
+    this.codec = codec ?? plain
     this.table = new Table(limits)
     this.services = new Set([service])
     this.self = { peer, name: Names.peerName(random), service }
@@ -127,9 +132,11 @@ export class Lan {
     return this.self.name
   }
 
-  /** Packets to be sent, in order. */
-  takePackets(): ReadonlyArray<Outgoing> {
-    return this.packets.splice(0)
+  /** Packets to be sent now, in order. */
+  takePackets(now: number): ReadonlyArray<Outgoing> {
+    return this.packets
+      .splice(0)
+      .flatMap(({ bytes, link }) => this.codec.encode(bytes, now).map((sent) => ({ link, bytes: sent })))
   }
 
   takeEvents(): ReadonlyArray<Event> {
@@ -180,7 +187,7 @@ export class Lan {
   receive(id: string, from: { readonly host: string; readonly isService: boolean }, bytes: Uint8Array, now: number) {
     const state = this.links.get(id)
     if (state === undefined || !Links.isFrom(state.link, from.host)) return
-    const decoded = from.isService ? Packet.decode(bytes) : undefined
+    const decoded = from.isService ? this.codec.decode(bytes, from.host, now) : undefined
     if (decoded === undefined || Result.isFailure(decoded)) {
       this.counts.refused++
       return

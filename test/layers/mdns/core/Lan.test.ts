@@ -165,7 +165,7 @@ describe("Lan", () => {
       a.lan.receive("eth0/4", { host: "192.168.0.77", isService: true }, query, network.now)
       network.now += 600
       a.lan.tick(network.now)
-      return a.lan.takePackets().flatMap(({ bytes }) => {
+      return a.lan.takePackets(0).flatMap(({ bytes }) => {
         const { additionals, answers, kind } = Result.getOrThrow(Packet.decode(bytes))
         return kind === "response" ? [...answers, ...additionals] : []
       })
@@ -346,7 +346,7 @@ describe("Lan", () => {
         [b, a]
       ] as const) {
         lan.tick(now)
-        for (const { bytes, link } of lan.takePackets()) {
+        for (const { bytes, link } of lan.takePackets(now)) {
           for (const to of [lan, other]) to.receive(link, { host: "192.168.0.7", isService: true }, bytes, now)
         }
       }

@@ -130,7 +130,7 @@ export class Network {
 
   private collect(node: Node): void {
     node.events.push(...node.lan.takeEvents())
-    for (const { bytes } of node.lan.takePackets()) {
+    for (const { bytes } of node.lan.takePackets(this.now)) {
       this.packets++
       this.largest = Math.max(this.largest, bytes.length)
       if (!node.asleep) this.deliveries.push({ at: this.now + 1, from: node.n, bytes })
