@@ -40,8 +40,8 @@ const mergeMs = 90_000
 /** How long somebody who is gone is remembered. */
 const forgetMs = 125_000
 const stepMs = 50
-/** Each packet reaches all: of more nodes than this, one sleeps for a part of the hour only. */
-const many = 50
+/** Each packet reaches all: more nodes than this start, are quiet, and see one come back, and that is enough. */
+const many = 100
 
 /** Read from outside, without a turn of the node. */
 const peersOf = (node: LanNode) => Effect.flatMap(node.get(LocalNetwork), ({ peers }) => peers)
@@ -113,6 +113,42 @@ const program = (durationMs: number) => (simulation: Simulation<Services>) =>
         if (rate >= most) world.fail(`${what}: ${rounded(rate)} packets a second of a node`)
       })
 
+    /** All that can befall a local network. */
+    const trouble = (first: LanNode, second: LanNode, third: LanNode) =>
+      Effect.gen(function* () {
+        yield* faults.addressChange(first, [])
+        yield* Effect.sleep(forgetMs + lookMs)
+        if ((yield* missing([second, first])) < 2)
+          world.fail("one without an interface is still known, or knows others")
+        yield* faults.addressChange(first, [hostOf(maxNodes + 10)])
+        yield* whole("an interface that came back", lookMs + quickMs)
+        yield* sometimes("an interface comes and goes")
+
+        yield* faults.pause(second)
+        yield* faults.isolate(second)
+        yield* Effect.sleep("1 hour")
+        yield* faults.heal
+        yield* faults.resume(second)
+        yield* whole("one that slept", quickMs)
+        yield* sometimes("one sleeps for long")
+
+        yield* faults.clockJump(third, 3_600_000)
+        yield* Effect.sleep(lookMs + quickMs)
+        yield* whole("one whose clock was set", 0)
+        yield* faults.clockJump(third, -7_200_000)
+        yield* Effect.sleep(lookMs + quickMs)
+        yield* whole("one whose clock was set back", 0)
+
+        const half = nodes.length >> 1
+        yield* faults.partition(nodes.slice(0, half), nodes.slice(half))
+        yield* Effect.sleep(forgetMs + quickMs)
+        yield* whole("the left half", 0, nodes.slice(0, half))
+        yield* whole("the right half", 0, nodes.slice(half))
+        yield* faults.heal
+        yield* traffic("when two became one", 2, whole("two networks that became one", mergeMs))
+        yield* sometimes("two networks become one")
+      })
+
     yield* whole("at the start", quickMs)
     yield* Effect.sleep("30 seconds")
     yield* traffic("in quiet", 1, Effect.sleep(durationMs))
@@ -120,38 +156,7 @@ const program = (durationMs: number) => (simulation: Simulation<Services>) =>
 
     const [first, second, third] = nodes
     if (second === undefined || third === undefined) return figures
-
-    yield* faults.addressChange(first, [])
-    yield* Effect.sleep(forgetMs + lookMs)
-    if ((yield* missing([second, first])) < 2) world.fail("one without an interface is still known, or knows others")
-    yield* faults.addressChange(first, [hostOf(maxNodes + 10)])
-    yield* whole("an interface that came back", lookMs + quickMs)
-    yield* sometimes("an interface comes and goes")
-
-    yield* faults.pause(second)
-    yield* faults.isolate(second)
-    yield* Effect.sleep(nodes.length > many ? "10 minutes" : "1 hour")
-    yield* faults.heal
-    yield* faults.resume(second)
-    yield* whole("one that slept", quickMs)
-    yield* sometimes("one sleeps for long")
-
-    yield* faults.clockJump(third, 3_600_000)
-    yield* Effect.sleep(lookMs + quickMs)
-    yield* whole("one whose clock was set", 0)
-    yield* faults.clockJump(third, -7_200_000)
-    yield* Effect.sleep(lookMs + quickMs)
-    yield* whole("one whose clock was set back", 0)
-
-    const half = nodes.length >> 1
-    yield* faults.partition(nodes.slice(0, half), nodes.slice(half))
-    yield* Effect.sleep(forgetMs + quickMs)
-    yield* whole("the left half", 0, nodes.slice(0, half))
-    yield* whole("the right half", 0, nodes.slice(half))
-    yield* faults.heal
-    yield* traffic("when two became one", 2, whole("two networks that became one", mergeMs))
-    yield* sometimes("two networks become one")
-
+    if (nodes.length <= many) yield* trouble(first, second, third)
     yield* third.stop
     yield* Effect.sleep(1000)
     const left = nodes.filter((node) => node !== third)
