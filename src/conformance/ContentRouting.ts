@@ -7,7 +7,7 @@ import * as Bytes from "../data/Bytes.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import type { ContentRouting } from "../services/ContentRouting.ts"
 import type { RoutedPeer } from "../services/PeerRouting.ts"
-import { assertFound, contentKey, deadlineFor, endOf, interruptSoon, routingTest } from "./PeerRouting.ts"
+import { assertFound, contentKey, deadlineFor, endOf, interruptSoon, routingTest, type RunTest } from "./PeerRouting.ts"
 
 /** The network that the routing under test can reach. */
 export interface ContentRoutingNetwork {
@@ -24,6 +24,8 @@ export interface ContentRoutingNetwork {
 export interface ContentRoutingSuiteOptions {
   /** In real time, which what runs on real sockets needs. Default false. */
   readonly live?: boolean | undefined
+  /** Runs a test, such as in a simulation: with it, time passes by itself, as it does with `live`. */
+  readonly run?: RunTest | undefined
   /** False for a routing that only finds what others announce. Default true. */
   readonly provides?: boolean | undefined
 }
@@ -37,8 +39,8 @@ export const contentRoutingSuite = <E>(
   make: Effect.Effect<ContentRoutingNetwork, E, Scope.Scope>,
   options?: ContentRoutingSuiteOptions
 ): void => {
-  const live = options?.live === true
-  const test = routingTest(make, live)
+  const live = options?.live === true || options?.run !== undefined
+  const test = routingTest(make, live, options?.run)
 
   describe(`${name}: providers`, () => {
     test("are found, each once", ({ key, providers, routing }) =>

@@ -21,9 +21,14 @@ export interface PeerRoutingNetwork {
   readonly silence?: Effect.Effect<void> | undefined
 }
 
+/** Runs a test to its end, and throws what it fails with. */
+export type RunTest = (test: Effect.Effect<void, unknown>) => void
+
 export interface PeerRoutingSuiteOptions {
   /** In real time, which what runs on real sockets needs. Default false. */
   readonly live?: boolean | undefined
+  /** Runs a test, such as in a simulation: with it, time passes by itself, as it does with `live`. */
+  readonly run?: RunTest | undefined
   /** False for a routing that cannot tell which peers are closest to a key. Default true. */
   readonly closest?: boolean | undefined
 }
@@ -38,10 +43,11 @@ export const contentKey = (n: number): Uint8Array =>
 
 /** Runs a test of one routing, in the time that it needs. */
 export const routingTest =
-  <N, E>(make: Effect.Effect<N, E, Scope.Scope>, live: boolean) =>
+  <N, E>(make: Effect.Effect<N, E, Scope.Scope>, live: boolean, run?: RunTest) =>
   (title: string, body: (network: N) => Effect.Effect<void, RoutingError, Scope.Scope>): void => {
     const test = () => Effect.scoped(Effect.flatMap(make, body))
-    if (live) it.live(title, test)
+    if (run !== undefined) it(title, () => run(test()))
+    else if (live) it.live(title, test)
     else it.effect(title, test)
   }
 
@@ -95,8 +101,8 @@ export const peerRoutingSuite = <E>(
   make: Effect.Effect<PeerRoutingNetwork, E, Scope.Scope>,
   options?: PeerRoutingSuiteOptions
 ): void => {
-  const live = options?.live === true
-  const test = routingTest(make, live)
+  const live = options?.live === true || options?.run !== undefined
+  const test = routingTest(make, live, options?.run)
 
   describe(`${name}: where a peer is`, () => {
     test("is found, for each that is there", ({ peers, routing }) =>

@@ -176,6 +176,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
 
     let timer: { readonly at: number; readonly fiber: Fiber.Fiber<unknown> } | undefined
     let clocksApart: number | undefined
+    /** There are links, and none of them can be used. */
+    let isDeaf = false
 
     const wake = (now: number) =>
       Effect.suspend(() => {
@@ -200,6 +202,10 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       const found = linksOf(yield* net.interfaces, which)
       const open = yield* sockets.set(found)
       links = open.map(({ id }) => id)
+      const isNews = found.length > 0 && open.length === 0 && !isDeaf
+      isDeaf = found.length > 0 && open.length === 0
+      if (isNews)
+        yield* Effect.logWarning(`nobody is found on the local network: UDP port ${port} cannot be listened on`)
       mine.setLinks(open, yield* swarm.listenAddresses, yield* monotonicMs)
       const apart = (yield* Clock.currentTimeMillis) - (yield* monotonicMs)
       if (clocksApart !== undefined && Math.abs(apart - clocksApart) > jumpMs) mine.restart(yield* monotonicMs)

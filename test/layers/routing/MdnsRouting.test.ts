@@ -1,51 +1,71 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { type Duration, Effect, type Layer, Stream } from "effect"
 import { contentRoutingSuite } from "../../../src/conformance/ContentRouting.ts"
-import { contentKey, peerRoutingSuite, stranger } from "../../../src/conformance/PeerRouting.ts"
+import { contentKey, peerRoutingSuite, type RunTest, stranger } from "../../../src/conformance/PeerRouting.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
+import type { Net } from "../../../src/services/Net.ts"
 import { knows, type Node, start } from "../mdns/nodes.ts"
+import { makeSim, runIn } from "../simulation/net/harness.ts"
 
 const key = contentKey(1)
 
 /** Five nodes on a local network, of which two have the content of the key. */
-const makeNetwork = Effect.gen(function* () {
-  const network = yield* MemoryNet.makeNetwork()
-  const nodes: Array<Node> = []
-  for (let n = 1; n <= 5; n++) {
-    nodes.push(yield* start({ seed: n, net: network.host([`10.0.0.${n}`]), wait: "300 millis" }))
-  }
-  const [mine, b, c, ...others] = nodes
-  if (mine === undefined || b === undefined || c === undefined) return yield* Effect.die("no network")
-  yield* Effect.forEach(nodes, (node) => knows(node, ...nodes.filter((other) => other !== node)))
-  yield* Effect.orDie(b.content.provide(key))
-  yield* Effect.orDie(c.content.provide(key))
-  // Those that provide are found by what answers, not by what is remembered.
-  const routed = (node: Node) => ({
-    peer: node.routed.peer,
-    addresses: node.routed.addresses.filter((address) => address.toString().startsWith("/ip4/10."))
+const makeNetwork = (host: (address: string) => Layer.Layer<Net>, wait: Duration.Input) =>
+  Effect.gen(function* () {
+    const nodes: Array<Node> = []
+    for (let n = 1; n <= 5; n++) nodes.push(yield* start({ seed: n, net: host(`10.0.0.${n}`), wait }))
+    const [mine, b, c, ...others] = nodes
+    if (mine === undefined || b === undefined || c === undefined) return yield* Effect.die("no network")
+    yield* Effect.forEach(nodes, (node) => knows(node, ...nodes.filter((other) => other !== node)))
+    yield* Effect.orDie(b.content.provide(key))
+    yield* Effect.orDie(c.content.provide(key))
+    const routed = (node: Node) => ({
+      peer: node.routed.peer,
+      addresses: node.routed.addresses.filter((address) => address.toString().startsWith("/ip4/10."))
+    })
+    return { mine, b, c, others, routed }
   })
-  return { mine, b, c, others, routed }
+
+const inMemory = Effect.gen(function* () {
+  const network = yield* MemoryNet.makeNetwork()
+  return yield* makeNetwork((address) => network.host([address]), "300 millis")
 })
 
-peerRoutingSuite(
-  "MdnsRouting",
-  Effect.map(makeNetwork, ({ b, c, mine, others, routed }) => ({
-    routing: mine.peers,
-    peers: [b, c, ...others].map(routed)
-  })),
-  { live: true }
-)
+/** In virtual time, on a wire that loses a tenth. */
+const simulated = () => {
+  let sim = makeSim()
+  const run: RunTest = (test) => {
+    sim = makeSim({ link: { latencyMs: { min: 0.2, mean: 1, max: 20 }, loss: 0.1 } })
+    runIn(sim, test)
+  }
+  const network = Effect.suspend(() => makeNetwork((address) => sim.host({ addresses: [address] }).layer, "2 seconds"))
+  return { network, options: { run } }
+}
 
-contentRoutingSuite(
-  "MdnsRouting",
-  Effect.map(makeNetwork, ({ b, c, mine, routed }) => ({
-    routing: mine.content,
-    key,
-    providers: [b, c].map(routed),
-    announces: { self: mine.swarm.peerId, other: b.content }
-  })),
-  { live: true }
-)
+for (const { name, network, options } of [
+  { name: "MdnsRouting, in memory", network: inMemory, options: { live: true } },
+  { name: "MdnsRouting, simulated", ...simulated() }
+]) {
+  peerRoutingSuite(
+    name,
+    Effect.map(network, ({ b, c, mine, others, routed }) => ({
+      routing: mine.peers,
+      peers: [b, c, ...others].map(routed)
+    })),
+    options
+  )
+
+  contentRoutingSuite(
+    name,
+    Effect.map(network, ({ b, c, mine, routed }) => ({
+      routing: mine.content,
+      key,
+      providers: [b, c].map(routed),
+      announces: { self: mine.swarm.peerId, other: b.content }
+    })),
+    options
+  )
+}
 
 describe("MdnsRouting", () => {
   it.live("a question that nobody answers ends with its deadline, and with nobody there it says so", () =>
@@ -72,7 +92,7 @@ describe("MdnsRouting", () => {
 
   it.live("many who ask for one key share one question", () =>
     Effect.gen(function* () {
-      const { mine } = yield* makeNetwork
+      const { mine } = yield* inMemory
       const sent = Effect.map(mine.network.status, ({ counters }) => counters.sent)
       const before = yield* sent
       const counts = yield* Effect.all(
