@@ -46,9 +46,8 @@ export const routingTest =
   <N, E>(make: Effect.Effect<N, E, Scope.Scope>, live: boolean, run?: RunTest) =>
   (title: string, body: (network: N) => Effect.Effect<void, RoutingError, Scope.Scope>): void => {
     const test = () => Effect.scoped(Effect.flatMap(make, body))
-    if (run !== undefined) it(title, () => run(test()))
-    else if (live) it.live(title, test)
-    else it.effect(title, test)
+    const declare = live ? it.live : it.effect
+    declare(title, () => (run === undefined ? test() : Effect.sync(() => run(test()))))
   }
 
 /** Lets a question get to where it waits. */
