@@ -67,8 +67,16 @@ export const fromDigest = (digest: Uint8Array): Key => {
 /** The place of a key, or of the bytes of a peer id: that of their SHA-256. */
 export const fromBytes = (bytes: Uint8Array): Key => fromDigest(sha256(bytes))
 
-/** A peer with its place. It costs a hash: keep it. */
-export const contact = (peer: PeerId): Contact => ({ peer, key: fromBytes(peer.bytes) })
+const contacts = new WeakMap<PeerId, Contact>()
+
+/** A peer with its place. It costs a hash the first time that this peer id, as an object, is asked for. */
+export const contact = (peer: PeerId): Contact => {
+  const known = contacts.get(peer)
+  if (known !== undefined) return known
+  const made = { peer, key: fromBytes(peer.bytes) }
+  contacts.set(peer, made)
+  return made
+}
 
 /** The 32 bytes of a place. */
 export const toBytes = (key: Key): Uint8Array => {

@@ -119,22 +119,20 @@ const signer: Service["signer"] = (key) => {
   })
 }
 
-/** What hashes stays real: places in a DHT follow from it. */
-export const layer: Layer.Layer<Crypto, never, Crypto> = Layer.effect(
+/** Places in a DHT, and the names of content, are hashed by the data modules: those stay real. */
+export const layer: Layer.Layer<Crypto> = Layer.succeed(
   Crypto,
-  Effect.map(Crypto, (real) =>
-    Crypto.of({
-      sha256: real.sha256,
-      hkdfSha256: (salt, input, info, length) => spread(length, salt, input, info),
-      dhKeyPair,
-      aeadKey,
-      signer,
-      verify: (key, message, signature) =>
-        key.type === "Ed25519"
-          ? Result.succeed(Bytes.equals(signature, signatureOf(key.bytes, message)))
-          : Result.fail(only("verify")),
-      generateKey: (type) =>
-        type === "Ed25519" ? generate(type, { ed25519: publicOf, p256: publicOf }) : Effect.fail(only("generate"))
-    })
-  )
+  Crypto.of({
+    sha256: (bytes) => spread(32, bytes),
+    hkdfSha256: (salt, input, info, length) => spread(length, salt, input, info),
+    dhKeyPair,
+    aeadKey,
+    signer,
+    verify: (key, message, signature) =>
+      key.type === "Ed25519"
+        ? Result.succeed(Bytes.equals(signature, signatureOf(key.bytes, message)))
+        : Result.fail(only("verify")),
+    generateKey: (type) =>
+      type === "Ed25519" ? generate(type, { ed25519: publicOf, p256: publicOf }) : Effect.fail(only("generate"))
+  })
 )

@@ -32,7 +32,7 @@ export interface NodeIdentity {
  * byte. With cheap computations it is another peer.
  */
 export const environment = (seed: Uint8Array, cheap = false): NodeIdentity => {
-  const crypto = cheap ? CheapCrypto.layer.pipe(Layer.provide(NodeCrypto.layer)) : NodeCrypto.layer
+  const crypto = cheap ? CheapCrypto.layer : NodeCrypto.layer
   const built = Effect.runSync(
     Effect.scoped(Layer.build(IdentityFromSeed.layer(seed).pipe(Layer.provideMerge(crypto), Layer.orDie)))
   )

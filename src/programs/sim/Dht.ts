@@ -78,7 +78,7 @@ export const start = (
   measured?: (figures: Figures) => void
 ) => {
   const layer = layerOf(trial, options.nodes)
-  const cheapCrypto = options.nodes >= large
+  const cheapCrypto = options.cheapCrypto ?? options.nodes >= large
   const suits = trial === "sybil" ? Sybils.suits(isSybil) : undefined
   return simulate({ ...options, layer, cheapCrypto, suits }, (network) =>
     Effect.map(trials[trial](network, durationMs, layer), (figures) => measured?.(figures))

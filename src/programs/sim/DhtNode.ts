@@ -252,14 +252,6 @@ export const findPeer = (simulation: Simulation<Services>, tally: Tally, from: D
     (found) => leadsTo(found, target)
   )
 
-/** Its place costs a hash, and all are compared for each question. */
-const contacts = new WeakMap<DhtNode, Key.Contact>()
-const contactOf = (node: DhtNode): Key.Contact => {
-  const known = contacts.get(node) ?? Key.contact(node.peerId)
-  contacts.set(node, known)
-  return known
-}
-
 /** Those closest to a place; right if at least nine in ten of those that are really the closest are among them. */
 export const findClosest = (
   simulation: Simulation<Services>,
@@ -278,7 +270,7 @@ export const findClosest = (
     `those closest to ${name}`,
     (options) => Effect.flatMap(PeerRouting, (routing) => Stream.runLast(routing.closestPeers(key, options))),
     (last) => {
-      const others = present().flatMap((node) => (node === from ? [] : [contactOf(node)]))
+      const others = present().flatMap((node) => (node === from ? [] : [Key.contact(node.peerId)]))
       const really = Key.closest(target, others, k)
       const found = new Set(last._tag === "Some" ? last.value.closest.map(({ peer }) => peer.toString()) : [])
       const met = really.filter(({ peer }) => found.has(peer.toString())).length

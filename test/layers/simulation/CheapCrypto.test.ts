@@ -1,15 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Result } from "effect"
+import { Effect, Result } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Bytes from "../../../src/data/Bytes.ts"
-import * as NodeCrypto from "../../../src/layers/crypto/NodeCrypto.ts"
 import * as CheapCrypto from "../../../src/layers/simulation/CheapCrypto.ts"
 import { Prng } from "../../../src/layers/simulation/Prng.ts"
 import { Crypto } from "../../../src/services/Crypto.ts"
 
-const crypto = Effect.runSync(
-  Effect.provide(Crypto, CheapCrypto.layer.pipe(Layer.provide(NodeCrypto.layer), Layer.orDie))
-)
+const crypto = Effect.runSync(Effect.provide(Crypto, CheapCrypto.layer))
 const prng = new Prng("cheap")
 
 describe("CheapCrypto", () => {
