@@ -114,23 +114,23 @@ export class World {
 
   /**
    * Runs until the fiber is done, at most until `untilMs` of virtual time. It
-   * yields now and then, and when another stage begins, for progress; between, it
-   * does nothing but run.
+   * yields now and then, and whenever the stage has changed, for progress; between,
+   * it does nothing but run.
    */
   *run<A, E>(fiber: Fiber.Fiber<A, E>, untilMs: number): Generator<void, Outcome<A, E>> {
     const { queue, timeline } = this
-    let shown = this.stage.what
+    let shown = this.stage
     let rest = queue.steps + stepsAtOnce
     for (let turns = 1; ; turns++) {
       // All that can run now, runs now.
       const until = queue.steps + this.maxTurnsAtOnce
       while (queue.step()) {
-        if (queue.steps < rest && queue.steps < until && this.stage.what === shown) continue
+        if (queue.steps < rest && queue.steps < until && this.stage === shown) continue
         if (queue.steps >= until) {
           this.fail(`${this.maxTurnsAtOnce} turns without time passing: something spins`)
           break
         }
-        shown = this.stage.what
+        shown = this.stage
         rest = queue.steps + stepsAtOnce
         yield
       }

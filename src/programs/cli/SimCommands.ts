@@ -72,6 +72,11 @@ const simScale = Command.make(
       Flag.withMetavar("N"),
       Flag.withDefault(1)
     ),
+    results: Flag.String("results").pipe(
+      Flag.withDescription("Keep what was measured in this file, and do not measure again what it has"),
+      Flag.withMetavar("FILE"),
+      Flag.optional
+    ),
     svg: Flag.String("svg").pipe(
       Flag.withDescription("Draw hops, messages and memory against the nodes into this file"),
       Flag.withMetavar("FILE"),
@@ -83,10 +88,16 @@ const simScale = Command.make(
       Flag.optional
     )
   },
-  ({ page, seed, sizes, svg }) =>
+  ({ page, results, seed, sizes, svg }) =>
     under({}, () =>
       Effect.flatMap(loadSim, (sim) =>
-        sim.scale({ sizes, seed, svg: Option.getOrUndefined(svg), page: Option.getOrUndefined(page) })
+        sim.scale({
+          sizes,
+          seed,
+          results: Option.getOrUndefined(results),
+          svg: Option.getOrUndefined(svg),
+          page: Option.getOrUndefined(page)
+        })
       )
     )
 ).pipe(

@@ -3,6 +3,7 @@
  * size in a process of its own, as a table and as a picture.
  */
 import { spawn } from "node:child_process"
+import { appendFileSync, existsSync, readFileSync } from "node:fs"
 import { readFile, writeFile } from "node:fs/promises"
 import { cpus } from "node:os"
 import process from "node:process"
@@ -18,6 +19,8 @@ export interface Options {
   /** How many nodes. */
   readonly sizes: ReadonlyArray<number>
   readonly seed: number
+  /** Where results are kept, a line each: sizes that have one are not measured again. */
+  readonly results: string | undefined
   /** Where the picture goes. */
   readonly svg: string | undefined
   /** The page whose table is replaced. */
@@ -33,6 +36,7 @@ const ResultLine = Schema.fromJsonString(
   Schema.Struct({
     event: Schema.Literal("result"),
     ok: Schema.Boolean,
+    seed: Schema.Finite,
     nodes: Schema.Finite,
     wallMs: Schema.Finite,
     peakMiB: Schema.Finite,
@@ -75,28 +79,40 @@ const table = (rows: ReadonlyArray<Row>): ReadonlyArray<ReadonlyArray<string>> =
   ...rows.map((row) => columns.map(([, cell]) => cell(row)))
 ]
 
+const decode = Schema.decodeUnknownOption(ResultLine)
+
+/** What a run says of itself at its end; `undefined` for all else that it says, and for a run that failed. */
+const rowOf = (line: string, seed: number): Row | undefined => {
+  const result = decode(line)
+  if (result._tag === "None" || !result.value.ok || result.value.seed !== seed) return undefined
+  const { figures = {}, nodes, peakMiB, wallMs } = result.value
+  return { nodes, wallMs, peakMiB, figures }
+}
+
 /** One size, in a process of its own, which shows its progress. */
-const measure = (nodes: number, seed: number): Promise<Row | undefined> =>
+const measure = (nodes: number, { results, seed }: Options): Promise<Row | undefined> =>
   new Promise((resolve) => {
     const args = ["sim", "--json", "--scenario", "dht", "--nodes", String(nodes), "--seed", String(seed)]
     const child = spawn(process.execPath, argumentsFor(args), { stdio: ["ignore", "pipe", "inherit"] })
-    const decode = Schema.decodeUnknownOption(ResultLine)
     let row: Row | undefined
     createInterface(child.stdout).on("line", (line) => {
-      const result = decode(line)
-      if (result._tag === "None") return
-      const { figures = {}, ok, peakMiB, wallMs } = result.value
-      if (ok) row = { nodes, wallMs, peakMiB, figures }
+      const read = rowOf(line, seed)
+      if (read === undefined) return
+      row = read
+      if (results !== undefined) appendFileSync(results, `${line}\n`)
     })
     child.on("close", () => resolve(row))
   })
 
 /** Measures each size, and prints what was found so far after each. */
-export const run = async ({ seed, sizes }: Options): Promise<{ readonly ok: boolean; readonly rows: Array<Row> }> => {
+export const run = async (options: Options): Promise<{ readonly ok: boolean; readonly rows: Array<Row> }> => {
+  const { results, seed, sizes } = options
+  const lines = results === undefined || !existsSync(results) ? [] : readFileSync(results, "utf8").split("\n")
+  const kept = lines.flatMap((line) => rowOf(line, seed) ?? [])
   const rows: Array<Row> = []
   for (const nodes of sizes) {
     say(`${nodes} nodes`)
-    const row = await measure(nodes, seed)
+    const row = kept.findLast((one) => one.nodes === nodes) ?? (await measure(nodes, options))
     if (row === undefined) return { ok: false, rows }
     rows.push(row)
     process.stdout.write(`${aligned(table(rows))}\n\n`)
