@@ -64,7 +64,7 @@ export interface LocalCounters {
   /** Packets. */
   readonly sent: number
   readonly received: number
-  /** Packets that could not be read, or came from another port than they must. */
+  /** Packets that could not be read, or came from another port than they must; where messages are sealed, also all that are not. */
   readonly refused: number
   /** Times that another peer had the name of this one. */
   readonly renamed: number
