@@ -326,9 +326,9 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const networkSize = Effect.map(sizeEstimate, (estimate) => estimate?.size)
   const density: Dht["density"] = Effect.map(monotonicMs, (now) => {
     const { networkSize, table } = state
-    const neighbours = table.neighbours()
+    const sizeAt = networkSize.cautious(now, table.neighbours())
     return (target) => {
-      const size = settings.crowds ? networkSize.cautious(target, now, neighbours) : undefined
+      const size = settings.crowds ? sizeAt(target) : undefined
       return size === undefined ? undefined : new Density.Density(target, size, limits)
     }
   })

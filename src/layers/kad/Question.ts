@@ -100,7 +100,9 @@ const inRegion = Effect.fnUntraced(function* (
     for (let part = region.next(); part !== undefined; part = region.next()) {
       const place = yield* placeIn(part, dht.chance)
       if (place === undefined) continue
-      const found = yield* dht.lookup({ target: place.key, question: Kad.make("FindNode", { key: place.bytes }) })
+      const question = Kad.make("FindNode", { key: place.bytes })
+      // With all of the closest, and not as a measure of the network, since it is beside a crowd.
+      const found = yield* dht.lookup({ target: place.key, question, need: settings.k })
       took(found, part)
       yield* report([], found.finished.progress)
     }

@@ -136,22 +136,41 @@ export class NetworkSize {
    * `neighbours` are those of this node's table, if it knows them all;
    * `undefined` when there is nothing to go by.
    */
-  cautious(target: Key.Key, now: number, neighbours: Neighbours | undefined): number | undefined {
-    if (this.#whole !== undefined && now - this.#whole.at < this.#maxAgeMs) return this.#whole.size
-    const cell = cellOf(placeOf(target))
+  cautious(now: number, neighbours: Neighbours | undefined): (target: Key.Key) => number | undefined {
+    if (this.#whole !== undefined && now - this.#whole.at < this.#maxAgeMs) {
+      const { size } = this.#whole
+      return () => size
+    }
     const cells = new Map<number, number>()
     for (const [place, { at, spacing }] of this.#samples) {
-      if (now - at < this.#maxAgeMs && cellOf(place) !== cell) cells.set(cellOf(place), spacing)
+      if (now - at < this.#maxAgeMs) cells.set(cellOf(place), spacing)
     }
-    const sorted = [...cells.values()].toSorted((a, b) => a - b)
-    const sparse = sorted.length < this.#minLookups ? undefined : sorted[Math.floor(0.75 * sorted.length)]
-    const looked = sparse === undefined ? undefined : (1 + quartile * scatterOf(this.#k)) / sparse
-    const seen =
-      neighbours === undefined || neighbours.closest.length < this.#k || cellOf(placeOf(neighbours.self)) === cell
+    const around =
+      neighbours === undefined || neighbours.closest.length < this.#k
         ? undefined
-        : 1 / spacingOf(neighbours.self, neighbours.closest.slice(0, this.#k))
-    if (looked === undefined || seen === undefined) return looked ?? seen
-    return Math.min(looked, believed * seen)
+        : {
+            cell: cellOf(placeOf(neighbours.self)),
+            size: 1 / spacingOf(neighbours.self, neighbours.closest.slice(0, this.#k))
+          }
+    const sizeIn = (cell: number): number | undefined => {
+      const looked = this.#sparse([...cells].flatMap(([one, spacing]) => (one === cell ? [] : [spacing])))
+      const seen = around?.cell === cell ? undefined : around?.size
+      if (looked === undefined || seen === undefined) return looked ?? seen
+      return Math.min(looked, believed * seen)
+    }
+    const known = new Map<number, number | undefined>()
+    return (target) => {
+      const cell = cellOf(placeOf(target))
+      if (!known.has(cell)) known.set(cell, sizeIn(cell))
+      return known.get(cell)
+    }
+  }
+
+  /** The size by the sparser ones of some lookups; `undefined` if they are too few. */
+  #sparse(spacings: ReadonlyArray<number>): number | undefined {
+    if (spacings.length < this.#minLookups) return undefined
+    const spacing = spacings.toSorted((a, b) => a - b)[Math.floor(0.75 * spacings.length)]
+    return spacing === undefined ? undefined : (1 + quartile * scatterOf(this.#k)) / spacing
   }
 }
 

@@ -43,8 +43,9 @@ const measured = (prng: Prng, k: number, lookups: number) => (all: ReadonlyArray
   for (let i = 0; i < lookups; i++) size.add(among(Key.random(chance(prng)), all, k), 0)
   const self = Key.random(chance(prng))
   const neighbours = { self, closest: Key.closest(self, all, k) }
+  const sizeAt = size.cautious(0, neighbours)
   // For a target that is beside this node there may be nothing to go by.
-  return (target: Key.Key) => size.cautious(target, 0, neighbours) ?? 0.001
+  return (target: Key.Key) => sizeAt(target) ?? 0.001
 }
 
 describe("Density", () => {

@@ -106,10 +106,10 @@ describe("NetworkSize", () => {
       return size
     }
     const honest = measure(prng, all, 60)
-    assert.closeTo((honest.cautious(target, 0, neighbours) ?? 0) / count, 1, 0.3)
-    assert.closeTo((honest.cautious(target, 0, undefined) ?? 0) / count, 1, 0.3)
+    assert.closeTo((honest.cautious(0, neighbours)(target) ?? 0) / count, 1, 0.3)
+    assert.closeTo((honest.cautious(0, undefined)(target) ?? 0) / count, 1, 0.3)
     // All that was looked up near the place.
-    const there = dense(measure(prng, all, 40), 100, target).cautious(target, 0, undefined) ?? 0
+    const there = dense(measure(prng, all, 40), 100, target).cautious(0, undefined)(target) ?? 0
     assert.closeTo(there / count, 1, 0.3)
     // Half of all lookups.
     const half = measure(prng, all, 0)
@@ -118,12 +118,12 @@ describe("NetworkSize", () => {
       half.add(lookup(place, Key.closest(place, all, 20)), 0)
       dense(half, 1)
     }
-    assert.isAtMost(half.cautious(target, 0, undefined) ?? 0, 2 * count)
+    assert.isAtMost(half.cautious(0, undefined)(target) ?? 0, 2 * count)
     // All of them: not more than twice what is seen around this node.
-    assert.isAtMost(dense(measure(prng, all, 0), 30).cautious(target, 0, neighbours) ?? 0, 4 * count)
+    assert.isAtMost(dense(measure(prng, all, 0), 30).cautious(0, neighbours)(target) ?? 0, 4 * count)
     // What is around this node says nothing of a place beside it.
-    assert.isUndefined(measure(prng, all, 0).cautious(self, 0, neighbours))
-    assert.isUndefined(measure(prng, all, 4).cautious(target, 0, undefined))
+    assert.isUndefined(measure(prng, all, 0).cautious(0, neighbours)(self))
+    assert.isUndefined(measure(prng, all, 4).cautious(0, undefined)(target))
   })
 
   it("gives thresholds that hold for the closest peers of a network", () => {
