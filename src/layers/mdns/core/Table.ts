@@ -15,13 +15,13 @@ export interface Limits {
   readonly peers: number
   /** That one host tells of, by its address. */
   readonly perSource: number
-  /** Addresses of a peer. */
+  /** Addresses of a peer, and of each of its names. */
   readonly addresses: number
 }
 
 export const defaults: Limits = { peers: 4096, perSource: 256, addresses: 16 }
 
-/** Names of a peer: one for each of its services, and those that it had before. */
+/** Names of a peer: one for each of its services, those that it had before, and those that others made up. */
 const maxNames = 8
 /** A peer of which less than this share of its time is left is asked for. */
 const staleShare = 0.25
@@ -32,9 +32,10 @@ const oneAnswerMs = 1000
 /** A list of what is known has those of which more than this share of their time is left: the others are to tell it again. */
 const freshShare = 0.8
 
+/** An address as it was said under one of the peer's names. What is said of it under another is another's word. */
 interface Place {
   readonly address: Multiaddr.Multiaddr
-  /** Under which of the peer's names it was said, and on which link; another name has no say over it. */
+  readonly text: string
   readonly name: string
   link: string
   heardAt: number
@@ -44,6 +45,8 @@ interface Place {
 interface Name {
   readonly digest: number
   readonly service: string
+  /** The host that said it first. */
+  readonly source: string
   expiresAt: number
   /** How long it lasts from when it is heard. */
   lastsMs: number
@@ -55,6 +58,7 @@ interface Entry {
   readonly peer: PeerId
   readonly source: string
   readonly names: Map<string, Name>
+  /** By name and text. */
   readonly places: Map<string, Place>
   readonly firstAt: number
   lastAt: number
@@ -107,11 +111,11 @@ export class Table {
 
   get(id: string): Present | undefined {
     const entry = this.entries.get(id)
-    return entry === undefined ? undefined : present(entry)
+    return entry === undefined ? undefined : this.present(entry)
   }
 
   all(): ReadonlyArray<Present> {
-    return [...this.entries.values()].map(present)
+    return [...this.entries.values()].map((entry) => this.present(entry))
   }
 
   /** The peers that have a name. */
@@ -127,13 +131,13 @@ export class Table {
     const entry = known ?? this.enter(id, heard.peer, source, now)
     if (entry === undefined) return undefined
     const expiresAt = now + heard.ttl * 1000
-    this.setName(entry, id, heard, link, expiresAt)
+    if (!this.setName(entry, id, heard, link, source, expiresAt)) return undefined
     const isChanged = this.setPlaces(entry, heard, link, now)
     entry.lastAt = now
     this.expiryAt = Math.min(this.expiryAt, expiresAt)
     this.staleFrom = Math.min(this.staleFrom, expiresAt - heard.ttl * 1000 * staleShare)
-    if (known === undefined) return { _tag: "Appeared", peer: present(entry) }
-    return isChanged ? { _tag: "Changed", peer: present(entry) } : undefined
+    if (known === undefined) return { _tag: "Appeared", peer: this.present(entry) }
+    return isChanged ? { _tag: "Changed", peer: this.present(entry) } : undefined
   }
 
   /** A name says goodbye. */
@@ -151,8 +155,8 @@ export class Table {
     return [...this.entries].flatMap(([id, entry]) => {
       let isChanged = false
       for (const { byLink } of entry.names.values()) byLink.delete(link)
-      for (const [text, place] of entry.places) {
-        if (place.link === link) isChanged = entry.places.delete(text)
+      for (const [key, place] of entry.places) {
+        if (place.link === link) isChanged = dropPlace(entry, key, place) || isChanged
       }
       return isChanged ? this.review(entry, id) : []
     })
@@ -165,12 +169,12 @@ export class Table {
     this.expiryAt = Number.POSITIVE_INFINITY
     for (const [id, entry] of this.entries) {
       let isChanged = false
-      for (const [text, { expiresAt }] of entry.places) {
-        if (expiresAt <= now) isChanged = entry.places.delete(text)
-        else this.expiryAt = Math.min(this.expiryAt, expiresAt)
+      for (const [key, place] of entry.places) {
+        if (place.expiresAt <= now) isChanged = dropPlace(entry, key, place) || isChanged
+        else this.expiryAt = Math.min(this.expiryAt, place.expiresAt)
       }
       for (const [name, { expiresAt }] of entry.names) {
-        if (expiresAt <= now) this.dropName(entry, id, name)
+        if (expiresAt <= now) isChanged = this.dropName(entry, id, name) || isChanged
         else this.expiryAt = Math.min(this.expiryAt, expiresAt)
       }
       if (isChanged || entry.names.size === 0) changes.push(...this.review(entry, id))
@@ -223,66 +227,87 @@ export class Table {
     return entry
   }
 
-  private setName(entry: Entry, id: string, { name, service, ttl }: Heard, link: string, expiresAt: number): void {
+  /** False if there is no room for another name of this peer. */
+  private setName(
+    entry: Entry,
+    id: string,
+    { name, service, ttl }: Heard,
+    link: string,
+    source: string,
+    expiresAt: number
+  ): boolean {
     const known = entry.names.get(name)
     if (known !== undefined) {
       known.expiresAt = expiresAt
       known.lastsMs = ttl * 1000
       known.byLink.set(link, expiresAt)
-      return
+      return true
     }
-    const [oldest] = entry.names.keys()
-    if (entry.names.size >= maxNames && oldest !== undefined) this.dropName(entry, id, oldest)
+    if (entry.names.size >= maxNames) {
+      const spare = spareName(entry)
+      if (spare === undefined) return false
+      this.dropName(entry, id, spare)
+    }
     const own = digest(name)
     const byLink = new Map([[link, expiresAt]])
-    entry.names.set(name, { digest: own, service, expiresAt, lastsMs: ttl * 1000, byLink })
+    entry.names.set(name, { digest: own, service, source, expiresAt, lastsMs: ttl * 1000, byLink })
     this.digests.set(own, (this.digests.get(own) ?? 0) + 1)
     const ids = this.byName.get(name) ?? new Set()
     this.byName.set(name, ids.add(id))
+    return true
   }
 
-  /** Addresses under another name are not touched: a liar under a name of its own does not take them away. */
+  /** What is said under other names is not touched: a liar under a name of its own does not take it away. */
   private setPlaces(entry: Entry, { addresses, name, replaces, ttl }: Heard, link: string, now: number): boolean {
     const expiresAt = now + ttl * 1000
     let isChanged = false
     const said = new Set<string>()
+    let room = this.limits.addresses
+    for (const place of entry.places.values()) if (place.name === name) room--
     for (const address of addresses) {
       const text = address.toString()
-      said.add(text)
-      const known = entry.places.get(text)
-      if (known?.name === name) {
+      const key = `${name} ${text}`
+      said.add(key)
+      const known = entry.places.get(key)
+      if (known !== undefined) {
         known.link = link
         known.heardAt = now
         known.expiresAt = Math.max(expiresAt, known.expiresAt)
-      } else if (known === undefined && entry.places.size < this.limits.addresses) {
-        entry.places.set(text, { address, name, link, heardAt: now, expiresAt })
-        isChanged = true
+      } else if (room > 0) {
+        room--
+        isChanged ||= !isShown(entry, text)
+        entry.places.set(key, { address, text, name, link, heardAt: now, expiresAt })
       }
     }
     if (!replaces) return isChanged
-    for (const [text, place] of entry.places) {
-      if (place.name !== name || place.link !== link || said.has(text) || now - place.heardAt < oneAnswerMs) continue
-      isChanged = entry.places.delete(text)
+    for (const [key, place] of entry.places) {
+      if (place.name !== name || place.link !== link || said.has(key) || now - place.heardAt < oneAnswerMs) continue
+      isChanged = dropPlace(entry, key, place) || isChanged
     }
     return isChanged
   }
 
-  private dropName(entry: Entry, id: string, name: string): void {
+  /** Whether addresses have gone with it. */
+  private dropName(entry: Entry, id: string, name: string): boolean {
     const own = digest(name)
     const count = (this.digests.get(own) ?? 1) - 1
-    if (!entry.names.delete(name)) return
+    if (!entry.names.delete(name)) return false
+    let isChanged = false
     if (count === 0) this.digests.delete(own)
     else this.digests.set(own, count)
-    for (const [text, place] of entry.places) if (place.name === name) entry.places.delete(text)
+    for (const [key, place] of entry.places) {
+      if (place.name === name) isChanged = dropPlace(entry, key, place) || isChanged
+    }
     const ids = this.byName.get(name)
     ids?.delete(id)
     if (ids?.size === 0) this.byName.delete(name)
+    return isChanged
   }
 
   /** An entry has lost something: with its last name or address it is gone. */
   private review(entry: Entry, id: string): ReadonlyArray<Change> {
-    if (entry.names.size > 0 && entry.places.size > 0) return [{ _tag: "Changed", peer: present(entry) }]
-    const gone: Change = { _tag: "Left", peer: present(entry) }
+    if (entry.names.size > 0 && entry.places.size > 0) return [{ _tag: "Changed", peer: this.present(entry) }]
+    const gone: Change = { _tag: "Left", peer: this.present(entry) }
     for (const name of entry.names.keys()) this.dropName(entry, id, name)
     this.entries.delete(id)
     const ofSource = (this.bySource.get(entry.source) ?? 1) - 1
@@ -290,13 +315,48 @@ export class Table {
     else this.bySource.set(entry.source, ofSource)
     return [gone]
   }
+
+  private present(entry: Entry): Present {
+    const { firstAt, lastAt, names, peer } = entry
+    return {
+      peer,
+      addresses: addressesOf(entry, this.limits.addresses),
+      services: [...new Set([...names.values()].map(({ service }) => service))],
+      firstAt,
+      lastAt,
+      expiresAt: Math.max(0, ...[...names.values()].map(({ expiresAt }) => expiresAt))
+    }
+  }
 }
 
-const present = ({ firstAt, lastAt, names, peer, places }: Entry): Present => ({
-  peer,
-  addresses: [...places.values()].map(({ address }) => address),
-  services: [...new Set([...names.values()].map(({ service }) => service))],
-  firstAt,
-  lastAt,
-  expiresAt: Math.max(0, ...[...names.values()].map(({ expiresAt }) => expiresAt))
-})
+/** Whether the address of this text is said under any name. */
+const isShown = ({ places }: Entry, text: string): boolean => {
+  for (const place of places.values()) if (place.text === text) return true
+  return false
+}
+
+/** Whether the address is not said under another name. */
+const dropPlace = (entry: Entry, key: string, { text }: Place): boolean => {
+  entry.places.delete(key)
+  return !isShown(entry, text)
+}
+
+/** Addresses, each once; with more than there is room for, each name has as many as any other. */
+const addressesOf = ({ places }: Entry, most: number): ReadonlyArray<Multiaddr.Multiaddr> => {
+  const found = new Map<string, Multiaddr.Multiaddr>()
+  const byName = [...Map.groupBy(places.values(), ({ name }) => name).values()]
+  for (let i = 0; i < most && found.size < most; i++) {
+    for (const said of byName) {
+      const place = said[i]
+      if (place !== undefined && found.size < most) found.set(place.text, place.address)
+    }
+  }
+  return [...found.values()]
+}
+
+/** Which name makes room for another: the oldest of the host that made up the most; none if each has made up one. */
+const spareName = ({ names }: Entry): string | undefined => {
+  const bySource = Map.groupBy(names.keys(), (name) => names.get(name)?.source)
+  const most = Math.max(...[...bySource.values()].map(({ length }) => length))
+  return most < 2 ? undefined : [...bySource.values()].find(({ length }) => length === most)?.[0]
+}

@@ -114,6 +114,21 @@ describe("Lan", () => {
     assert.strictEqual(network.missing(), 0)
   })
 
+  it("one that starts again under another name, without a word, stays known when its old name is forgotten", () => {
+    const network = new Network("again")
+    const [a, b] = [network.add(1), network.add(2)]
+    network.run(1000)
+    network.nodes.splice(network.nodes.indexOf(b), 1)
+    network.run(20_000)
+    const random = network.random.fork("another start")
+    const again = network.add(2, { random: () => random.nextDoubleUnsafe() })
+    assert.notStrictEqual(again.lan.name, b.lan.name)
+    network.run(5000)
+    a.events.splice(0)
+    network.run(200_000)
+    assert.deepStrictEqual(a.events, [])
+  })
+
   it("two with one name take others", () => {
     const network = new Network("names")
     const same = () => {
@@ -259,6 +274,31 @@ describe("Lan", () => {
       const many = Array.from({ length: 12 }, (_, i) => Multiaddr.fromStringUnsafe(`/ip4/192.168.0.66/tcp/${i + 1}`))
       for (const part of [many.slice(0, 6), many.slice(6)]) network.inject(hello(2, `liar${part.length}`, part))
       assert.isAtMost(a?.lan.get(peerOf(2).toString())?.addresses.length ?? 99, 16)
+    })
+
+    it("whoever speaks for another under many names, or says the same first, takes nothing away either", () => {
+      const network = new Network("crowding")
+      const [a, b] = [network.add(1), network.add(2)]
+      network.run(1000)
+      const lies = (of: string) =>
+        Array.from({ length: 16 }, (_, i) => Multiaddr.fromStringUnsafe(`/ip4/192.168.0.66/tcp/${of}${10 + i}`))
+      const isThere = () =>
+        a.lan.get(peerOf(2).toString())?.addresses.map(String).includes("/ip4/192.168.0.2/tcp/4001") ?? false
+      for (let i = 1; i < 30; i++) network.inject(hello(2, `liar${i}`, lies(String(i))), 66)
+      assert.isTrue(isThere(), "more names than there is room for")
+      assert.lengthOf(a.lan.get(peerOf(2).toString())?.addresses ?? [], 16)
+      network.leave(b)
+      network.run(1000)
+      // The peer comes back, and the liar was first.
+      network.inject(hello(2, "first", [addressOf(2)]), 66)
+      network.inject(hello(2, "second", lies("9")), 66)
+      const again = network.add(2)
+      network.run(2000)
+      assert.isTrue(isThere())
+      network.inject(Packet.encode(Announcement.goodbye({ peer: peerOf(2), name: "first", service })), 66)
+      network.inject(Packet.encode(Announcement.goodbye({ peer: peerOf(2), name: "second", service })), 66)
+      assert.isTrue(isThere(), "the liar takes back what it said")
+      assert.strictEqual(again.n, 2)
     })
 
     it("packets of another port, or of a host that is not on the link, are not looked at", () => {
