@@ -49,7 +49,7 @@ const draw = (peers: ReadonlyArray<LocalPeer>, links: ReadonlyArray<string>): st
   )
   const count = `${peers.length} peer${peers.length === 1 ? "" : "s"}`
   const on = links.length === 0 ? "no network to listen on" : `on ${links.join(", ")}`
-  return [`${count}, ${on}`, "", ...(peers.length === 0 ? [] : lines)].join("\n")
+  return [`${count}, ${on}`, ...(peers.length === 0 ? [] : ["", ...lines])].join("\n")
 }
 
 const now = () => new Date().toTimeString().slice(0, 8)
@@ -78,10 +78,15 @@ const show = (settings: Settings, { once, wait }: Flags) =>
     if (!output.json && process.stdout.isTTY) {
       let height = 0
       const redraw = Effect.gen(function* () {
-        const text = `${draw(yield* present, yield* links)}\n\nCtrl-C ends it.`
+        // What does not fit would be wrapped or scrolled, and could not be written over.
+        const { columns, rows } = process.stdout
+        const lines = `${draw(yield* present, yield* links)}\n\nCtrl-C ends it.`
+          .split("\n")
+          .slice(0, Math.max(1, rows - 1))
+          .map((line) => line.slice(0, columns))
         const up = height === 0 ? "" : `\u001B[${height}A\u001B[J`
-        height = text.split("\n").length
-        yield* Effect.sync(() => void process.stdout.write(`${up}${text}\n`))
+        height = lines.length
+        yield* Effect.sync(() => void process.stdout.write(`${up}${lines.join("\n")}\n`))
       })
       return yield* Effect.forever(Effect.andThen(redraw, Effect.sleep("1 second")))
     }
