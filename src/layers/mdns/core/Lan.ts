@@ -69,7 +69,7 @@ interface LinkState {
   readonly meta: Pace.Answering
   /** Somebody has asked for the details by name. */
   isDirect: boolean
-  /** Announcements that are still to be made unasked. */
+  /** Announcements that were made unasked, since something changed. */
   unasked: number
   /** To questions for this peer and the keys that it holds. */
   readonly replies: Replies
@@ -81,7 +81,9 @@ const maxServices = 16
 /** New names in the life of a node: who takes it for another can make it do so without end. */
 const maxRenames = 16
 /** It does not answer its own query when it said so already within this time. */
-const ownAnswerMs = 10_000
+const ownAnswerMs = 2000
+/** Before each further announcement that nobody has asked for; RFC 6762, section 8.3. */
+const unaskedMs = [1000, 2000] as const
 /** A tick that comes so late tells that the machine slept. */
 const sleptMs = 10_000
 
@@ -248,7 +250,7 @@ export class Lan {
       hello: new Pace.Answering(),
       meta: new Pace.Answering(),
       isDirect: false,
-      unasked: 0,
+      unasked: unaskedMs.length,
       replies: new Replies(now),
       share: 0
     }
@@ -261,10 +263,10 @@ export class Lan {
     this.announce(state, now)
   }
 
-  /** Tells unasked that it is there, twice: RFC 6762, section 8.3. */
+  /** Tells unasked that it is there, and again a while later. */
   private announce(state: LinkState, now: number): void {
     if (this.options.watches === true) return
-    state.unasked = 2
+    state.unasked = 0
     state.hello.want(now, this.options.random)
   }
 
@@ -277,7 +279,8 @@ export class Lan {
         this.send(state, Announcement.hello(this.self, state.link, state.addresses, state.isDirect))
       }
       state.isDirect = false
-      if (state.unasked > 0 && --state.unasked > 0) hello.want(now + 1000, this.options.random)
+      const pause = unaskedMs[state.unasked++]
+      if (pause !== undefined) hello.want(now + pause, this.options.random)
     }
     if (meta.nextAt <= now) {
       meta.give(now)

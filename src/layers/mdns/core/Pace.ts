@@ -67,7 +67,7 @@ export class Asking {
   /** Others know somebody whom this one does not. It asks soon, unless another asks who lacks them too. */
   suggest(now: number, random: () => number): void {
     if (this.round < quickMs.length) return
-    this.at = Math.min(this.at, Math.max(now, this.lastAt + staleMs) + random() * 2000)
+    this.at = Math.min(this.at, Math.max(now, this.lastAt + staleMs) + random() * 1000)
   }
 
   /** Something has changed: as at the start. */

@@ -174,7 +174,7 @@ describe("Lan", () => {
   it("answers by name, for tools: service, details, addresses", () => {
     const network = new Network("tools")
     const a = network.add(1)
-    network.run(3000)
+    network.run(6000)
     const ask = (name: string, type: string) => {
       const query = Packet.encode({ kind: "query", questions: [{ name, type }], answers: [], additionals: [] })
       a.lan.receive("eth0/4", { host: "192.168.0.77", isService: true }, query, network.now)
