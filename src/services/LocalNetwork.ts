@@ -89,7 +89,8 @@ export class LocalNetwork extends Context.Service<
     readonly refresh: Effect.Effect<void>
     /**
      * Asks all for a peer, or for what they hold, and gives those who answer,
-     * each once, as they do. Ends after `wait` (default 2 seconds): nobody
+     * each once, as they do; twice, if another host has said something else in
+     * its name. Ends after `wait` (default 2 seconds): nobody
      * says that they do not have it. All who ask for the same at once share one
      * question. Empty, too, when too much is asked already.
      */

@@ -154,7 +154,7 @@ export interface Said {
   /** Names of those that go. */
   readonly gone: ReadonlyArray<string>
   /** Answers to questions for a peer or a key, by the question's name: the whole names of who answers. */
-  readonly answers: ReadonlyMap<string, ReadonlyArray<string>>
+  readonly answers: ReadonlyMap<string, ReadonlySet<string>>
   /** What is said under a question's name, beside who answers. */
   readonly contents: ReadonlyMap<string, Uint8Array>
   /** Services of which is told. */
@@ -233,7 +233,7 @@ export const read = (
   // Some say each address in a record of its own: together they are what is said.
   const heard = new Map<string, Heard & { readonly addresses: Array<Multiaddr.Multiaddr> }>()
   const gone: Array<string> = []
-  const answers = new Map<string, Array<string>>()
+  const answers = new Map<string, Set<string>>()
   const contents = new Map<string, Uint8Array>()
   const told: Array<string> = []
   let left = maxAddresses
@@ -243,7 +243,7 @@ export const read = (
       if (rec.name === Names.meta && Names.isService(rec.target)) told.push(rec.target)
       else if (services.has(rec.name) && rec.ttl === 0) gone.push(rec.target)
       else if (isQuestion(rec.name) && rec.ttl > 0) {
-        answers.set(rec.name, [...(answers.get(rec.name) ?? []), rec.target])
+        answers.set(rec.name, (answers.get(rec.name) ?? new Set()).add(rec.target))
       }
       continue
     }

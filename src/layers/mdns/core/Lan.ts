@@ -372,7 +372,9 @@ export class Lan {
       if (change._tag === "Appeared") state.asking.suggest(now, this.options.random)
     }
     for (const name of said.gone) if (name !== mine) this.events.push(...this.table.leave(name))
-    for (const [question, names] of said.answers) this.receiveAnswers(question, names, said.contents.get(question))
+    for (const [question, names] of said.answers) {
+      if (this.questions.isOpen(question)) this.receiveAnswers(question, names, said.contents.get(question), source)
+    }
     if (this.options.watches === true) {
       for (const service of said.services) if (this.addService(service)) this.restart(now)
     }
@@ -384,10 +386,17 @@ export class Lan {
     return true
   }
 
-  private receiveAnswers(question: string, names: ReadonlyArray<string>, content: Uint8Array | undefined): void {
-    for (const peer of names.flatMap((name) => this.table.named(name))) {
-      if (this.questions.isNews(question, peer.peer.toString())) {
-        this.events.push({ _tag: "Answered", question, peer, content })
+  private receiveAnswers(
+    question: string,
+    names: Iterable<string>,
+    content: Uint8Array | undefined,
+    source: string
+  ): void {
+    for (const name of names) {
+      for (const peer of this.table.named(name)) {
+        if (this.questions.isNews(question, { peer: peer.peer.toString(), source, content })) {
+          this.events.push({ _tag: "Answered", question, peer, content })
+        }
       }
     }
   }

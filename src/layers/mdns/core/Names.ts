@@ -37,7 +37,8 @@ const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
 export const peerName = (random: () => number): string =>
   Array.from({ length: 32 }, () => letters[Math.floor(random() * letters.length)] ?? "a").join("")
 
-const hashed = (bytes: Uint8Array): string => Bytes.toHex(sha256(bytes).subarray(0, 16))
+/** Sixteen bytes that stand for others, in hexadecimal. */
+export const hashed = (bytes: Uint8Array): string => Bytes.toHex(sha256(bytes).subarray(0, 16))
 
 /** Asks for the peer of an id, which is not told to those who do not know it. */
 export const ofPeer = (id: Uint8Array, service: string): string => `${hashed(id)}._peer.${service}`

@@ -2,12 +2,16 @@
  * Questions for a peer or for the content of a key: those that this node asks,
  * and those that it answers on a link. Pure.
  */
+import * as Names from "./Names.ts"
 import { Answering } from "./Pace.ts"
 
 /** When a question is repeated, after it was asked. */
 const repeatMs = [250, 500, 1000] as const
 /** Questions that are open at once. */
 const maxOpen = 256
+/** Answers to one question, and those of them by the word of one host. */
+const maxAnswers = 1024
+const maxOfSource = 256
 /** Different questions that wait for an answer on a link. */
 const maxPending = 256
 /** Answers that a link is given in a second. */
@@ -16,8 +20,17 @@ const answersASecond = 50
 interface Question {
   asked: number
   nextAt: number
-  /** Who has answered. */
+  /** Who has answered, and what. */
   readonly found: Set<string>
+  /** Whose answers each host has told. */
+  readonly bySource: Map<string, Set<string>>
+}
+
+export interface Told {
+  readonly peer: string
+  /** The host that says so. */
+  readonly source: string
+  readonly content: Uint8Array | undefined
 }
 
 /** The questions that are asked now. */
@@ -34,7 +47,8 @@ export class Questions {
   begin(name: string, now: number): void {
     const known = this.open.get(name)
     if (known === undefined) {
-      if (this.open.size < maxOpen) this.open.set(name, { asked: 0, nextAt: now, found: new Set() })
+      if (this.open.size < maxOpen)
+        this.open.set(name, { asked: 0, nextAt: now, found: new Set(), bySource: new Map() })
     } else if (known.nextAt === Number.POSITIVE_INFINITY) {
       // Whoever asks when it was asked for the last time a while ago would wait for nothing.
       known.asked = 0
@@ -59,10 +73,25 @@ export class Questions {
     return names
   }
 
-  /** Whether this is the first answer of a peer to a question that is asked. */
-  isNews(name: string, peer: string): boolean {
-    const found = this.open.get(name)?.found
-    return found !== undefined && !found.has(peer) && found.add(peer).size > 0
+  /** Whether it is asked. */
+  isOpen(name: string): boolean {
+    return this.open.has(name)
+  }
+
+  /**
+   * Whether this is new: each peer has each answer once, and one by the word of each host, so that whoever answers in
+   * the name of another before it does not keep it from being heard.
+   */
+  isNews(name: string, { content, peer, source }: Told): boolean {
+    const question = this.open.get(name)
+    if (question === undefined || question.found.size >= maxAnswers) return false
+    const ofSource = question.bySource.get(source) ?? new Set()
+    if (ofSource.size >= maxOfSource || ofSource.has(peer)) return false
+    const answer = content === undefined ? peer : `${peer} ${Names.hashed(content)}`
+    if (question.found.has(answer)) return false
+    question.found.add(answer)
+    question.bySource.set(source, ofSource.add(peer))
+    return true
   }
 }
 

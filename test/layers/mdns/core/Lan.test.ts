@@ -301,6 +301,42 @@ describe("Lan", () => {
       assert.strictEqual(again.n, 2)
     })
 
+    it("whoever answers in the name of others, sooner than they do, does not silence them", () => {
+      const network = new Network("answers")
+      const [a, b] = [network.add(1), network.add(2)]
+      network.run(1000)
+      const key = Names.ofRecord(new Uint8Array(34).fill(7), service)
+      const [truth, lie] = [1, 2].map((n) => new Uint8Array(10).fill(n))
+      b.lan.hold(key, truth)
+      a.lan.probe(key, network.now)
+      const self = { peer: peerOf(2), name: b.lan.name, service }
+      for (let i = 0; i < 100; i++) {
+        const other = new Uint8Array(10).fill(i + 2)
+        network.inject(Announcement.answer(self, linkOf(2), [addressOf(2)], key, i === 0 ? lie : other), 66)
+      }
+      network.run(2000)
+      const contents = a.events.flatMap((event) => (event._tag === "Answered" ? [event.content] : []))
+      assert.deepStrictEqual(contents, [lie, truth])
+    })
+
+    it("answers without end to a question that stays open are told up to a bound, and one host's leave room", () => {
+      const network = new Network("endless")
+      const a = network.add(1, { limits: { peers: 64, perSource: 64, addresses: 16 } })
+      const key = Names.ofKey(new Uint8Array(34).fill(7), service)
+      const told = () => a.events.filter(({ _tag }) => _tag === "Answered").length
+      a.lan.probe(key, network.now)
+      const lie = (n: number, from: number) => {
+        const self = { peer: peerOf(n), name: `x${n}`, service }
+        network.inject(hello(n, self.name, [addressOf(n)]), from)
+        network.inject(Announcement.answer(self, linkOf(n), [addressOf(n)], key, undefined), from)
+        network.inject(Packet.encode(Announcement.goodbye(self)), from)
+      }
+      for (let n = 1000; n < 1300; n++) lie(n, 66)
+      assert.strictEqual(told(), 256)
+      for (let n = 1300; n < 2500; n++) lie(n, 67 + (n % 10))
+      assert.strictEqual(told(), 1024)
+    })
+
     it("packets of another port, or of a host that is not on the link, are not looked at", () => {
       const network = new Network("elsewhere")
       const a = network.add(1)
