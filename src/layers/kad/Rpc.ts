@@ -114,6 +114,8 @@ interface Lane {
 
 /** The streams of one peer. */
 interface Lanes {
+  /** The text of its id. */
+  readonly peer: string
   readonly slots: Semaphore.Semaphore
   readonly idle: Array<Lane>
   /** Requests under way and waiting. */
@@ -145,7 +147,9 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const deadlines = yield* Deadlines.make
   const peers = new Map<string, Lanes>()
-  const counts = { sent: 0, answered: 0, failed: 0, streamsOpened: 0, idle: 0 }
+  /** Those of all peers that are kept, the one that is of no use for longest first. */
+  const idle = new Map<Lane, Lanes>()
+  const counts = { sent: 0, answered: 0, failed: 0, streamsOpened: 0 }
   const keeping = yield* Queue.sliding<void>(1)
   const timedOut: Failure = { _tag: "TimedOut", afterMs: deadlineMs }
   const busy: Failure = { _tag: "Busy", limit: maxWaiting }
@@ -172,39 +176,37 @@ export const make = Effect.fnUntraced(function* (
     Effect.suspend(() => {
       const lane = lanes.idle.pop()
       if (lane === undefined) return Effect.succeed(undefined)
-      counts.idle--
+      idle.delete(lane)
       return isUsable(lane) ? Effect.succeed(lane) : Effect.andThen(close(lane), takeIdle(lanes))
     })
 
   /** The streams that were not used since `before`, or as many of the oldest as there are too many of. */
   const sweep = (before: number): ReadonlyArray<Lane> => {
-    const all = [...peers.values()].flatMap((lanes) => lanes.idle.map((lane) => ({ lane, lanes })))
-    const surplus = Math.max(0, all.length - maxIdle)
-    const chosen = all
-      .toSorted((a, b) => a.lane.idleSince - b.lane.idleSince)
-      .filter(({ lane }, index) => index < surplus || lane.idleSince <= before)
-    for (const { lane, lanes } of chosen) {
+    const chosen: Array<Lane> = []
+    for (const [lane, lanes] of idle) {
+      if (idle.size <= maxIdle && lane.idleSince > before) break
+      idle.delete(lane)
       lanes.idle.splice(lanes.idle.indexOf(lane), 1)
-      counts.idle--
+      if (lanes.users === 0 && lanes.idle.length === 0) peers.delete(lanes.peer)
+      chosen.push(lane)
     }
-    for (const [peer, lanes] of peers) if (lanes.users === 0 && lanes.idle.length === 0) peers.delete(peer)
-    return chosen.map(({ lane }) => lane)
+    return chosen
   }
 
   const keep = (lanes: Lanes, lane: Lane): Effect.Effect<void> =>
     Effect.flatMap(monotonicMs, (now) => {
       lane.idleSince = now
       lanes.idle.push(lane)
-      counts.idle++
+      idle.set(lane, lanes)
       Queue.offerUnsafe(keeping, undefined)
-      return counts.idle > maxIdle ? Effect.forEach(sweep(now - idleMs), close, { discard: true }) : Effect.void
+      return idle.size > maxIdle ? Effect.forEach(sweep(now - idleMs), close, { discard: true }) : Effect.void
     })
 
   yield* Queue.take(keeping).pipe(
     Effect.andThen(Effect.sleep(idleMs / 2)),
     Effect.andThen(monotonicMs),
     Effect.flatMap((now) => Effect.forEach(sweep(now - idleMs), close, { discard: true })),
-    Effect.map(() => counts.idle > 0 && Queue.offerUnsafe(keeping, undefined)),
+    Effect.map(() => idle.size > 0 && Queue.offerUnsafe(keeping, undefined)),
     Effect.forever,
     Effect.forkScoped
   )
@@ -241,7 +243,7 @@ export const make = Effect.fnUntraced(function* (
   const run = <A>(to: RoutedPeer, exchange: (lane: Lane) => Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
     Effect.suspend(() => {
       const id = to.peer.toString()
-      const lanes = peers.get(id) ?? { slots: Semaphore.makeUnsafe(maxStreams), idle: [], users: 0 }
+      const lanes = peers.get(id) ?? { peer: id, slots: Semaphore.makeUnsafe(maxStreams), idle: [], users: 0 }
       if (lanes.users >= maxStreams + maxWaiting) return Effect.fail(busy)
       peers.set(id, lanes)
       lanes.users++
@@ -285,6 +287,6 @@ export const make = Effect.fnUntraced(function* (
       return run(to, (lane) => Effect.mapError(lane.write(bytes), streamFailed))
     },
     isAsking: (peer) => (peers.get(peer.toString())?.users ?? 0) > 0,
-    counters: () => ({ ...counts })
+    counters: () => ({ ...counts, idle: idle.size })
   }
 })

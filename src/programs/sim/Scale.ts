@@ -63,7 +63,6 @@ const columns: ReadonlyArray<readonly [head: string, cell: (row: Row) => string]
   ["log2(n)", ({ nodes }) => number(Math.log2(nodes))],
   ["messages", (row) => pair(row, "messages a lookup, median", "messages a lookup, of 95 %")],
   ["virtual ms", (row) => figure(row, "virtual ms a lookup, median")],
-  ["lookups a minute", (row) => figure(row, "lookups a minute of wall time")],
   ["CPU ms a lookup", (row) => figure(row, "CPU ms a lookup")],
   ["KiB a node, at rest", (row) => figure(row, "KiB a node, before")],
   ["KiB a node, after", (row) => figure(row, "KiB a node, after")],
