@@ -154,9 +154,9 @@ export class NetworkSize {
           }
     const sizeIn = (cell: number): number | undefined => {
       const looked = this.#sparse([...cells].flatMap(([one, spacing]) => (one === cell ? [] : [spacing])))
-      const seen = around?.cell === cell ? undefined : around?.size
-      if (looked === undefined || seen === undefined) return looked ?? seen
-      return Math.min(looked, believed * seen)
+      // A crowd at a place beside this node may be around it, too: then it counts where there is nothing else.
+      if (around === undefined || looked === undefined) return looked ?? around?.size
+      return around.cell === cell ? looked : Math.min(looked, believed * around.size)
     }
     const known = new Map<number, number | undefined>()
     return (target) => {

@@ -121,8 +121,11 @@ describe("NetworkSize", () => {
     assert.isAtMost(half.cautious(0, undefined)(target) ?? 0, 2 * count)
     // All of them: not more than twice what is seen around this node.
     assert.isAtMost(dense(measure(prng, all, 0), 30).cautious(0, neighbours)(target) ?? 0, 4 * count)
-    // What is around this node says nothing of a place beside it.
-    assert.isUndefined(measure(prng, all, 0).cautious(0, neighbours)(self))
+    // What is around this node counts for a place beside it only where there is nothing else.
+    const crowd = Array.from({ length: 20 }, () => contactAt(Key.inBucket(self, 40, chance(prng))))
+    const crowded = { self, closest: Key.closest(self, [...all, ...crowd], 20) }
+    assert.closeTo((honest.cautious(0, crowded)(self) ?? 0) / count, 1, 0.3)
+    assert.closeTo((measure(prng, all, 0).cautious(0, neighbours)(self) ?? 0) / count, 1, 0.5)
     assert.isUndefined(measure(prng, all, 4).cautious(0, undefined)(target))
   })
 
