@@ -52,7 +52,7 @@ const store = "mdns"
 const protocol = "/effect-libp2p/record/1.0.0"
 const maxKey = 1024
 const maxValue = 64 * 1024
-/** Records that are read over connections at once, for one question, and how long one may take. */
+/** Records that are read over connections at once, for one question, and how long one may take; all of them end with what the last answer may take. */
 const atOnce = 4
 const patience = Duration.seconds(5)
 /** Streams of a connection on which records are given at once. */
@@ -109,7 +109,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
         const found = yield* Effect.option(local.get(Bytes.copy(key)))
         if (found._tag === "Some") yield* messages.write(found.value.value)
         yield* stream.closeWrite
-      }),
+      }).pipe(
+        Effect.timeoutOrElse({ duration: patience, orElse: () => stream.reset("it has not asked, or read, in time") })
+      ),
     { maxStreamsPerConnection: maxStreams }
   )
 
@@ -135,6 +137,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         // Nobody answers where nobody is.
         if (length === 0) return Stream.empty
         const deadlineMs = Duration.toMillis(question?.deadline ?? Duration.minutes(1))
+        const latestMs = Math.min(deadlineMs, waitMs + Duration.toMillis(patience))
         let answered = 0
         return network.ask({ _tag: "Record", key }, Math.min(waitMs, deadlineMs)).pipe(
           Stream.mapEffect(
@@ -156,7 +159,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
               closest: []
             })
             return value === undefined ? Stream.empty : Stream.make(value)
-          })
+          }),
+          // Anybody can say that a thousand hold it, none of whom gives it.
+          Stream.interruptWhen(Effect.sleep(latestMs))
         )
       })
     )

@@ -1,20 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { stranger } from "../../../src/conformance/PeerRouting.ts"
 import { recordStoreSuite, smallQuota, validators } from "../../../src/conformance/RecordStore.ts"
 import * as Bytes from "../../../src/data/Bytes.ts"
+import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
 import * as MdnsRecordStore from "../../../src/layers/records/MdnsRecordStore.ts"
 import * as MemoryRecordStore from "../../../src/layers/records/MemoryRecordStore.ts"
 import * as Protocols from "../../../src/layers/swarm/Protocols.ts"
+import type { ByteStream } from "../../../src/services/ByteStream.ts"
 import { LocalNetwork } from "../../../src/services/LocalNetwork.ts"
 import { RecordValidators } from "../../../src/services/RecordValidators.ts"
 import { RecordStore } from "../../../src/services/RecordStore.ts"
+import { Protocols as ProtocolService } from "../../../src/services/Protocols.ts"
+import * as ProtocolStream from "../../../src/services/ProtocolStream.ts"
 import { Swarm } from "../../../src/services/Swarm.ts"
 import { knows, start } from "../mdns/nodes.ts"
 
 const utf8 = Bytes.fromUtf8
 const key = utf8("/test/key")
+const protocol = "/effect-libp2p/record/1.0.0"
 
 /** A local network on which nobody is. */
 const empty = Layer.succeed(LocalNetwork, {
@@ -42,6 +48,67 @@ recordStoreSuite(
   ),
   { quota: smallQuota }
 )
+
+/** A local network on which somebody says that a hundred hold the record, none of whom ever answers. */
+const crowded = Effect.gen(function* () {
+  const crowd = Array.from({ length: 100 }, (_, n) => ({ peer: stranger(n + 2), addresses: [], content: undefined }))
+  const present = crowd.map((one) => ({ ...one, services: [], firstMsAgo: 0, lastMsAgo: 0, forgottenInMs: 1000 }))
+  const network = Effect.map(Layer.build(empty), (context) => ({
+    ...Context.get(context, LocalNetwork),
+    peers: Effect.succeed(present),
+    ask: () => Stream.fromIterable(crowd)
+  }))
+  const context = yield* Layer.build(
+    MdnsRecordStore.layer({ records: MemoryRecordStore.make() }).pipe(
+      Layer.provideMerge(Protocols.layer),
+      Layer.provide(Layer.effect(LocalNetwork, network)),
+      Layer.provide(Layer.mock(Swarm, { peerId: stranger(1), openStream: () => Effect.never }))
+    )
+  )
+  return { records: Context.get(context, RecordStore), protocols: Context.get(context, ProtocolService) }
+})
+
+describe("the records of a local network on which nobody keeps their word", () => {
+  it.effect("a hundred who hold one and do not give it keep nobody waiting for longer than one of them", () =>
+    Effect.gen(function* () {
+      const { records } = yield* crowded
+      const getting = yield* Effect.forkChild(Effect.flip(records.get(key)), { startImmediately: true })
+      yield* TestClock.adjust("8 seconds")
+      assert.strictEqual(getting.pollUnsafe()?._tag, "Success")
+    }).pipe(Effect.scoped, Effect.provideService(RecordValidators, validators))
+  )
+
+  it.effect("who opens a stream and asks for nothing is not waited for", () =>
+    Effect.gen(function* () {
+      const { protocols } = yield* crowded
+      const resets: Array<string> = []
+      const bytes: ByteStream = {
+        tryRead: () => undefined,
+        readable: Effect.never,
+        tryWrite: () => 0,
+        writable: Effect.never,
+        flush: () => {},
+        closeWrite: Effect.void,
+        ownedReads: true,
+        reset: (because) => void resets.push(because)
+      }
+      const stream = ProtocolStream.make({
+        bytes,
+        protocol,
+        remotePeer: stranger(2),
+        remoteAddress: Multiaddr.fromStringUnsafe("/ip4/10.0.0.2/tcp/4001"),
+        connectionId: 1,
+        direction: "inbound",
+        connection: { _tag: "Direct" }
+      })
+      const handler = protocols.find(protocol)
+      if (handler === undefined) return assert.fail()
+      yield* Effect.forkChild(handler.run(stream), { startImmediately: true })
+      yield* TestClock.adjust("6 seconds")
+      assert.lengthOf(resets, 1)
+    }).pipe(Effect.scoped, Effect.provideService(RecordValidators, validators))
+  )
+})
 
 /** Three nodes that know each other. */
 const three = Effect.gen(function* () {
