@@ -56,6 +56,16 @@ describe("a network", () => {
         [{ event: "provider", peer: listening?.["peer"] }]
       )
     }
+    // Beside another node of the same user, with nothing kept, it is another peer.
+    const beside = start(
+      giver,
+      providing.filter((word) => !word.startsWith("--provided") && word !== "provided.db")
+    )
+    const [another] = events(await beside.line(isEvent("listening")))
+    assert.notStrictEqual(another?.["peer"], listening?.["peer"])
+    beside.child.kill("SIGKILL")
+    const named = await run(giver, [...providing, "--identity", "their.key", "--psk", "no.key"])
+    assert.include(named.stderr, "no.key: there is no such file")
     const twice = await run(giver, providing)
     assert.strictEqual(twice.code, 1)
     assert.include(twice.stderr, `is in use by process ${provider.child.pid}`)

@@ -12,7 +12,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { bootstrap, closest, crawl, dht, find, get, provide, provided, providers, put } from "./NetworkCommands.ts"
 import { sim } from "./SimCommands.ts"
-import { described, globalFlags, load, optionalText, psk, under } from "./Under.ts"
+import { described, globalFlags, identity, load, optionalText, psk, under } from "./Under.ts"
 import { DurationText } from "./Values.ts"
 
 const timeout = Flag.String("timeout").pipe(
@@ -55,11 +55,7 @@ const node = Command.make(
       Flag.withMetavar("ADDR"),
       Flag.atLeast(0)
     ),
-    identity: Flag.String("identity").pipe(
-      Flag.withDescription(described("The file of the node's key; made if it is not there", "identity")),
-      Flag.withMetavar("FILE"),
-      Flag.optional
-    ),
+    identity,
     agent: Flag.String("agent").pipe(
       Flag.withDescription(described("How the node names itself to others", "agent")),
       Flag.withMetavar("NAME"),
@@ -211,7 +207,11 @@ const lan = Command.make(
   "lan",
   {
     service: serviceFlag("Show only nodes of this service; all without it"),
-    psk,
+    psk: psk.pipe(
+      Flag.withDescription(
+        described("Show the nodes of the private network whose key is in this file, and no others", "psk")
+      )
+    ),
     once: Flag.Boolean("once").pipe(Flag.withDescription("Show it once, and end"), Flag.withDefault(false)),
     wait: Flag.String("wait").pipe(
       Flag.withDescription("With --once: listen for so long before; 3s without it"),

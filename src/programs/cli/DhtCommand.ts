@@ -84,7 +84,7 @@ const draw = (status: typeof Status.Type, colours: boolean): string => {
   const width = Math.max(20, ...buckets.map((bucket) => bucket.peers))
   const rows = buckets.map(
     ({ bucket, oldestMs, peers, refreshedMsAgo, replacements }) =>
-      `  ${String(bucket).padStart(3)}  ${bar(peers, replacements, width, colour)}  ${String(peers).padStart(3)} peers${oldestMs === undefined ? "" : `, oldest ${ago(oldestMs)}`}, refreshed ${
+      `  ${String(bucket).padStart(3)}  ${bar(peers, replacements, width, colour)}  ${String(peers).padStart(3)} ${peers === 1 ? "peer" : "peers"}${oldestMs === undefined ? "" : `, oldest ${ago(oldestMs)}`}, refreshed ${
         refreshedMsAgo === undefined ? "never" : `${ago(refreshedMsAgo)} ago`
       }`
   )

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import { described, load, optionalText, psk, under } from "./Under.ts"
+import { described, identity, load, optionalText, psk, under } from "./Under.ts"
 
 export const provided = optionalText(
   "provided",
@@ -158,14 +158,16 @@ export const provide = Command.make(
       ),
       Flag.optional
     ),
+    identity,
     provided,
     bootstrap,
     psk
   },
-  ({ bootstrap, cids, listen, optimistic, provided, psk }) =>
+  ({ bootstrap, cids, identity, listen, optimistic, provided, psk }) =>
     under(
       {
         ...given(bootstrap, psk),
+        identity: Option.getOrUndefined(identity),
         provided: Option.getOrUndefined(provided),
         listen: listen.length === 0 ? undefined : listen,
         optimisticProvide: Option.getOrUndefined(optimistic)
@@ -178,7 +180,7 @@ export const provide = Command.make(
   Command.withExamples([
     {
       command: `effect-libp2p provide ${exampleCid} --bootstrap /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…`,
-      description: "As the peer of this user, whose key file no other node may use at the same time"
+      description: "As a peer of this user; with --provided FILE always as the same"
     }
   ])
 )

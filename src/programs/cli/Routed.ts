@@ -15,9 +15,9 @@ import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { urlOf } from "./Endpoints.ts"
 import { UsageError } from "./Failure.ts"
-import * as KeyLock from "./KeyLock.ts"
 import * as Listen from "./Listen.ts"
 import { Output, table } from "./Output.ts"
+import * as OwnIdentity from "./OwnIdentity.ts"
 import * as Peer from "./Peer.ts"
 import * as Places from "./Places.ts"
 import type { Settings } from "./Settings.ts"
@@ -139,25 +139,27 @@ export const provide =
       )
     })
 
-/** Runs under a node that others can reach, with the key of this user, until it is stopped. */
-export const provideListening =
-  (settings: Settings) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>) => {
-    Peer.warn(settings)
-    const listen = Effect.gen(function* () {
-      const output = yield* Output
-      const peer = (yield* Swarm).peerId.toString()
-      const addresses = (yield* Listen.listen(settings)).map(String)
-      yield* output.event(
-        { event: "listening", peer, addresses },
-        `${table(Listen.rows(peer, settings.identity, addresses))}\n`
-      )
-    })
-    const layer = layerDht(settings, settings.dht === "off" ? "auto" : settings.dht).pipe(
-      Layer.provideMerge(Peer.layerNode(settings)),
-      Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
-      Layer.provideMerge(Libp2p.layerNode)
+const runListening = <A, E, R>(settings: Settings, effect: Effect.Effect<A, E, R>) => {
+  Peer.warn(settings)
+  const listen = Effect.gen(function* () {
+    const output = yield* Output
+    const peer = (yield* Swarm).peerId.toString()
+    const addresses = (yield* Listen.listen(settings)).map(String)
+    yield* output.event(
+      { event: "listening", peer, addresses },
+      `${table(Listen.rows(peer, settings.identity, addresses))}\n`
     )
-    const run = Effect.scoped(Effect.provide(Effect.andThen(Effect.andThen(listen, enter(settings)), effect), layer))
-    return Effect.scoped(Effect.andThen(KeyLock.hold(settings.identity), run))
-  }
+  })
+  const layer = layerDht(settings, settings.dht === "off" ? "auto" : settings.dht).pipe(
+    Layer.provideMerge(Peer.layerNode(settings)),
+    Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
+    Layer.provideMerge(Libp2p.layerNode)
+  )
+  return Effect.scoped(Effect.provide(Effect.andThen(Effect.andThen(listen, enter(settings)), effect), layer))
+}
+
+/** Runs under a node that others can reach, with a key of this user that no other node has, until it is stopped. */
+export const provideListening =
+  (given: Settings) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.scoped(Effect.flatMap(OwnIdentity.claim(given), (settings) => runListening(settings, effect)))

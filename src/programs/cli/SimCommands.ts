@@ -111,8 +111,9 @@ export const sim = Command.make(
   {
     scenario: Flag.String("scenario").pipe(
       Flag.withDescription(
-        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil or lan"
+        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil or lan; chat without it"
       ),
+      Flag.withMetavar("NAME"),
       Flag.withDefault("chat")
     ),
     nodes: Flag.Int("nodes").pipe(

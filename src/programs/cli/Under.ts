@@ -19,6 +19,13 @@ export const psk = Flag.String("psk").pipe(
   Flag.optional
 )
 
+/** Of the commands whose node stays. */
+export const identity = Flag.String("identity").pipe(
+  Flag.withDescription(described("The file of the node's key; made if it is not there", "identity")),
+  Flag.withMetavar("FILE"),
+  Flag.optional
+)
+
 /** A flag with a text that need not be given, and is a setting. */
 export const optionalText = (name: string, setting: string, metavar: string, text: string) =>
   Flag.String(name).pipe(Flag.withDescription(described(text, setting)), Flag.withMetavar(metavar), Flag.optional)
