@@ -360,7 +360,11 @@ export class Lan {
     const said = Announcement.read(response, state.link, this.services, this.texts)
     const mine = Announcement.instance(this.self)
     for (const heard of said.heard) {
-      if (heard.peer.toString() === this.self.peer.toString()) continue
+      if (heard.peer.toString() === this.self.peer.toString()) {
+        // Its own words come back to it; these are another's.
+        if (heard.name === mine && heard.ttl < Announcement.ttl) this.contradict(state, now)
+        continue
+      }
       if (heard.name === mine) {
         this.rename(now)
         continue
@@ -371,7 +375,10 @@ export class Lan {
       // There may be more where it comes from: two networks have become one.
       if (change._tag === "Appeared") state.asking.suggest(now, this.options.random)
     }
-    for (const name of said.gone) if (name !== mine) this.events.push(...this.table.leave(name))
+    for (const name of said.gone) {
+      if (name === mine) this.contradict(state, now)
+      else this.events.push(...this.table.leave(name))
+    }
     for (const [question, names] of said.answers) {
       if (this.questions.isOpen(question)) this.receiveAnswers(question, names, said.contents.get(question), source)
     }
@@ -405,6 +412,11 @@ export class Lan {
     for (const state of this.links.values()) {
       this.send(state, { kind: "query", questions: [{ name, type: "PTR" }], answers: [], additionals: [] })
     }
+  }
+
+  /** Somebody has said goodbye in its name: it says that it is there. */
+  private contradict({ hello }: LinkState, now: number): void {
+    if (this.options.watches !== true) hello.want(now, this.options.random, true)
   }
 
   /** Another has its name: it takes a new one. Its old one is the other's now, so it says no goodbye. */

@@ -301,6 +301,19 @@ describe("Lan", () => {
       assert.strictEqual(again.n, 2)
     })
 
+    it("whoever says goodbye in the name of another is contradicted", () => {
+      const network = new Network("goodbye")
+      const [a, b] = [network.add(1), network.add(2)]
+      network.run(60_000)
+      const before = b.lan.counters.sent
+      for (let i = 0; i < 10; i++) {
+        network.inject(Packet.encode(Announcement.goodbye({ peer: peerOf(2), name: b.lan.name, service })), 66)
+        network.run(500)
+        assert.isDefined(a.lan.get(peerOf(2).toString()))
+      }
+      assert.isAtMost(b.lan.counters.sent - before, 20)
+    })
+
     it("whoever answers in the name of others, sooner than they do, does not silence them", () => {
       const network = new Network("answers")
       const [a, b] = [network.add(1), network.add(2)]
