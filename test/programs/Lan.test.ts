@@ -48,7 +48,7 @@ describe("effect-libp2p on the local network", () => {
     assert.deepStrictEqual(found.map(({ peer }) => String(peer)).toSorted(), [one, other].toSorted())
     assert.deepInclude(found[0], { services: ["_p2p._udp.local"] })
     const table = await run(home, ["lan", "--once", "--wait", "1s"], options)
-    assert.match(table.stdout, /^2 peers, on lo\S*\/4\n\npeer +service +heard +addresses\n12D3Koo/)
+    assert.match(table.stdout, /^2 peers, heard on lo\S*\/4\n\npeer +heard +service\n12D3Koo/)
 
     const follows = start(home, ["lan", "--json"], options)
     await follows.line(isEvent("appeared"))

@@ -30,26 +30,30 @@ const eventOf = (event: string, { addresses, lastMsAgo, peer, services }: LocalP
   lastSeenMs: Math.round(lastMsAgo)
 })
 
-/** The rows in columns; further addresses of a peer are beneath its first. */
+const nobody =
+  "Nobody is heard. Nodes of a private network are seen with --psk FILE only, and some\nwireless networks keep multicast from those who are on them."
+
+/** In columns that fit a terminal; the addresses of a peer are beneath it. */
 const draw = (peers: ReadonlyArray<LocalPeer>, links: ReadonlyArray<string>): string => {
   const rows = peers
     .toSorted((a, b) => b.firstMsAgo - a.firstMsAgo)
-    .flatMap(({ addresses, lastMsAgo, peer, services }) => {
-      const [first = "", ...rest] = addresses.map(String)
-      const row = [peer.toString(), services.map(label).join(", "), ago(lastMsAgo), first]
-      return [row, ...rest.map((address) => ["", "", "", address])]
-    })
-  const all = [["peer", "service", "heard", "addresses"], ...rows]
-  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
-  const lines = all.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd()
+    .map(({ addresses, lastMsAgo, peer, services }) => ({
+      cells: [peer.toString(), ago(lastMsAgo), services.map(label).join(", ")],
+      addresses
+    }))
+  const header = ["peer", "heard", "service"]
+  const widths = [0, 1].map((column) =>
+    Math.max(...[header, ...rows.map(({ cells }) => cells)].map((row) => row[column]?.length ?? 0))
   )
+  const line = (cells: ReadonlyArray<string>) =>
+    cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")
   const count = `${peers.length} peer${peers.length === 1 ? "" : "s"}`
-  const on = links.length === 0 ? "no network to listen on" : `on ${links.join(", ")}`
-  return [`${count}, ${on}`, ...(peers.length === 0 ? [] : ["", ...lines])].join("\n")
+  const on = links.length === 0 ? "waiting for a network to listen on" : `heard on ${links.join(", ")}`
+  const table = [
+    line(header),
+    ...rows.flatMap(({ addresses, cells }) => [line(cells), ...addresses.map((address) => `  ${address.toString()}`)])
+  ]
+  return [`${count}, ${on}`, "", ...(peers.length === 0 ? [nobody] : table)].join("\n")
 }
 
 const now = () => new Date().toTimeString().slice(0, 8)
