@@ -48,7 +48,7 @@ describe("docs/errors.md", () => {
 describe("sim --help", () => {
   it("names every scenario", () => {
     const help = readFileSync(join(root, "src/programs/cli/SimCommands.ts"), "utf8")
-    const named = /withDescription\(\s*"(chat[^"]*)"\s*\)/.exec(help)?.[1]?.split(/, | or /)
+    const named = /withDescription\(\s*"(chat[^"]*?)(?: \([^"]*\))?"\s*\)/.exec(help)?.[1]?.split(/, | or /)
     assert.deepStrictEqual(
       named,
       scenarios.map(({ name }) => name)

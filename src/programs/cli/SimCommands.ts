@@ -111,7 +111,7 @@ export const sim = Command.make(
   {
     scenario: Flag.String("scenario").pipe(
       Flag.withDescription(
-        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil or lan; chat without it"
+        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil or lan (chat without it)"
       ),
       Flag.withMetavar("NAME"),
       Flag.withDefault("chat")
