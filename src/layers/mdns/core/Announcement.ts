@@ -36,7 +36,7 @@ export const instance = ({ name, service }: Self): string => `${name}.${service}
 const hostOf = ({ name }: Self): string => `${name}.p2p.local`
 
 /** The records of a peer for one link; the addresses are those that can be used there. */
-export const records = (
+const records = (
   self: Self,
   link: Link,
   addresses: ReadonlyArray<Multiaddr.Multiaddr>
