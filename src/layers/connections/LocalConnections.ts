@@ -12,7 +12,6 @@
  * Two that hear each other dial once: the one with the smaller id begins, the
  * other waits a moment for it.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
@@ -23,6 +22,7 @@ import * as Stream from "effect/Stream"
 import { LocalNetwork, type LocalPeer } from "../../services/LocalNetwork.ts"
 import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import { Swarm } from "../../services/Swarm.ts"
+import { monotonicMs } from "../internal/Monotonic.ts"
 import { pauseMs } from "../internal/Retry.ts"
 
 export interface Options {
@@ -42,8 +42,17 @@ export const tag = "local-network"
 const headStart = Duration.millis(300)
 /** It looks at least so often, whatever it was told. */
 const heartbeat = Duration.seconds(15)
+/** From one look to the next, however much is heard meanwhile. */
+const betweenLooks = Duration.millis(100)
 /** How long one that failed is left alone. */
 const pauses = { firstMs: 5000, longestMs: 300_000 }
+/**
+ * Dials that may fail at once, all peers together, and how often one more may.
+ * Anybody can announce peers without end, at whatever address of the network:
+ * who does must not have all nodes knock there as often as it likes.
+ */
+const failuresAtOnce = 32
+const failureEveryMs = 4000
 
 interface Failures {
   readonly count: number
@@ -67,10 +76,14 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
   /** Of those that are there. */
   const failures = new Map<string, Failures>()
 
+  /** Until when the dials that failed are made up for. */
+  let owedUntil = 0
+
   const failed = Effect.fnUntraced(function* (id: string) {
     const count = (failures.get(id)?.count ?? 0) + 1
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* monotonicMs
     failures.set(id, { count, retryAt: now + pauseMs(count, pauses, yield* Random.next) })
+    owedUntil = Math.max(owedUntil, now) + failureEveryMs
   })
 
   const dial = ({ addresses, peer }: LocalPeer) =>
@@ -88,7 +101,7 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
     }).pipe(Effect.ensuring(Queue.offer(wake, undefined)))
 
   const look = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* monotonicMs
     const connected = new Set((yield* swarm.connections()).map(({ remotePeer }) => remotePeer.toString()))
     const present = yield* network.peers
     const ids = new Set(present.map(({ peer }) => peer.toString()))
@@ -102,14 +115,14 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
     }
     const isBusy = (id: string) => connected.has(id) || FiberMap.hasUnsafe(dialling, id)
     let count = present.filter(({ peer }) => isBusy(peer.toString())).length
-    let free = atOnce - (yield* FiberMap.size(dialling))
+    const under = yield* FiberMap.size(dialling)
+    const mayFail = failuresAtOnce - Math.ceil(Math.max(0, owedUntil - now) / failureEveryMs) - under
+    let free = Math.min(atOnce - under, mayFail)
     for (const one of present) {
       const id = one.peer.toString()
       if (count >= most || free <= 0) return
       if (isBusy(id)) continue
-      const wait = (failures.get(id)?.retryAt ?? 0) - now
-      // A clock that was set back keeps nobody waiting for ever.
-      if (wait > 0 && wait <= pauses.longestMs) continue
+      if ((failures.get(id)?.retryAt ?? 0) > now) continue
       count++
       free--
       yield* FiberMap.run(dialling, id, dial(one), { onlyIfMissing: true })
@@ -127,7 +140,12 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
       Effect.asVoid
     )
   )
-  yield* look.pipe(Effect.andThen(Effect.timeoutOption(Queue.take(wake), heartbeat)), Effect.forever, Effect.forkScoped)
+  yield* look.pipe(
+    Effect.andThen(Effect.sleep(betweenLooks)),
+    Effect.andThen(Effect.timeoutOption(Queue.take(wake), heartbeat)),
+    Effect.forever,
+    Effect.forkScoped
+  )
 })
 
 /**
