@@ -158,8 +158,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     const sockets = yield* Sockets.make({
       net,
       port,
-      receive: (link, datagram) => void self.tellUnsafe({ _tag: "Packet", link, datagram }),
-      lost: () => void self.tellUnsafe({ _tag: "Look" })
+      receive: (link, datagram) => void self.tellUnsafe({ _tag: "Packet", link, datagram })
     }).pipe(Scope.provide(within))
     const flush = Effect.flatMap(monotonicMs, (now) =>
       Effect.forEach(mine.takePackets(now), ({ bytes, link }) => sockets.send(link, bytes), { discard: true })

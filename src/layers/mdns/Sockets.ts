@@ -21,6 +21,8 @@ interface Open {
   readonly link: Links.Link
   readonly socket: DatagramSocket
   readonly scope: Scope.Closeable
+  /** It hears nothing any more. */
+  hasFailed: boolean
 }
 
 export interface Options {
@@ -28,19 +30,17 @@ export interface Options {
   readonly port: number
   /** Told of each packet that came from its link. Plain code, and quick. */
   readonly receive: (link: string, datagram: Datagram) => void
-  /** Told that a socket has failed: the links are to be looked at again. */
-  readonly lost: () => void
 }
 
 export interface Sockets {
-  /** Opens and closes what the links need; gives those that are open. A link that cannot be joined is left out. */
+  /** Opens and closes what the links need, and opens anew what has failed; gives those that are open. A link that cannot be joined is left out. */
   readonly set: (links: ReadonlyArray<Links.Link>) => Effect.Effect<ReadonlyArray<Links.Link>>
   /** Sends to all on a link. A packet that does not get away is one that was lost. */
   readonly send: (link: string, bytes: Uint8Array) => Effect.Effect<void>
 }
 
 /** The sockets live as long as the scope. */
-export const make = ({ lost, net, port, receive }: Options): Effect.Effect<Sockets, never, Scope.Scope> =>
+export const make = ({ net, port, receive }: Options): Effect.Effect<Sockets, never, Scope.Scope> =>
   Effect.gen(function* () {
     const parent = yield* Effect.scope
     const open = new Map<string, Open>()
@@ -54,14 +54,17 @@ export const make = ({ lost, net, port, receive }: Options): Effect.Effect<Socke
         return socket
       })
 
-    const listen = ({ link, socket }: Open) =>
-      Effect.flatMap(socket.receive, (datagram) =>
+    const listen = (opened: Open) =>
+      Effect.flatMap(opened.socket.receive, (datagram) =>
         Effect.sync(() => {
-          if (Links.isFrom(link, datagram.from.host)) receive(link.id, datagram)
+          if (Links.isFrom(opened.link, datagram.from.host)) receive(opened.link.id, datagram)
         })
       ).pipe(
         Effect.forever,
-        Effect.catch((error) => Effect.andThen(Effect.logDebug(`mdns ${link.id}: ${error.message}`), Effect.sync(lost)))
+        Effect.catch((error) => {
+          opened.hasFailed = true
+          return Effect.logDebug(`mdns ${opened.link.id}: ${error.message}`)
+        })
       )
 
     const shut = (id: string, { scope }: Open) =>
@@ -77,7 +80,7 @@ export const make = ({ lost, net, port, receive }: Options): Effect.Effect<Socke
         yield* Effect.logDebug(`mdns: ${link.id} cannot be joined`, joined.cause)
         return yield* Scope.close(scope, Exit.void)
       }
-      const opened: Open = { link, socket: joined.value, scope }
+      const opened: Open = { link, socket: joined.value, scope, hasFailed: false }
       open.set(link.id, opened)
       yield* Effect.forkIn(listen(opened), scope)
     })
@@ -88,7 +91,7 @@ export const make = ({ lost, net, port, receive }: Options): Effect.Effect<Socke
           const wanted = new Map(links.map((link) => [link.id, link]))
           for (const [id, opened] of open) {
             const link = wanted.get(id)
-            if (link === undefined || !Links.isSame(link, opened.link)) yield* shut(id, opened)
+            if (link === undefined || opened.hasFailed || !Links.isSame(link, opened.link)) yield* shut(id, opened)
           }
           for (const link of links) if (!open.has(link.id)) yield* start(link)
           return links.filter(({ id }) => open.has(id))
