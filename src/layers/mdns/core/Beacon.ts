@@ -96,9 +96,9 @@ const boundTo = (name: string): Uint8Array => Bytes.fromUtf8(`effect-libp2p beac
 
 /** One peer's way of sealing and opening. */
 export class Beacon {
-  private readonly nameKey: Uint8Array
-  private readonly sealKey: Uint8Array
-  private readonly seed: Uint8Array
+  readonly #nameKey: Uint8Array
+  readonly #sealKey: Uint8Array
+  readonly #seed: Uint8Array
   private readonly window: BeaconWindow
   private session: Uint8Array
   private sealed = 0
@@ -107,9 +107,9 @@ export class Beacon {
   private services: { readonly epoch: number; readonly names: ReadonlyMap<string, number> } | undefined
 
   constructor({ key, limits, seed }: Options) {
-    this.nameKey = derive(key, "names")
-    this.sealKey = derive(key, "seal")
-    this.seed = seed
+    this.#nameKey = derive(key, "names")
+    this.#sealKey = derive(key, "seal")
+    this.#seed = seed
     this.session = this.newSession(0)
     this.window = new BeaconWindow(limits)
   }
@@ -136,9 +136,9 @@ export class Beacon {
     view.setBigUint64(sessionSize, BigInt(at))
     view.setUint16(sessionSize + 8, message.length)
     plain.set(message, headSize)
-    const nonce = hmac(sha256, this.seed, numbered("nonce", this.sealed++)).subarray(0, nonceSize)
+    const nonce = hmac(sha256, this.#seed, numbered("nonce", this.sealed++)).subarray(0, nonceSize)
     const name = this.nameAt(epoch)
-    const bytes = Bytes.concat([nonce, xchacha20poly1305(this.sealKey, nonce, boundTo(name)).encrypt(plain)])
+    const bytes = Bytes.concat([nonce, xchacha20poly1305(this.#sealKey, nonce, boundTo(name)).encrypt(plain)])
     const texts: Array<Uint8Array> = []
     for (let i = 0; i < bytes.length; i += maxText) texts.push(bytes.subarray(i, i + maxText))
     return { name, texts }
@@ -175,20 +175,20 @@ export class Beacon {
   }
 
   private newSession(number: number): Uint8Array {
-    return hmac(sha256, this.seed, numbered("session", number)).subarray(0, sessionSize)
+    return hmac(sha256, this.#seed, numbered("session", number)).subarray(0, sessionSize)
   }
 
   /** Its own name in an hour. */
   private nameAt(epoch: number): string {
     if (this.own?.epoch !== epoch) {
-      const instance = label(hmac(sha256, this.seed, numbered("instance", epoch)), 32)
+      const instance = label(hmac(sha256, this.#seed, numbered("instance", epoch)), 32)
       this.own = { epoch, name: `${instance}.${this.serviceAt(epoch)}` }
     }
     return this.own.name
   }
 
   private serviceAt(epoch: number): string {
-    return `_${label(hmac(sha256, this.nameKey, numbered("service", epoch)), 13)}._udp.local`
+    return `_${label(hmac(sha256, this.#nameKey, numbered("service", epoch)), 13)}._udp.local`
   }
 
   /** The hour that the network's part of a name is of. */
@@ -202,7 +202,7 @@ export class Beacon {
   }
 
   private decrypt(bytes: Uint8Array, name: string): Uint8Array | undefined {
-    const cipher = xchacha20poly1305(this.sealKey, bytes.subarray(0, nonceSize), boundTo(name))
+    const cipher = xchacha20poly1305(this.#sealKey, bytes.subarray(0, nonceSize), boundTo(name))
     try {
       return cipher.decrypt(bytes.subarray(nonceSize))
     } catch {

@@ -12,11 +12,11 @@
 export interface Limits {
   /** Senders that are known at once. While there are so many, others are not heard. */
   readonly senders: number
-  /** Of one host, by its address. */
+  /** Of one host, by its address. Each start of a node there is one, for as long as senders are remembered. */
   readonly perSource: number
 }
 
-const defaults: Limits = { senders: 4096, perSource: 64 }
+const defaults: Limits = { senders: 4096, perSource: 256 }
 
 /** A beacon may be under way so much longer than the one before it. */
 export const slackMs = 60_000

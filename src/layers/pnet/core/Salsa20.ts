@@ -15,13 +15,13 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(new Uint8Array(byte
 const [s0, s1, s2, s3] = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574] as const
 
 export class Salsa20 {
-  private readonly key: DataView
-  private readonly nonce: DataView
+  readonly #key: DataView
+  readonly #nonce: DataView
 
   /** A key of 32 bytes and a nonce of 8. */
   constructor(key: Uint8Array, nonce: Uint8Array) {
-    this.key = viewOf(key)
-    this.nonce = viewOf(nonce)
+    this.#key = viewOf(key)
+    this.#nonce = viewOf(nonce)
   }
 
   /**
@@ -29,7 +29,8 @@ export class Salsa20 {
    * in registers: several times the speed of anything shorter.
    */
   xor(view: DataView, blocks: number, from: number): void {
-    const { key, nonce } = this
+    const key = this.#key
+    const nonce = this.#nonce
     const k0 = key.getInt32(0, true)
     const k1 = key.getInt32(4, true)
     const k2 = key.getInt32(8, true)
