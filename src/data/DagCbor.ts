@@ -86,6 +86,9 @@ const encodeOptions: Cborg.EncodeOptions = {
           ]
         : null,
     undefined: unsupported("undefined"),
+    // In UTF-8 it would be another text, and two keys might be one.
+    string: (value: unknown) =>
+      typeof value === "string" && !value.isWellFormed() ? unsupported("text with half of a surrogate pair")() : null,
     number: (value: unknown) => (Number.isFinite(value) ? null : unsupported("NaN or infinity")())
   }
 }
@@ -136,7 +139,7 @@ const attempt = <A>(run: () => A): Result.Result<A, DagCborError> =>
       })
   })
 
-/** The one encoding of a value of data: null, booleans, numbers, bigints, text, bytes, links, lists and plain objects of these. */
+/** The one encoding of a value of data: null, booleans, numbers, bigints, text (no halves of surrogate pairs), bytes, links, lists and plain objects of these. */
 export const encode = (value: unknown): Result.Result<Uint8Array, DagCborError> =>
   // Larger ones are written into a Buffer.
   attempt(() => Bytes.copy(Cborg.encode(value, encodeOptions)))
