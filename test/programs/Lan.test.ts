@@ -86,8 +86,11 @@ describe("effect-libp2p on the local network", () => {
       2
     )
     const ends = await Promise.all(nodes.map(stop))
-    const counts = ends.map(({ stdout }) => events(stdout).filter(({ event }) => event === "connected").length)
-    assert.deepStrictEqual(counts, [1, 1, 0, 0])
+    // Two that dial each other at once have two connections for a moment.
+    const met = ends.map(({ stdout }) => [
+      ...new Set(events(stdout).flatMap(({ event, peer }) => (event === "connected" ? [peer] : [])))
+    ])
+    assert.deepStrictEqual(met, [[ids[1]], [ids[0]], [], []])
   }, 60_000)
 
   it("nodes of a private network find each other only, in the name of its key's fingerprint, and nobody else hears them", async () => {

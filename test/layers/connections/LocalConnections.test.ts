@@ -55,7 +55,7 @@ const flood = Effect.fnUntraced(function* (everyMs: number) {
 describe("connections with the local network", () => {
   it.effect("a flood of invented peers makes a node dial 32 at once and 15 a minute more, and no oftener look", () =>
     Effect.gen(function* () {
-      const { dials, looks } = yield* flood(20)
+      const { dials, looks } = yield* flood(50)
       yield* TestClock.adjust("1 minute")
       assert.isAtLeast(dials(), 32)
       assert.isAtMost(dials(), 32 + 15 + 1)
