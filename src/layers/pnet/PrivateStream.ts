@@ -12,7 +12,9 @@
  * buffer that is lent until the next read.
  *
  * Nothing authenticates here, as the specification has it; the security above
- * does. A remote without the key shows by what it says being noise.
+ * does. A remote without the key shows by what it says being noise; one that
+ * sends back what it is sent would have us talk to ourselves, and shows by the
+ * nonce being our own.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../../data/Bytes.ts"
@@ -140,6 +142,7 @@ export class PrivateStream implements RawConnection {
     }
     this.greeting = greeting
     if (greeting.length === nonceSize) {
+      if (Bytes.equals(greeting, this.nonce)) return this.outside("it sends back what it is sent")
       this.incoming = new Keystream(this.key.bytes, greeting)
       this.greeting = nothing
     }

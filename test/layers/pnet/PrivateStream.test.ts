@@ -135,6 +135,32 @@ describe("PrivateStream: remotes outside the network", () => {
     })
   )
 
+  it.effect("one that sends back what it is sent is no node of the network, however it comes", () =>
+    Effect.gen(function* () {
+      for (const pieces of [[24], [200], [10, 14], [23, 1, 100]]) {
+        const { remote, stream } = yield* bare()
+        yield* write(stream, pattern(0, 200))
+        const sent = yield* readExactly(remote, 224)
+        yield* Effect.forkChild(
+          Effect.gen(function* () {
+            let at = 0
+            for (const length of pieces) {
+              yield* write(remote, sent.subarray(at, (at += length)))
+              yield* settle(3)
+            }
+          }),
+          { startImmediately: true }
+        )
+        assert.include(yield* outside(stream), "sends back")
+        assert.strictEqual(yield* reasonOf(remote), "ResetByPeer")
+      }
+      // As much as the first bytes of the nonce may be the same by chance.
+      const { remote, stream } = yield* bare()
+      yield* write(remote, Bytes.concat([nonceOf(1).subarray(0, 23), Uint8Array.of(255), pattern(0, 10)]))
+      assert.lengthOf(yield* readExactly(stream, 10), 10)
+    })
+  )
+
   it.effect("another key gives noise, and nothing of what was sent", () =>
     Effect.gen(function* () {
       const [left, right] = yield* Pipe.pair()
