@@ -35,10 +35,14 @@ export class NegotiationFailed extends Schema.TaggedClass<NegotiationFailed>()("
 }) {}
 /** The remote did not prove the identity that it should have. */
 export class SecurityFailed extends Schema.TaggedClass<SecurityFailed>()("SecurityFailed", { cause: SecurityError }) {}
-/** The address did not answer, or did not finish the handshake, by the deadline. `stage` is how far it came. */
+/**
+ * The address did not answer, or did not finish the handshake, by the deadline. `stage` is how far it came. `network`:
+ * this node is in the private network with this fingerprint, and the remote had said nothing that shows that it is, too.
+ */
 export class DeadlineExceeded extends Schema.TaggedClass<DeadlineExceeded>()("DeadlineExceeded", {
   stage: Schema.Literals(["dialing", "securing", "multiplexing"]),
-  afterMs: Schema.Finite
+  afterMs: Schema.Finite,
+  network: Schema.optional(Schema.String)
 }) {}
 /** A name could not be resolved to addresses of the peer. */
 export class UnresolvedName extends Schema.TaggedClass<UnresolvedName>()("UnresolvedName", { detail: Schema.String }) {}
@@ -102,7 +106,11 @@ const describeAttempt = (reason: AttemptReason): string => {
     case "SecurityFailed":
       return reason.cause.message
     case "DeadlineExceeded":
-      return `no answer within ${reason.afterMs} ms (${reason.stage})`
+      return `no answer within ${reason.afterMs} ms (${reason.stage})${
+        reason.network === undefined
+          ? ""
+          : `; it may not have the key of the private network ${reason.network}: some without it say nothing`
+      }`
     case "UnresolvedName":
       return reason.detail
     case "SwarmUnavailable":

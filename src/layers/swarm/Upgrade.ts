@@ -127,12 +127,14 @@ export const make = (
   return (raw, { role, expectedPeer, deadline, offer, reservation }) =>
     Effect.suspend(() => {
       let stage: DeadlineExceeded["stage"] = "securing"
+      let hasAgreed = () => false
       const upgrading = Effect.gen(function* () {
         if (role === "listener") yield* gate.accept(raw.remoteAddress)
         const agreed = yield* Effect.mapError(
           agree(role, raw, offer === undefined ? securityIds : offers[offer]),
           ({ proposed, reason }) => unagreed(role, proposed, reason)
         )
+        hasAgreed = () => agreed.answer() === "agreed"
         const protocol = securities.get(agreed.protocol)
         if (protocol === undefined) return yield* Effect.die(`agreed on an unknown security ${agreed.protocol}`)
         const secured = yield* Effect.mapError(
@@ -160,6 +162,9 @@ export const make = (
         return upgraded
       })
       const afterMs = Duration.toMillis(deadline)
-      return deadlines.within(upgrading, afterMs, () => Effect.fail(new DeadlineExceeded({ stage, afterMs })))
+      return deadlines.within(upgrading, afterMs, () =>
+        // Some remotes without the key wait for more, since to them what we say is the beginning of a long message.
+        Effect.fail(new DeadlineExceeded({ stage, afterMs, network: hasAgreed() ? undefined : network }))
+      )
     })
 }

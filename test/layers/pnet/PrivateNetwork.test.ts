@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Context, Effect, Fiber, Layer, Result, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { TestClock } from "effect/testing"
 import * as Bytes from "../../../src/data/Bytes.ts"
 import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as NetworkKey from "../../../src/data/NetworkKey.ts"
@@ -20,8 +21,8 @@ import * as ConnectionSecurity from "../../../src/services/ConnectionSecurity.ts
 import type { StreamMuxer } from "../../../src/services/StreamMuxer.ts"
 import { DialError } from "../../../src/services/Swarm.ts"
 import * as Transport from "../../../src/services/Transport.ts"
-import { two } from "../../support/memory-nodes.ts"
-import type { TestNode } from "../../support/nodes.ts"
+import { hostNet, two } from "../../support/memory-nodes.ts"
+import { startNode, type TestNode } from "../../support/nodes.ts"
 import { nextEvent, realNode, runNodes, tagsOf } from "../../support/peers.ts"
 
 const at = Multiaddr.fromStringUnsafe
@@ -133,6 +134,32 @@ describe("nodes of a private network", () => {
         assert.strictEqual(toOther.inbound, "NegotiationFailed OutsideNetwork")
       })
     )
+  )
+
+  it.effect(
+    "a remote that takes all and says nothing, as some without the key do: why it ends says what it may be",
+    () =>
+      Effect.gen(function* () {
+        const network = yield* MemoryNet.makeNetwork()
+        const silently = yield* hostNet(network, ["10.0.2.1"])
+        const { accept } = yield* silently.listen({ host: "10.0.2.1", port: 4001 })
+        yield* Effect.forkScoped(Effect.forever(accept))
+        const dial = Effect.fnUntraced(function* (seed: number, key: NetworkKey.NetworkKey | undefined) {
+          const { swarm } = yield* startNode({ seed, below: below(key), net: network.host([`10.0.1.${seed}`]) })
+          const dialling = yield* Effect.forkChild(Effect.flip(swarm.dial(at("/ip4/10.0.2.1/tcp/4001"))))
+          yield* TestClock.adjust("20 seconds")
+          const error = yield* Fiber.join(dialling)
+          if (!(error instanceof DialError)) return assert.fail(String(error))
+          return { ...failed(error), reason: error.attempts[0]?.reason }
+        })
+        const within = yield* dial(1, keyOf(1))
+        assert.strictEqual(within.tags, "DeadlineExceeded securing")
+        assert.deepInclude(within.reason, { network: keyOf(1).fingerprint })
+        assert.include(within.message, `the key of the private network ${keyOf(1).fingerprint}`)
+        const outside = yield* dial(2, undefined)
+        assert.strictEqual(outside.tags, "DeadlineExceeded securing")
+        assert.notInclude(outside.message, "private network")
+      }).pipe(Effect.scoped)
   )
 
   it.effect("nodes that dial each other at once from the ports that they listen on still meet", () =>

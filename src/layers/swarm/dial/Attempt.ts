@@ -117,7 +117,7 @@ export const make = ({ deadlineMs, deadlines, gate, hasAlternatives, reserve, tr
       }).pipe(
         Effect.mapError((reason) =>
           reason._tag === "DeadlineExceeded"
-            ? new DeadlineExceeded({ stage: reason.stage, afterMs: deadlineMs })
+            ? new DeadlineExceeded({ stage: reason.stage, afterMs: deadlineMs, network: reason.network })
             : reason
         )
       )
