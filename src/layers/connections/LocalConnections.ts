@@ -5,7 +5,7 @@
  * ```
  * scope of the layer
  *  ├─ task: wakes the keeper when somebody is heard or a connection ends
- *  └─ keeper               decides whom to dial, now and whenever it is woken
+ *  └─ keeper               decides whom to dial, now and whenever it is woken; takes its tags back at the end
  *      └─ a fiber a dial   at most `atOnce`
  * ```
  *
@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
+import type { PeerId } from "../../data/PeerId.ts"
 import { LocalNetwork, type LocalPeer } from "../../services/LocalNetwork.ts"
 import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import { Swarm } from "../../services/Swarm.ts"
@@ -72,7 +73,7 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
   const dialling = yield* FiberMap.make<string>()
   const wake = yield* Queue.sliding<void>(1)
   /** Those that are worth something, since they are here and connected, whoever dialled. */
-  const tagged = new Set<string>()
+  const tagged = new Map<string, PeerId>()
   /** Of those that are there. */
   const failures = new Map<string, Failures>()
 
@@ -100,17 +101,25 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
       )
     }).pipe(Effect.ensuring(Queue.offer(wake, undefined)))
 
+  /** Who has gone is worth no more here than any other peer, wherever it is met again. */
+  const untag = (id: string, peer: PeerId) =>
+    Effect.suspend(() => {
+      tagged.delete(id)
+      return use.write(peerStore.setTag(peer, tag, undefined))
+    })
+  yield* Effect.addFinalizer(() => Effect.forEach(tagged, ([id, peer]) => untag(id, peer), { discard: true }))
+
   const look = Effect.gen(function* () {
     const now = yield* monotonicMs
     const connected = new Set((yield* swarm.connections()).map(({ remotePeer }) => remotePeer.toString()))
     const present = yield* network.peers
     const ids = new Set(present.map(({ peer }) => peer.toString()))
     for (const id of failures.keys()) if (!ids.has(id)) failures.delete(id)
-    for (const id of tagged) if (!ids.has(id) || !connected.has(id)) tagged.delete(id)
+    for (const [id, peer] of tagged) if (!ids.has(id) || !connected.has(id)) yield* untag(id, peer)
     for (const { peer } of present) {
       const id = peer.toString()
       if (!connected.has(id) || tagged.has(id)) continue
-      tagged.add(id)
+      tagged.set(id, peer)
       yield* use.write(peerStore.setTag(peer, tag, { value: worth }))
     }
     const isBusy = (id: string) => connected.has(id) || FiberMap.hasUnsafe(dialling, id)
@@ -130,7 +139,7 @@ const keep = Effect.fnUntraced(function* (options: Options = {}) {
   })
 
   yield* Effect.forkScoped(
-    Stream.runForEach(network.changes, ({ _tag }) => (_tag === "Left" ? Effect.void : Queue.offer(wake, undefined))),
+    Stream.runForEach(network.changes, () => Queue.offer(wake, undefined)),
     { startImmediately: true }
   )
   yield* swarm.forEachConnection((connection) =>
