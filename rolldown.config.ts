@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { defineConfig, type Plugin } from "rolldown"
+import { defineConfig, type OutputOptions, type Plugin } from "rolldown"
 import manifest from "./package.json" with { type: "json" }
 
 const outside = (module: string): boolean =>
@@ -40,6 +40,12 @@ const complete = (): Plugin => ({
   }
 })
 
+export const output: OutputOptions = {
+  dir: "dist/programs",
+  chunkFileNames: "chunks/[name].js",
+  comments: { annotation: false, jsdoc: false, legal: true }
+}
+
 export default defineConfig({
   input: "src/programs/main.ts",
   platform: "node",
@@ -48,9 +54,5 @@ export default defineConfig({
   // package.json says that no module of ours does anything when it is loaded; those that people run do.
   treeshake: { moduleSideEffects: [{ test: /[\\/]src[\\/]programs[\\/]/, sideEffects: true }] },
   plugins: [complete()],
-  output: {
-    dir: "dist/programs",
-    chunkFileNames: "chunks/[name].js",
-    comments: { annotation: false, jsdoc: false, legal: true }
-  }
+  output
 })

@@ -15,6 +15,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "examples/*.test.ts"],
     exclude: ["test/interop/{go,rust,js}/**", "node_modules/**"],
+    globalSetup: ["test/programs/build.ts"],
     setupFiles: ["test/support/setup.ts"],
     // An unhandled rejection anywhere is a bug of the library: never ignore one.
     dangerouslyIgnoreUnhandledErrors: false,

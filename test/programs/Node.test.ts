@@ -3,7 +3,7 @@ import * as NodeCrypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
-import { events, isEvent, makeHome, run, type Running, start } from "./Program.ts"
+import { events, isEvent, makeHome, run, type Running, sources, start } from "./Program.ts"
 
 /** A node with `--json` on one free port, its peer id and its address. */
 const startNode = async (home: string, args: ReadonlyArray<string> = ["--listen", "/ip4/127.0.0.1/tcp/0"]) => {
@@ -188,6 +188,12 @@ describe("effect-libp2p, wrong", () => {
       assert.match(stderr, /^effect-libp2p: [^\n]+\n$/)
     })
   }
+
+  it("the sources say the same", async () => {
+    const { code, stderr } = await run(makeHome(), ["ping", "/ip4/127.0.0.1/tcp/1"], { program: sources })
+    assert.strictEqual(code, 1)
+    assert.match(stderr, /^effect-libp2p: [^\n]*connection refused[^\n]*\n$/)
+  })
 
   it("a damaged key file, or one that others may read, is left as it is", async () => {
     const home = makeHome()

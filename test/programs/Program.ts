@@ -3,10 +3,12 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { afterAll } from "vitest"
+import { afterAll, inject } from "vitest"
 
-/** From source, or as packed.ts has it. */
-const main = process.env["PROGRAM"] ?? Path.resolve(import.meta.dirname, "../../src/programs/main.ts")
+/** As build.ts made it, or packed.ts has it. */
+const main = inject("program")
+/** The sources, which Node can run too, in three times as long. */
+export const sources = Path.resolve(import.meta.dirname, "../../src/programs/main.ts")
 
 const homes: Array<string> = []
 const children = new Set<ChildProcess>()
@@ -36,12 +38,14 @@ export interface Running {
   readonly line: (matches: (line: string) => boolean, from?: "stdout" | "stderr") => Promise<string>
 }
 
-export const start = (
-  home: string,
-  args: ReadonlyArray<string>,
-  options?: { readonly env?: Record<string, string>; readonly stdin?: string | Uint8Array }
-): Running => {
-  const child = spawn(process.execPath, [main, ...args], {
+export interface Options {
+  readonly env?: Record<string, string>
+  readonly stdin?: string | Uint8Array
+  readonly program?: string
+}
+
+export const start = (home: string, args: ReadonlyArray<string>, options?: Options): Running => {
+  const child = spawn(process.execPath, [options?.program ?? main, ...args], {
     cwd: home,
     // Nothing is sent to the network that the tests run on, unless a test says where.
     env: {
@@ -89,11 +93,8 @@ export const start = (
 }
 
 /** Runs to the end. */
-export const run = (
-  home: string,
-  args: ReadonlyArray<string>,
-  options?: { readonly env?: Record<string, string>; readonly stdin?: string | Uint8Array }
-): Promise<Finished> => start(home, args, options).finished
+export const run = (home: string, args: ReadonlyArray<string>, options?: Options): Promise<Finished> =>
+  start(home, args, options).finished
 
 /** The lines of stdout as JSON; throws if one is not. */
 export const events = (stdout: string): ReadonlyArray<Record<string, unknown>> =>
