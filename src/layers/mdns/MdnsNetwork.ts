@@ -51,7 +51,9 @@ import { Sealed } from "./core/Codec.ts"
 import { type Event, Lan } from "./core/Lan.ts"
 import { linksOf } from "./core/Links.ts"
 import * as Names from "./core/Names.ts"
-import { defaults, type Limits, type Present } from "./core/Table.ts"
+import type { Present } from "./core/Hearsay.ts"
+import type { Limits } from "./core/Table.ts"
+import { mostAnswers } from "./core/Probing.ts"
 import * as Sockets from "./Sockets.ts"
 
 export { InvalidServiceName } from "../../services/LocalNetwork.ts"
@@ -69,8 +71,8 @@ export interface Options {
   readonly port?: number | undefined
   /** How often the interfaces are looked at. Default 10 seconds. */
   readonly lookEvery?: Duration.Input | undefined
-  /** How many peers are known at once, and of how many one host tells. */
-  readonly limits?: Limits | undefined
+  /** How many peers are known at once, and of how many one link and one host tell. */
+  readonly limits?: Partial<Limits> | undefined
 }
 
 /** Where multicast DNS is spoken. */
@@ -83,8 +85,6 @@ const mailbox = 1024
 const jumpMs = 10_000
 /** How long a question waits for answers. */
 export const defaultWait = Duration.seconds(2)
-/** Peers that answer one question. */
-const maxAnswers = 1024
 
 type Message =
   | { readonly _tag: "Packet"; readonly link: string; readonly datagram: Datagram }
@@ -124,6 +124,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
   const asked = new Map<string, Asked>()
   /** Questions that this node answers; they outlive a restart of the actor. */
   const held = new Map<string, Uint8Array | undefined>([[Names.ofPeer(swarm.peerId.bytes, service), undefined]])
+  /** Connections with each peer. */
+  const connected = new Map<string, number>()
   /** Of the present run of the actor. */
   let lan: Lan | undefined
   let links: ReadonlyArray<string> = []
@@ -134,7 +136,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       return
     }
     const question = asked.get(event.question)
-    if (question === undefined || question.found.length >= maxAnswers) return
+    if (question === undefined || question.found.length >= mostAnswers) return
     const { addresses, peer } = event.peer
     const answer = { peer, addresses, content: event.content }
     question.found.push(answer)
@@ -149,7 +151,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       service,
       watches: options.watches,
       random: () => random.nextDoubleUnsafe(),
-      limits: options.limits ?? defaults,
+      limits: options.limits,
+      isProven: (id) => connected.has(id),
       codec
     })
     for (const [question, content] of held) mine.hold(question, content)
@@ -271,6 +274,23 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     { startImmediately: true }
   )
 
+  yield* swarm.forEachConnection(({ awaitClosed, remotePeer }) => {
+    const id = remotePeer.toString()
+    const count = (more: number) =>
+      Effect.sync(() => {
+        const count = (connected.get(id) ?? 0) + more
+        if (count > 0) connected.set(id, count)
+        else connected.delete(id)
+      })
+    return Effect.asVoid(
+      Effect.acquireUseRelease(
+        count(1),
+        () => awaitClosed,
+        () => count(-1)
+      )
+    )
+  })
+
   const textOf = (question: LocalQuestion): string => {
     switch (question._tag) {
       case "Peer":
@@ -286,7 +306,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     const text = textOf(question)
     const join = Effect.acquireRelease(
       Effect.gen(function* () {
-        const answers = yield* Queue.sliding<LocalAnswer>(maxAnswers)
+        const answers = yield* Queue.sliding<LocalAnswer>(mostAnswers)
         const open = asked.get(text) ?? { found: [], askers: new Set() }
         asked.set(text, open)
         for (const one of open.found) Queue.offerUnsafe(answers, one)

@@ -103,6 +103,21 @@ describe("the local network", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("where all is full, who has a connection is heard all the same", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const a = yield* start({ seed: 1, net: network.host(["10.0.0.1"]), limits: { peers: 1 } })
+      const b = yield* start({ seed: 2, net: network.host(["10.0.0.2"]) })
+      yield* knows(a, b)
+      const c = yield* start({ seed: 3, net: network.host(["10.0.0.3"]) })
+      yield* knows(c, a, b)
+      assert.lengthOf(yield* a.network.peers, 1)
+      yield* c.swarm.dial(a.routed)
+      yield* a.network.refresh
+      yield* knows(a, b, c)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("the name of a service that cannot be one is refused", () =>
     Effect.gen(function* () {
       const network = yield* MemoryNet.makeNetwork()

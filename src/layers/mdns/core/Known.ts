@@ -24,8 +24,11 @@ export interface Known {
   readonly digests: ReadonlyArray<number>
 }
 
+/** Shares at most: each is to be asked for within the time in which those that are to be heard again are asked for. */
+const maxShares = 8
+
 /** How many shares so many peers are asked for in. */
-export const sharesOf = (count: number): number => Math.max(1, Math.ceil(count / capacity))
+export const sharesOf = (count: number): number => Math.min(maxShares, Math.max(1, Math.ceil(count / capacity)))
 
 const isIn = ({ share, shares }: Known, digest: number): boolean => shares === 1 || digest % shares === share
 

@@ -21,7 +21,8 @@ import * as Names from "./Names.ts"
 import * as Pace from "./Pace.ts"
 import * as Packet from "./Packet.ts"
 import { Questions, Replies } from "./Probing.ts"
-import { type Change, type Limits, type Present, Table } from "./Table.ts"
+import type { Present } from "./Hearsay.ts"
+import { type Change, type Limits, Table } from "./Table.ts"
 
 export interface Options {
   readonly peer: PeerId
@@ -31,7 +32,9 @@ export interface Options {
   readonly watches?: boolean | undefined
   /** In `[0, 1)`. */
   readonly random: () => number
-  readonly limits?: Limits | undefined
+  readonly limits?: Partial<Limits> | undefined
+  /** Whether there is a connection with the peer of this id. Default: with none. */
+  readonly isProven?: ((id: string) => boolean) | undefined
   /** Default: in the clear. */
   readonly codec?: Codec | undefined
 }
@@ -73,7 +76,6 @@ interface LinkState {
   unasked: number
   /** To questions for this peer and the keys that it holds. */
   readonly replies: Replies
-  share: number
 }
 
 /** Services that one who looks at all asks for. */
@@ -103,10 +105,10 @@ export class Lan {
   private lastTickDue = Number.POSITIVE_INFINITY
 
   constructor(options: Options) {
-    const { codec, limits, peer, random, service } = options
+    const { codec, isProven, limits, peer, random, service } = options
     this.options = options
     this.codec = codec ?? plain
-    this.table = new Table(limits)
+    this.table = new Table(limits, isProven)
     this.services = new Set([service])
     this.self = { peer, name: Names.peerName(random), service }
   }
@@ -147,7 +149,7 @@ export class Lan {
 
   /** When {@link tick} is due. */
   get nextAt(): number {
-    let at = Math.min(this.table.nextExpiry, this.links.size > 0 ? this.table.nextStale : Number.POSITIVE_INFINITY)
+    let at = this.table.nextAt
     for (const { asking, hello, meta, replies } of this.links.values()) {
       at = Math.min(at, asking.nextAt, hello.nextAt, meta.nextAt, replies.nextAt)
     }
@@ -202,9 +204,10 @@ export class Lan {
   /** Time has passed. */
   tick(now: number): void {
     const isLate = now - this.lastTickDue > sleptMs
-    this.events.push(...this.table.expire(now))
+    const { changes, isStale } = this.table.pass(now)
+    this.events.push(...changes)
     if (isLate) this.restart(now)
-    if (this.table.hasStale(now)) {
+    if (isStale) {
       for (const { asking } of this.links.values()) asking.hurry(now, this.options.random)
     }
     for (const state of this.links.values()) this.serve(state, now)
@@ -251,8 +254,7 @@ export class Lan {
       meta: new Pace.Answering(),
       isDirect: false,
       unasked: unaskedMs.length,
-      replies: new Replies(now),
-      share: 0
+      replies: new Replies(now)
     }
     this.announce(state, now)
     return state
@@ -296,17 +298,10 @@ export class Lan {
     state.asking.ask(now, random)
     const questions = [...this.services].map((name) => ({ name, type: "PTR" }))
     if (watches === true) questions.push({ name: Names.meta, type: "PTR" })
-    const known = [...this.table.fresh(service, state.link.id, now)]
     // Its own query comes back to it, and is answered for those who only listen; but not again and again.
-    if (state.hello.ageMs(now) < ownAnswerMs) known.push(Names.digest(Announcement.instance(this.self)))
-    const shares = Known.sharesOf(this.table.size)
-    state.share = (state.share + 1) % shares
-    this.send(state, {
-      kind: "query",
-      questions,
-      answers: this.knownAnswer(service, Known.make(known, shares, state.share)),
-      additionals: []
-    })
+    const own = state.hello.ageMs(now) < ownAnswerMs ? [Names.digest(Announcement.instance(this.self))] : []
+    const known = this.table.query(service, state.link.id, own, now)
+    this.send(state, { kind: "query", questions, answers: this.knownAnswer(service, known), additionals: [] })
   }
 
   private knownAnswer(service: string, known: Known.Known): ReadonlyArray<Packet.Rec> {
@@ -400,10 +395,11 @@ export class Lan {
     source: string
   ): void {
     for (const name of names) {
-      for (const peer of this.table.named(name)) {
-        if (this.questions.isNews(question, { peer: peer.peer.toString(), source, content })) {
-          this.events.push({ _tag: "Answered", question, peer, content })
-        }
+      for (const id of this.table.named(name)) {
+        const isProven = this.options.isProven?.(id) === true
+        if (!this.questions.isNews(question, { peer: id, source, content, isProven })) continue
+        const peer = this.table.get(id)
+        if (peer !== undefined) this.events.push({ _tag: "Answered", question, peer, content })
       }
     }
   }

@@ -9,9 +9,14 @@ import { Answering } from "./Pace.ts"
 const repeatMs = [250, 500, 1000] as const
 /** Questions that are open at once. */
 const maxOpen = 256
-/** Answers to one question, and those of them by the word of one host. */
+/** Answers to one question, those of them by the word of one host, and those in the name of one peer. */
 const maxAnswers = 1024
 const maxOfSource = 256
+const maxOfPeer = 8
+/** Those beyond these, of peers that a connection has proven. */
+const maxOfProven = 256
+/** All of them. */
+export const mostAnswers = maxAnswers + maxOfProven
 /** Different questions that wait for an answer on a link. */
 const maxPending = 256
 /** Answers that a link is given in a second. */
@@ -22,6 +27,8 @@ interface Question {
   nextAt: number
   /** Who has answered, and what. */
   readonly found: Set<string>
+  /** How often each peer has. */
+  readonly byPeer: Map<string, number>
   /** Whose answers each host has told. */
   readonly bySource: Map<string, Set<string>>
 }
@@ -31,6 +38,8 @@ export interface Told {
   /** The host that says so. */
   readonly source: string
   readonly content: Uint8Array | undefined
+  /** A connection proves that the peer is there. */
+  readonly isProven: boolean
 }
 
 /** The questions that are asked now. */
@@ -48,7 +57,7 @@ export class Questions {
     const known = this.open.get(name)
     if (known === undefined) {
       if (this.open.size < maxOpen)
-        this.open.set(name, { asked: 0, nextAt: now, found: new Set(), bySource: new Map() })
+        this.open.set(name, { asked: 0, nextAt: now, found: new Set(), byPeer: new Map(), bySource: new Map() })
     } else if (known.nextAt === Number.POSITIVE_INFINITY) {
       // Whoever asks when it was asked for the last time a while ago would wait for nothing.
       known.asked = 0
@@ -82,14 +91,16 @@ export class Questions {
    * Whether this is new: each peer has each answer once, and one by the word of each host, so that whoever answers in
    * the name of another before it does not keep it from being heard.
    */
-  isNews(name: string, { content, peer, source }: Told): boolean {
+  isNews(name: string, { content, isProven, peer, source }: Told): boolean {
     const question = this.open.get(name)
-    if (question === undefined || question.found.size >= maxAnswers) return false
+    if (question === undefined || question.found.size >= (isProven ? mostAnswers : maxAnswers)) return false
     const ofSource = question.bySource.get(source) ?? new Set()
-    if (ofSource.size >= maxOfSource || ofSource.has(peer)) return false
+    const ofPeer = question.byPeer.get(peer) ?? 0
+    if (ofSource.has(peer) || ofPeer >= maxOfPeer || (ofSource.size >= maxOfSource && !isProven)) return false
     const answer = content === undefined ? peer : `${peer} ${Names.hashed(content)}`
     if (question.found.has(answer)) return false
     question.found.add(answer)
+    question.byPeer.set(peer, ofPeer + 1)
     question.bySource.set(source, ofSource.add(peer))
     return true
   }

@@ -1,126 +1,126 @@
 /**
  * Who is on the local network, as far as was heard. All of it is hearsay that
- * anybody on the network can make up, so there is a bound on all of it: peers in
- * all, peers that one host tells of, addresses of a peer. Pure.
+ * anybody on the network can make up, in the name of any host, so there is a
+ * bound on all of it: peers in all, those that one link and one host tell of,
+ * names and addresses of a peer, peers that have one name. Pure.
+ *
+ * Nobody makes room for another: whoever is known stays for as long as it is
+ * heard, and who comes when all is full is not taken in. Only of those whom a
+ * connection has proven to be there some more are, so that whoever makes up
+ * peers without end keeps none of them out.
  *
  * A peer is forgotten when it was not heard of for as long as it said that it
- * holds, or says goodbye.
+ * holds, or says goodbye. Each of its names waits in one heap for what comes
+ * first: that it is to be asked for again, or that something of it ends. What is
+ * heard costs as much as that heap is deep, however much is known.
  */
-import type * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
+import { Expiries } from "../../internal/Expiries.ts"
 import type { Heard } from "./Announcement.ts"
-import { digest } from "./Names.ts"
+import { endOf, Hearsay, type Name, type Present, staleShare } from "./Hearsay.ts"
+import * as Known from "./Known.ts"
 
 export interface Limits {
   readonly peers: number
+  /** That are heard of on one link. */
+  readonly perLink: number
   /** That one host tells of, by its address. */
   readonly perSource: number
+  /** That are taken in beyond these, since a connection has proven them. */
+  readonly proven: number
   /** Addresses of a peer, and of each of its names. */
   readonly addresses: number
 }
 
-export const defaults: Limits = { peers: 4096, perSource: 256, addresses: 16 }
+export const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 512, addresses: 16 }
 
-/** Names of a peer: one for each of its services, those that it had before, and those that others made up. */
-const maxNames = 8
-/** A peer of which less than this share of its time is left is asked for. */
-const staleShare = 0.25
-/** And again after this, until it is heard or forgotten. */
+/** Peers that have one name, but for proven ones. It is a name of one peer, unless somebody lies. */
+const maxNamesakes = 8
+/** A peer that was asked for is asked for again after this, until it is heard or forgotten. */
 const staleAgainMs = 4000
-/** What was said within so long is one answer, though it may come in several packets; RFC 6762, section 10.2. */
-const oneAnswerMs = 1000
 /** A list of what is known has those of which more than this share of their time is left: the others are to tell it again. */
 const freshShare = 0.8
-
-/** An address as it was said under one of the peer's names. What is said of it under another is another's word. */
-interface Place {
-  readonly address: Multiaddr.Multiaddr
-  readonly text: string
-  readonly name: string
-  link: string
-  heardAt: number
-  expiresAt: number
-}
-
-interface Name {
-  readonly digest: number
-  readonly service: string
-  /** The host that said it first. */
-  readonly source: string
-  expiresAt: number
-  /** How long it lasts from when it is heard. */
-  lastsMs: number
-  /** When what was heard on each link ends. */
-  readonly byLink: Map<string, number>
-}
-
-interface Entry {
-  readonly peer: PeerId
-  readonly source: string
-  readonly names: Map<string, Name>
-  /** By name and text. */
-  readonly places: Map<string, Place>
-  readonly firstAt: number
-  lastAt: number
-}
-
-/** A peer as it is known now; times are those of the clock that the table is given. */
-export interface Present {
-  readonly peer: PeerId
-  readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
-  /** Such as `_p2p._udp.local`. */
-  readonly services: ReadonlyArray<string>
-  readonly firstAt: number
-  readonly lastAt: number
-  readonly expiresAt: number
-}
+/** Of so many queries for a share, one is for the share whose turn it is; the others, for the one that is wanted most. */
+const turnOf = 4
+/** Who did not answer so many queries is wanted less than who was not asked. */
+const patience = 3
+/** Entries of the heap that do not count any more, above which they are dropped if they are the most. */
+const maxIdle = 256
 
 export type Change = { readonly _tag: "Appeared" | "Changed" | "Left"; readonly peer: Present }
 
+interface Entry {
+  readonly hearsay: Hearsay
+  /** It counts for a bound no more. */
+  readonly uncount: () => void
+}
+
+/** When a name is looked at. */
+interface Due {
+  readonly expiresAt: number
+  name: Name | undefined
+}
+
+/** How many there are of each. */
+class Counts {
+  private readonly counts = new Map<string, number>()
+
+  of(key: string): number {
+    return this.counts.get(key) ?? 0
+  }
+
+  add(key: string, more: number): void {
+    const count = this.of(key) + more
+    if (count > 0) this.counts.set(key, count)
+    else this.counts.delete(key)
+  }
+}
+
 export class Table {
   private readonly limits: Limits
+  private readonly isProven: (id: string) => boolean
   private readonly entries = new Map<string, Entry>()
   /** Which peers have a name; several if somebody lies. */
   private readonly byName = new Map<string, Set<string>>()
-  private readonly bySource = new Map<string, number>()
+  private readonly bySource = new Counts()
+  private readonly byLink = new Counts()
+  /** Of those that were taken in beyond the other bounds. */
+  private beyond = 0
   /** How many names have a digest. */
   private readonly digests = new Map<number, number>()
-  /** Nothing ends before, and nothing becomes stale. */
-  private expiryAt = Number.POSITIVE_INFINITY
-  private staleFrom = Number.POSITIVE_INFINITY
-  /** Peers that were not taken in for want of room. */
-  refused = 0
+  private readonly dues = new Expiries<Due>()
+  private readonly dueOf = new Map<Name, Due>()
+  private idle = 0
+  private queries = 0
+  /** Names that were looked at because their time had come, since the start: what it costs, where time would not tell. */
+  looked = 0
 
-  constructor(limits: Limits = defaults) {
-    this.limits = limits
+  /** `isProven`: whether there is a connection with the peer of this id. */
+  constructor(limits: Partial<Limits> = {}, isProven: (id: string) => boolean = () => false) {
+    this.limits = { ...defaults, ...limits }
+    this.isProven = isProven
   }
 
   get size(): number {
     return this.entries.size
   }
 
-  /** When something ends, at the earliest. */
-  get nextExpiry(): number {
-    return this.expiryAt
-  }
-
-  /** When something is to be asked for again, at the earliest. */
-  get nextStale(): number {
-    return this.staleFrom
+  /** When {@link pass} is due, at the earliest. */
+  get nextAt(): number {
+    return this.dues.next
   }
 
   get(id: string): Present | undefined {
-    const entry = this.entries.get(id)
-    return entry === undefined ? undefined : this.present(entry)
+    return this.entries.get(id)?.hearsay.present
   }
 
   all(): ReadonlyArray<Present> {
-    return [...this.entries.values()].map((entry) => this.present(entry))
+    return [...this.entries.values()].map(({ hearsay }) => hearsay.present)
   }
 
-  /** The peers that have a name. */
-  named(name: string): ReadonlyArray<Present> {
-    return [...(this.byName.get(name) ?? [])].flatMap((id) => this.get(id) ?? [])
+  /** The ids of the peers that have a name. */
+  named(name: string): Iterable<string> {
+    return this.byName.get(name) ?? []
   }
 
   /** Takes in what was heard on a link from a host. */
@@ -128,86 +128,89 @@ export class Table {
     const id = heard.peer.toString()
     const known = this.entries.get(id)
     if (known === undefined && heard.addresses.length === 0) return undefined
-    const entry = known ?? this.enter(id, heard.peer, source, now)
+    if (!this.mayBeNamed(id, heard.name)) return undefined
+    const entry = known ?? this.enter(id, heard.peer, link, source, now)
     if (entry === undefined) return undefined
-    const expiresAt = now + heard.ttl * 1000
-    if (!this.setName(entry, id, heard, link, source, expiresAt)) return undefined
-    const isChanged = this.setPlaces(entry, heard, link, now)
-    entry.lastAt = now
-    this.expiryAt = Math.min(this.expiryAt, expiresAt)
-    this.staleFrom = Math.min(this.staleFrom, expiresAt - heard.ttl * 1000 * staleShare)
-    if (known === undefined) return { _tag: "Appeared", peer: this.present(entry) }
-    return isChanged ? { _tag: "Changed", peer: this.present(entry) } : undefined
+    const { hearsay } = entry
+    const name = hearsay.names.get(heard.name) ?? this.addName(id, hearsay, heard, source)
+    if (name === undefined) return undefined
+    const isChanged = hearsay.hear(name, heard, link, now)
+    this.schedule(name)
+    if (known === undefined) return { _tag: "Appeared", peer: hearsay.present }
+    return isChanged ? { _tag: "Changed", peer: hearsay.present } : undefined
   }
 
   /** A name says goodbye. */
-  leave(name: string): ReadonlyArray<Change> {
-    return [...(this.byName.get(name) ?? [])].flatMap((id) => {
-      const entry = this.entries.get(id)
-      if (entry === undefined) return []
-      this.dropName(entry, id, name)
-      return this.review(entry, id)
+  leave(text: string): ReadonlyArray<Change> {
+    return [...this.named(text)].flatMap((id) => {
+      const hearsay = this.entries.get(id)?.hearsay
+      const name = hearsay?.names.get(text)
+      if (hearsay === undefined || name === undefined) return []
+      this.dropName(id, name)
+      return this.review(id, hearsay)
     })
   }
 
   /** What was heard on a link does not hold any more: it is gone, or leads elsewhere. */
   leaveLink(link: string): ReadonlyArray<Change> {
-    return [...this.entries].flatMap(([id, entry]) => {
-      let isChanged = false
-      for (const { byLink } of entry.names.values()) byLink.delete(link)
-      for (const [key, place] of entry.places) {
-        if (place.link === link) isChanged = dropPlace(entry, key, place) || isChanged
-      }
-      return isChanged ? this.review(entry, id) : []
-    })
+    return [...this.entries].flatMap(([id, { hearsay }]) => (hearsay.dropLink(link) ? this.review(id, hearsay) : []))
   }
 
-  /** Forgets what has ended. */
-  expire(now: number): ReadonlyArray<Change> {
-    if (now < this.expiryAt) return []
-    const changes: Array<Change> = []
-    this.expiryAt = Number.POSITIVE_INFINITY
-    for (const [id, entry] of this.entries) {
-      let isChanged = false
-      for (const [key, place] of entry.places) {
-        if (place.expiresAt <= now) isChanged = dropPlace(entry, key, place) || isChanged
-        else this.expiryAt = Math.min(this.expiryAt, place.expiresAt)
-      }
-      for (const [name, { expiresAt }] of entry.names) {
-        if (expiresAt <= now) isChanged = this.dropName(entry, id, name) || isChanged
-        else this.expiryAt = Math.min(this.expiryAt, expiresAt)
-      }
-      if (isChanged || entry.names.size === 0) changes.push(...this.review(entry, id))
-    }
-    return changes
-  }
-
-  /** Whether a name is to be asked for again; also moves {@link nextStale} on. */
-  hasStale(now: number): boolean {
-    if (now < this.staleFrom) return false
+  /** Time has passed: forgets what has ended, and says whether somebody is to be asked for again. */
+  pass(now: number): { readonly changes: ReadonlyArray<Change>; readonly isStale: boolean } {
+    const less = new Map<string, Hearsay>()
     let isStale = false
-    this.staleFrom = Number.POSITIVE_INFINITY
-    for (const { names } of this.entries.values()) {
-      for (const { expiresAt, lastsMs } of names.values()) {
-        const from = expiresAt - lastsMs * staleShare
-        if (from <= now) isStale = true
-        else this.staleFrom = Math.min(this.staleFrom, from)
+    for (let due = this.dues.takeDue(now); due !== undefined; due = this.dues.takeDue(now)) {
+      this.looked++
+      const { name } = due
+      if (name === undefined) {
+        this.idle--
+        continue
       }
+      this.dueOf.delete(name)
+      const { of: hearsay } = name
+      const id = hearsay.peer.toString()
+      const isOver = name.expiresAt <= now
+      const isChanged = isOver ? this.dropName(id, name) : hearsay.dropEnded(name, now)
+      if (isChanged || hearsay.isEmpty) less.set(id, hearsay)
+      if (isOver) continue
+      if (name.staleAt <= now) {
+        isStale = true
+        name.staleAt = now + staleAgainMs
+      }
+      this.schedule(name)
     }
-    if (isStale) this.staleFrom = Math.min(this.staleFrom, now + staleAgainMs)
-    return isStale
+    return { changes: [...less].flatMap(([id, hearsay]) => this.review(id, hearsay)), isStale }
   }
 
-  /** The digests of the names of a service that were heard on a link a short share of their time ago. */
-  fresh(service: string, link: string, now: number): ReadonlyArray<number> {
-    const digests: Array<number> = []
-    for (const { names } of this.entries.values()) {
-      for (const name of names.values()) {
-        const left = (name.byLink.get(link) ?? now) - now
-        if (name.service === service && left > name.lastsMs * freshShare) digests.push(name.digest)
+  /**
+   * What a query on a link says is known of a service: who was heard a short share of its time ago need not answer. Of
+   * very many it asks for a share: most often for that of the one whose time is nearly over. Of several, that is one that
+   * is proven before one that is not, and one that has been known for longer before one that may be made up. `own` are
+   * digests that need not answer, either.
+   */
+  query(service: string, link: string, own: ReadonlyArray<number>, now: number): Known.Known {
+    const fresh = [...own]
+    const stale: Array<Name> = []
+    for (const { hearsay } of this.entries.values()) {
+      for (const name of hearsay.names.values()) {
+        if (name.service !== service) continue
+        const endsAt = name.byLink.get(link)
+        // On a link that it was not heard on it is asked for like those that are not known.
+        if (endsAt === undefined) continue
+        const left = endsAt - now
+        if (left <= name.lastsMs * staleShare) stale.push(name)
+        // Who made up a name with the digest of another's would keep that one from answering.
+        else if (left > name.lastsMs * freshShare && this.digests.get(name.digest) === 1) fresh.push(name.digest)
       }
     }
-    return digests
+    const shares = Known.sharesOf(fresh.length)
+    const turn = this.queries++
+    const isInTurn = turn % turnOf === 0
+    const wanted = shares === 1 || isInTurn ? undefined : this.mostWanted(stale)
+    const share = wanted === undefined ? Math.floor(turn / turnOf) % shares : wanted.digest % shares
+    for (const name of stale) if (name.digest % shares === share) name.asks++
+    return Known.make(fresh, shares, share)
   }
 
   /** Whether a name with this digest is known. */
@@ -215,148 +218,104 @@ export class Table {
     return this.digests.has(digest)
   }
 
-  private enter(id: string, peer: PeerId, source: string, now: number): Entry | undefined {
-    const ofSource = this.bySource.get(source) ?? 0
-    if (this.entries.size >= this.limits.peers || ofSource >= this.limits.perSource) {
-      this.refused++
-      return undefined
+  private mostWanted(names: ReadonlyArray<Name>): Name | undefined {
+    let most: Name | undefined
+    let rankOfMost: ReadonlyArray<number> = []
+    for (const name of names) {
+      const { asks, of: hearsay } = name
+      const proven = this.isProven(hearsay.peer.toString())
+      const rank = [asks < patience ? 0 : 1, proven ? 0 : 1, hearsay.firstAt]
+      const i = rank.findIndex((value, i) => value !== rankOfMost[i])
+      if (most === undefined || (i >= 0 && (rank[i] ?? 0) < (rankOfMost[i] ?? 0))) {
+        most = name
+        rankOfMost = rank
+      }
     }
-    const entry: Entry = { peer, source, names: new Map(), places: new Map(), firstAt: now, lastAt: now }
+    return most
+  }
+
+  private mayBeNamed(id: string, name: string): boolean {
+    const ids = this.byName.get(name)
+    return ids === undefined || ids.has(id) || ids.size < maxNamesakes || this.isProven(id)
+  }
+
+  private enter(id: string, peer: PeerId, link: string, source: string, now: number): Entry | undefined {
+    const uncount = this.count(id, link, source)
+    if (uncount === undefined) return undefined
+    const entry: Entry = { hearsay: new Hearsay(peer, this.limits.addresses, now), uncount }
     this.entries.set(id, entry)
-    this.bySource.set(source, ofSource + 1)
     return entry
   }
 
-  /** False if there is no room for another name of this peer. */
-  private setName(
-    entry: Entry,
-    id: string,
-    { name, service, ttl }: Heard,
-    link: string,
-    source: string,
-    expiresAt: number
-  ): boolean {
-    const known = entry.names.get(name)
-    if (known !== undefined) {
-      known.expiresAt = expiresAt
-      known.lastsMs = ttl * 1000
-      known.byLink.set(link, expiresAt)
-      return true
-    }
-    if (entry.names.size >= maxNames) {
-      const spare = spareName(entry)
-      if (spare === undefined) return false
-      this.dropName(entry, id, spare)
-    }
-    const own = digest(name)
-    const byLink = new Map([[link, expiresAt]])
-    entry.names.set(name, { digest: own, service, source, expiresAt, lastsMs: ttl * 1000, byLink })
-    this.digests.set(own, (this.digests.get(own) ?? 0) + 1)
-    const ids = this.byName.get(name) ?? new Set()
-    this.byName.set(name, ids.add(id))
-    return true
-  }
-
-  /** What is said under other names is not touched: a liar under a name of its own does not take it away. */
-  private setPlaces(entry: Entry, { addresses, name, replaces, ttl }: Heard, link: string, now: number): boolean {
-    const expiresAt = now + ttl * 1000
-    let isChanged = false
-    const said = new Set<string>()
-    let room = this.limits.addresses
-    for (const place of entry.places.values()) if (place.name === name) room--
-    for (const address of addresses) {
-      const text = address.toString()
-      const key = `${name} ${text}`
-      said.add(key)
-      const known = entry.places.get(key)
-      if (known !== undefined) {
-        known.link = link
-        known.heardAt = now
-        known.expiresAt = Math.max(expiresAt, known.expiresAt)
-      } else if (room > 0) {
-        room--
-        isChanged ||= !isShown(entry, text)
-        entry.places.set(key, { address, text, name, link, heardAt: now, expiresAt })
+  /** Counts one more, if there is room. */
+  private count(id: string, link: string, source: string): (() => void) | undefined {
+    const { peers, perLink, perSource, proven } = this.limits
+    const hasRoom =
+      this.entries.size - this.beyond < peers && this.byLink.of(link) < perLink && this.bySource.of(source) < perSource
+    if (hasRoom) {
+      this.byLink.add(link, 1)
+      this.bySource.add(source, 1)
+      return () => {
+        this.byLink.add(link, -1)
+        this.bySource.add(source, -1)
       }
     }
-    if (!replaces) return isChanged
-    for (const [key, place] of entry.places) {
-      if (place.name !== name || place.link !== link || said.has(key) || now - place.heardAt < oneAnswerMs) continue
-      isChanged = dropPlace(entry, key, place) || isChanged
-    }
-    return isChanged
+    if (this.beyond >= proven || !this.isProven(id)) return undefined
+    this.beyond++
+    return () => void this.beyond--
+  }
+
+  /** Undefined if there is no room for another name of this peer. */
+  private addName(id: string, hearsay: Hearsay, heard: Heard, source: string): Name | undefined {
+    const { spare } = hearsay
+    if (spare === "none") return undefined
+    if (spare !== undefined) this.dropName(id, spare)
+    const name = hearsay.add(heard, source)
+    this.digests.set(name.digest, (this.digests.get(name.digest) ?? 0) + 1)
+    this.byName.set(name.text, (this.byName.get(name.text) ?? new Set()).add(id))
+    return name
   }
 
   /** Whether addresses have gone with it. */
-  private dropName(entry: Entry, id: string, name: string): boolean {
-    const own = digest(name)
-    const count = (this.digests.get(own) ?? 1) - 1
-    if (!entry.names.delete(name)) return false
-    let isChanged = false
-    if (count === 0) this.digests.delete(own)
-    else this.digests.set(own, count)
-    for (const [key, place] of entry.places) {
-      if (place.name === name) isChanged = dropPlace(entry, key, place) || isChanged
-    }
-    const ids = this.byName.get(name)
+  private dropName(id: string, name: Name): boolean {
+    this.unschedule(name)
+    const count = (this.digests.get(name.digest) ?? 1) - 1
+    if (count === 0) this.digests.delete(name.digest)
+    else this.digests.set(name.digest, count)
+    const ids = this.byName.get(name.text)
     ids?.delete(id)
-    if (ids?.size === 0) this.byName.delete(name)
-    return isChanged
+    if (ids?.size === 0) this.byName.delete(name.text)
+    return name.of.drop(name)
   }
 
-  /** An entry has lost something: with its last name or address it is gone. */
-  private review(entry: Entry, id: string): ReadonlyArray<Change> {
-    if (entry.names.size > 0 && entry.places.size > 0) return [{ _tag: "Changed", peer: this.present(entry) }]
-    const gone: Change = { _tag: "Left", peer: this.present(entry) }
-    for (const name of entry.names.keys()) this.dropName(entry, id, name)
+  /** Of a peer something was lost: with its last name or address it is gone. */
+  private review(id: string, hearsay: Hearsay): ReadonlyArray<Change> {
+    if (!hearsay.isEmpty) return [{ _tag: "Changed", peer: hearsay.present }]
+    const gone: Change = { _tag: "Left", peer: hearsay.present }
+    for (const name of hearsay.names.values()) this.dropName(id, name)
+    this.entries.get(id)?.uncount()
     this.entries.delete(id)
-    const ofSource = (this.bySource.get(entry.source) ?? 1) - 1
-    if (ofSource === 0) this.bySource.delete(entry.source)
-    else this.bySource.set(entry.source, ofSource)
     return [gone]
   }
 
-  private present(entry: Entry): Present {
-    const { firstAt, lastAt, names, peer } = entry
-    return {
-      peer,
-      addresses: addressesOf(entry, this.limits.addresses),
-      services: [...new Set([...names.values()].map(({ service }) => service))],
-      firstAt,
-      lastAt,
-      expiresAt: Math.max(0, ...[...names.values()].map(({ expiresAt }) => expiresAt))
-    }
+  /** Has a name looked at when its time comes. A time that has moved back is noticed when it would have come. */
+  private schedule(name: Name): void {
+    const expiresAt = Math.min(name.staleAt, endOf(name))
+    const before = this.dueOf.get(name)
+    if (before !== undefined && before.expiresAt <= expiresAt) return
+    this.unschedule(name)
+    const due: Due = { expiresAt, name }
+    this.dueOf.set(name, due)
+    this.dues.add(due)
   }
-}
 
-/** Whether the address of this text is said under any name. */
-const isShown = ({ places }: Entry, text: string): boolean => {
-  for (const place of places.values()) if (place.text === text) return true
-  return false
-}
-
-/** Whether the address is not said under another name. */
-const dropPlace = (entry: Entry, key: string, { text }: Place): boolean => {
-  entry.places.delete(key)
-  return !isShown(entry, text)
-}
-
-/** Addresses, each once; with more than there is room for, each name has as many as any other. */
-const addressesOf = ({ places }: Entry, most: number): ReadonlyArray<Multiaddr.Multiaddr> => {
-  const found = new Map<string, Multiaddr.Multiaddr>()
-  const byName = [...Map.groupBy(places.values(), ({ name }) => name).values()]
-  for (let i = 0; i < most && found.size < most; i++) {
-    for (const said of byName) {
-      const place = said[i]
-      if (place !== undefined && found.size < most) found.set(place.text, place.address)
-    }
+  private unschedule(name: Name): void {
+    const due = this.dueOf.get(name)
+    if (due === undefined) return
+    this.dueOf.delete(name)
+    due.name = undefined
+    if (++this.idle <= maxIdle || this.idle * 2 <= this.dues.size) return
+    this.dues.keep((other) => other.name !== undefined)
+    this.idle = 0
   }
-  return [...found.values()]
-}
-
-/** Which name makes room for another: the oldest of the host that made up the most; none if each has made up one. */
-const spareName = ({ names }: Entry): string | undefined => {
-  const bySource = Map.groupBy(names.keys(), (name) => names.get(name)?.source)
-  const most = Math.max(...[...bySource.values()].map(({ length }) => length))
-  return most < 2 ? undefined : [...bySource.values()].find(({ length }) => length === most)?.[0]
 }
