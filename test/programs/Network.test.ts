@@ -140,7 +140,8 @@ describe("a network", () => {
 
   it("a node that reaches nobody to enter by says so", { timeout: 60_000 }, async () => {
     const peer = "12D3KooWDKaCjvmLThQxeHRQ4AhWfzAz2GCn9W8z2VzLtp2vFfCj"
-    const { node } = await startNode(["--bootstrap", `/ip4/127.0.0.1/tcp/1/p2p/${peer}`])
+    // What a node opens after it has begun to dial takes it longer than a dial that is refused.
+    const { node } = await startNode(["--bootstrap", `/ip4/127.0.0.1/tcp/1/p2p/${peer}`, "--provided", "provided.db"])
     const line = await node.line(isEvent("unreachable"))
     assert.include(line, peer)
     assert.include(line, "connection refused")

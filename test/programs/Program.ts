@@ -34,9 +34,12 @@ export interface Finished {
 export interface Running {
   readonly child: ChildProcess
   readonly finished: Promise<Finished>
-  /** The first line of stdout, or of stderr, that `matches`; fails if the program ends without it. */
+  /** The first line of stdout, or of stderr, that `matches`; fails, with all it said, if the program does not say it. */
   readonly line: (matches: (line: string) => boolean, from?: "stdout" | "stderr") => Promise<string>
 }
+
+/** For a line: less than a test has, so that what was said instead is in the report. */
+const patienceMs = 25_000
 
 export interface Options {
   readonly env?: Record<string, string>
@@ -79,14 +82,23 @@ export const start = (home: string, args: ReadonlyArray<string>, options?: Optio
     finished,
     line: (matches, from = "stdout") =>
       new Promise((resolve, reject) => {
+        const end = () => {
+          checks.delete(check)
+          clearTimeout(late)
+        }
+        const fail = (why: string) => {
+          end()
+          reject(new Error(`${why}: ${JSON.stringify(text)}`))
+        }
         const check = () => {
           const found = text[from].split("\n").slice(0, -1).find(matches)
           if (found === undefined) return
-          checks.delete(check)
+          end()
           resolve(found)
         }
+        const late = setTimeout(() => fail("no such line in time"), patienceMs)
         checks.add(check)
-        void finished.then(() => reject(new Error(`it ended first: ${JSON.stringify(text)}`)))
+        void finished.then(() => fail("it ended first"))
         check()
       })
   }

@@ -124,7 +124,18 @@ const localNetwork = ({ psk, service }: Settings): string => {
   return `nodes ${[...whom, "on it"].join(" ")} are found and connected; "${Places.invocation()} lan${key}" shows them`
 }
 
-const serve = (settings: Settings, isNew: boolean) =>
+/** Tells what happens from before anybody is dialled, as soon as the node has `said` where it is. */
+const layerEvents = (settings: Settings, said: Deferred.Deferred<void>): Observe.Listener =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { events } = yield* Swarm
+      const entrances = new Set((yield* Routed.entrances(settings)).map(({ peer }) => peer.toString()))
+      const tell = (event: SwarmEvent) => Effect.andThen(Deferred.await(said), onEvent(event, entrances))
+      yield* Effect.forkScoped(Stream.runForEach(events, tell), { startImmediately: true })
+    })
+  )
+
+const serve = (settings: Settings, isNew: boolean, said: Deferred.Deferred<void>) =>
   Effect.gen(function* () {
     const output = yield* Output
     const swarm = yield* Swarm
@@ -132,14 +143,6 @@ const serve = (settings: Settings, isNew: boolean) =>
     const stopCode = yield* StopCode
     yield* treeOnSignal
 
-    const entrances = new Set((yield* Routed.entrances(settings)).map(({ peer }) => peer.toString()))
-
-    // Subscribed before anybody can connect, printed after the line that says where.
-    const told = yield* Deferred.make<void>()
-    const events = Stream.runForEach(swarm.events, (event) =>
-      Effect.andThen(Deferred.await(told), onEvent(event, entrances))
-    )
-    yield* Effect.forkScoped(events, { startImmediately: true })
     const addresses = yield* Listen.listen(settings)
     const texts = addresses.map(String)
     yield* Ref.set(stopCode, 0)
@@ -174,7 +177,7 @@ const serve = (settings: Settings, isNew: boolean) =>
         ""
       ].join("\n")
     )
-    yield* Deferred.succeed(told, undefined)
+    yield* Deferred.succeed(said, undefined)
     return yield* Effect.onInterrupt(Effect.never, () =>
       Effect.flatMap(swarm.connections(), (open) =>
         output.text(`${now()}  stopping      ${open.length} open connection${open.length === 1 ? "" : "s"}`)
@@ -188,10 +191,11 @@ export const run = (given: Settings) =>
     const fs = yield* FileSystem.FileSystem
     const isNew = !(yield* Effect.orElseSucceed(fs.exists(settings.identity), () => true))
     Peer.warn(settings)
+    const said = yield* Deferred.make<void>()
     const layer = LocalNet.layerNode(settings).pipe(
-      Layer.provideMerge(Observe.layerNode(settings)),
+      Layer.provideMerge(Observe.layerNode(settings, layerEvents(settings, said))),
       Layer.provideMerge(IdentityFromFile.layer({ path: settings.identity, checkMode: Places.checkMode })),
       Layer.provideMerge(Libp2p.layerNode)
     )
-    return yield* Effect.provide(Effect.scoped(serve(settings, isNew)), layer)
+    return yield* Effect.provide(Effect.scoped(serve(settings, isNew, said)), layer)
   }).pipe(Effect.scoped)

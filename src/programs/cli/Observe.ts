@@ -10,11 +10,14 @@ import * as OtlpTracer from "effect/observability/OtlpTracer"
 import { name, version } from "../../data/Version.ts"
 import * as NodeMetricsLayer from "../../layers/observability/NodeMetrics.ts"
 import { Actors } from "../../services/Actors.ts"
+import type { Identify } from "../../services/Identify.ts"
 import { Identity } from "../../services/Identity.ts"
 import { NodeMetrics } from "../../services/NodeMetrics.ts"
 import { ResourceManager } from "../../services/ResourceManager.ts"
 import { Swarm } from "../../services/Swarm.ts"
+import type { UsageError } from "./Failure.ts"
 import { type Answer, json, type Route, serve } from "./HttpEndpoint.ts"
+import type { Output } from "./Output.ts"
 import * as Peer from "./Peer.ts"
 import * as Routed from "./Routed.ts"
 import * as RoutingEndpoint from "./RoutingEndpoint.ts"
@@ -165,13 +168,17 @@ const watched = <A, E, R, N extends A>(
   )
 }
 
-const layerPlain = (settings: Settings) => watched(settings, Peer.layerNode(settings), {})
-const layerRouted = (settings: Settings) =>
+/** Stands on the swarm, and is there before anything that dials. */
+export type Listener = Layer.Layer<never, UsageError, Identify | Output | Swarm>
+
+const layerHeard = (settings: Settings, listener: Listener) => Layer.provideMerge(listener, Peer.layerNode(settings))
+const layerPlain = (settings: Settings, listener: Listener) => watched(settings, layerHeard(settings, listener), {})
+const layerRouted = (settings: Settings, listener: Listener) =>
   watched(
     settings,
     Layer.provideMerge(
       Routed.layerDht(settings, settings.dht === "off" ? "client" : settings.dht),
-      Peer.layerNode(settings)
+      layerHeard(settings, listener)
     ),
     RoutingEndpoint.routes
   )
@@ -181,6 +188,7 @@ type Routed = ReturnType<typeof layerRouted>
 
 /** The node of the settings, with its part in the DHTs unless it is off, watched as they ask. */
 export const layerNode = (
-  settings: Settings
+  settings: Settings,
+  listener: Listener
 ): Layer.Layer<Layer.Success<Plain>, Layer.Error<Routed>, Layer.Services<Plain | Routed>> =>
-  settings.dht === "off" ? layerPlain(settings) : layerRouted(settings)
+  settings.dht === "off" ? layerPlain(settings, listener) : layerRouted(settings, listener)
