@@ -35,9 +35,8 @@ describe("effect-libp2p on the local network", () => {
     const second = start(home, ["node", "--json", ...here], options)
     const other = await peerOf(second)
     assert.notStrictEqual(one, other)
-    const began = performance.now()
+    // How soon is promised in virtual time: test/layers/mdns/Simulated.test.ts.
     const connected = await Promise.all([first, second].map((node) => node.line(isEvent("connected"))))
-    assert.isBelow(performance.now() - began, 2000)
     assert.deepStrictEqual(
       connected.flatMap(events).map(({ peer }) => peer),
       [other, one]

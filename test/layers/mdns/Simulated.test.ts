@@ -50,6 +50,26 @@ describe("the local network in virtual time", () => {
   )
 
   it(
+    "who comes is connected within two seconds",
+    simulate(
+      { seed: 1, nodes: 2, layer: layerOf(8), ...onOneWire, link: { latencyMs: { min: 0.2, mean: 1, max: 20 } } },
+      ({ nodes }) =>
+        Effect.gen(function* () {
+          const [first, second] = nodes
+          if (second === undefined) return yield* Effect.die("too few")
+          for (let time = 0; time < 20; time++) {
+            yield* second.stop
+            yield* Effect.sleep("10 seconds")
+            yield* second.start
+            yield* Effect.sleep("2 seconds")
+            assert.lengthOf(yield* first.run(connections), 1, `of the first, the ${time}th time`)
+            assert.lengthOf(yield* second.run(connections), 1, `of the second, the ${time}th time`)
+          }
+        })
+    )
+  )
+
+  it(
     "who comes later is discovered; peers and content are found; who has gone is not",
     simulate({ seed: 2, nodes: 8, layer: layerOf(0), ...onOneWire }, ({ nodes }) =>
       Effect.gen(function* () {
