@@ -45,7 +45,6 @@ import {
 } from "../../services/LocalNetwork.ts"
 import { type Datagram, Net } from "../../services/Net.ts"
 import { Swarm } from "../../services/Swarm.ts"
-import { monotonicMs } from "../internal/Monotonic.ts"
 import { Beacon } from "./core/Beacon.ts"
 import { Sealed } from "./core/Codec.ts"
 import { type Event, Lan } from "./core/Lan.ts"
@@ -118,6 +117,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
   }
   const service = Names.serviceOf(options.service, options.network ?? swarm.network)
   const port = options.port ?? defaultPort
+  const clock = yield* Clock.Clock
+  const nowMs = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   const which = options.interfaces ?? "all"
   const lookEvery = options.lookEvery ?? "10 seconds"
   const told = yield* PubSub.sliding<LocalChange>({ capacity })
@@ -156,16 +157,19 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       codec
     })
     for (const [question, content] of held) mine.hold(question, content)
-    for (const question of asked.keys()) mine.probe(question, yield* monotonicMs)
+    for (const question of asked.keys()) mine.probe(question, nowMs())
     lan = mine
     const sockets = yield* Sockets.make({
       net,
       port,
       receive: (link, datagram) => void self.tellUnsafe({ _tag: "Packet", link, datagram })
     }).pipe(Scope.provide(within))
-    const flush = Effect.flatMap(monotonicMs, (now) =>
-      Effect.forEach(mine.takePackets(now), ({ bytes, link }) => sockets.send(link, bytes), { discard: true })
-    )
+    const flush = Effect.suspend(() => {
+      const packets = mine.takePackets(nowMs())
+      return packets.length === 0
+        ? Effect.void
+        : Effect.forEach(packets, ({ bytes, link }) => sockets.send(link, bytes), { discard: true })
+    })
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.suspend(() => {
@@ -181,24 +185,22 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     /** There are links, and none of them can be used. */
     let isDeaf = false
 
-    const wake = (now: number) =>
-      Effect.suspend(() => {
-        const at = mine.nextAt
-        if (timer?.at === at) return Effect.void
-        timer?.fiber.interruptUnsafe()
+    /** Sets the timer if something is due before it rings. One that rings early finds nothing to do, and is set anew. */
+    const wake = (now: number) => {
+      const at = mine.nextAt
+      if (at === Number.POSITIVE_INFINITY || (timer !== undefined && timer.at <= at)) return Effect.void
+      timer?.fiber.interruptUnsafe()
+      const ring = Effect.suspend(() => {
         timer = undefined
-        if (at === Number.POSITIVE_INFINITY) return Effect.void
-        const ring = Effect.suspend(() => {
-          timer = undefined
-          return Effect.ignore(self.tell({ _tag: "Tick" }))
-        })
-        return Effect.map(
-          Effect.forkIn(Effect.andThen(Effect.sleep(Math.max(1, Math.ceil(at - now))), ring), scope),
-          (fiber) => {
-            timer = { at, fiber }
-          }
-        )
+        return Effect.ignore(self.tell({ _tag: "Tick" }))
       })
+      return Effect.map(
+        Effect.forkIn(Effect.andThen(Effect.sleep(Math.max(1, Math.ceil(at - now))), ring), scope),
+        (fiber) => {
+          timer = { at, fiber }
+        }
+      )
+    }
 
     const look = Effect.gen(function* () {
       const found = linksOf(yield* net.interfaces, which)
@@ -208,47 +210,50 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       isDeaf = found.length > 0 && open.length === 0
       if (isNews)
         yield* Effect.logWarning(`nobody is found on the local network: UDP port ${port} cannot be listened on`)
-      mine.setLinks(open, yield* swarm.listenAddresses, yield* monotonicMs)
-      const apart = (yield* Clock.currentTimeMillis) - (yield* monotonicMs)
-      if (clocksApart !== undefined && Math.abs(apart - clocksApart) > jumpMs) mine.restart(yield* monotonicMs)
+      const listening = yield* swarm.listenAddresses
+      const now = nowMs()
+      mine.setLinks(open, listening, now)
+      const apart = clock.currentTimeMillisUnsafe() - now
+      if (clocksApart !== undefined && Math.abs(apart - clocksApart) > jumpMs) mine.restart(now)
       clocksApart = apart
     })
 
-    const handle = (message: Message): Effect.Effect<void> => {
+    const handle = (message: Exclude<Message, { readonly _tag: "Look" }>, now: number): void => {
       switch (message._tag) {
-        case "Look":
-          return look
         case "Packet": {
           const { from, bytes } = message.datagram
-          return Effect.map(monotonicMs, (now) =>
-            mine.receive(message.link, { host: from.host, isService: from.port === port }, bytes, now)
-          )
+          return mine.receive(message.link, { host: from.host, isService: from.port === port }, bytes, now)
         }
         case "Tick":
-          return Effect.void
+          return
         case "Refresh":
-          return Effect.map(monotonicMs, (now) => mine.restart(now))
+          return mine.restart(now)
         case "Ask":
-          return Effect.map(monotonicMs, (now) => mine.probe(message.question, now))
+          return mine.probe(message.question, now)
         case "Unask":
-          return Effect.sync(() => mine.endProbe(message.question))
+          return mine.endProbe(message.question)
         case "Hold":
-          return Effect.sync(() => mine.hold(message.question, message.content))
+          return mine.hold(message.question, message.content)
         case "Release":
-          return Effect.sync(() => mine.release(message.question))
+          return mine.release(message.question)
       }
     }
 
+    const after = Effect.suspend(() => {
+      const now = nowMs()
+      mine.tick(now)
+      for (const event of mine.takeEvents()) tell(event, now)
+      return Effect.andThen(flush, wake(now))
+    })
+
     const actor: Behaviour<Message, never> = {
+      // Every packet of everybody on the network comes here, and most ask for nothing: they are plain code.
       receive: (message) =>
-        Effect.gen(function* () {
-          if (codec !== undefined) codec.aheadMs = (yield* Clock.currentTimeMillis) - (yield* monotonicMs)
-          yield* handle(message)
-          const now = yield* monotonicMs
-          mine.tick(now)
-          for (const event of mine.takeEvents()) tell(event, now)
-          yield* flush
-          yield* wake(now)
+        Effect.suspend(() => {
+          if (codec !== undefined) codec.aheadMs = clock.currentTimeMillisUnsafe() - nowMs()
+          if (message._tag === "Look") return Effect.andThen(look, after)
+          handle(message, nowMs())
+          return after
         }),
       detail: () => `${mine.size} peers, ${links.length === 0 ? "no link" : links.join(", ")}`
     }
@@ -335,7 +340,10 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
   }))
 
   return LocalNetwork.of({
-    peers: Effect.map(monotonicMs, (now) => (lan?.peers ?? []).map((peer) => shown(peer, now))),
+    peers: Effect.sync(() => {
+      const now = nowMs()
+      return (lan?.peers ?? []).map((peer) => shown(peer, now))
+    }),
     changes: Stream.fromPubSub(told),
     refresh: send({ _tag: "Refresh" }),
     ask,

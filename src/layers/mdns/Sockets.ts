@@ -60,7 +60,8 @@ export const make = ({ net, port, receive }: Options): Effect.Effect<Sockets, ne
           if (Links.isFrom(opened.link, datagram.from.host)) receive(opened.link.id, datagram)
         })
       ).pipe(
-        Effect.forever,
+        // Nobody waits for its turn: the scheduler ends one that lasts.
+        Effect.forever({ disableYield: true }),
         Effect.catch((error) => {
           opened.hasFailed = true
           return Effect.logDebug(`mdns ${opened.link.id}: ${error.message}`)

@@ -325,8 +325,8 @@ export class Lan {
       )
     for (const question of query.questions) {
       if (question.name === service && (question.type === "PTR" || question.type === "ANY")) {
-        // Those whom who asks knows do not answer: whoever lacks one of them has to ask itself.
-        if (known !== undefined && this.lacks(known)) state.asking.suggest(now, random)
+        // Those whom who asks knows do not answer: whoever lacks one of them has to ask itself, unless it does anyway.
+        if (known !== undefined && !state.asking.isQuick && this.lacks(known)) state.asking.suggest(now, random)
         else state.asking.overhear(now, random)
         if (!isKnown) state.hello.want(now, random)
       } else if (question.name === Names.meta && question.type === "PTR") {

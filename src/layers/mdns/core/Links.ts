@@ -27,7 +27,7 @@ export interface Link {
 /** Links that are used; a machine of many containers has hundreds of interfaces. */
 const maxLinks = 16
 
-const plain = (host: string): string => host.split("%", 1)[0] ?? host
+const plain = (host: string): string => (host.includes("%") ? host.slice(0, host.indexOf("%")) : host)
 
 const bytesOf = (host: string): Uint8Array | undefined => Ip.parse4(plain(host)) ?? Ip.parse6(plain(host))
 

@@ -40,6 +40,11 @@ export class Asking {
     return this.at
   }
 
+  /** It is asked again soon, whatever others ask. */
+  get isQuick(): boolean {
+    return this.round < quickMs.length
+  }
+
   /** It is asked now. */
   ask(now: number, random: () => number): void {
     this.lastAt = now
@@ -51,7 +56,7 @@ export class Asking {
 
   /** Another has asked, and its answers come here too. */
   overhear(now: number, random: () => number): void {
-    if (this.round < quickMs.length || this.isHurried) return
+    if (this.isQuick || this.isHurried) return
     // Nobody can keep it from asking at all.
     const latest = this.lastAt + 3 * steadyMs
     this.at = Math.max(this.at, Math.min(latest, now + steadyMs * (0.9 + 0.4 * random())))
@@ -66,7 +71,7 @@ export class Asking {
 
   /** Others know somebody whom this one does not. It asks soon, unless another asks who lacks them too. */
   suggest(now: number, random: () => number): void {
-    if (this.round < quickMs.length) return
+    if (this.isQuick) return
     this.at = Math.min(this.at, Math.max(now, this.lastAt + staleMs) + random() * 1000)
   }
 
