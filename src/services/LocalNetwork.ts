@@ -95,8 +95,11 @@ export class LocalNetwork extends Context.Service<
      * question. Empty, too, when too much is asked already.
      */
     readonly ask: (question: LocalQuestion, wait?: Duration.Input) => Stream.Stream<LocalAnswer>
-    /** Answers those who ask for it, until {@link release}; with the content, if it fits into a packet. */
-    readonly hold: (what: LocalHolding, content?: Uint8Array) => Effect.Effect<void>
+    /**
+     * Answers those who ask for it, until {@link release}; with `content`, if it fits into a packet. That is run each
+     * time that somebody asks, so that it is kept in one place only; if it gives `undefined`, there is no answer.
+     */
+    readonly hold: (what: LocalHolding, content?: Effect.Effect<Uint8Array | undefined>) => Effect.Effect<void>
     readonly release: (what: LocalHolding) => Effect.Effect<void>
     readonly status: Effect.Effect<LocalStatus>
   }

@@ -26,7 +26,6 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
-import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -35,9 +34,7 @@ import type { NetworkKey } from "../../data/NetworkKey.ts"
 import { type ActorRef, Actors, type Behaviour } from "../../services/Actors.ts"
 import {
   InvalidServiceName,
-  type LocalAnswer,
   type LocalChange,
-  type LocalHolding,
   LocalNetwork,
   type LocalPeer,
   type LocalQuestion,
@@ -52,7 +49,7 @@ import { linksOf } from "./core/Links.ts"
 import * as Names from "./core/Names.ts"
 import type { Present } from "./core/Hearsay.ts"
 import type { Limits } from "./core/Table.ts"
-import { mostAnswers } from "./core/Probing.ts"
+import * as OpenQuestions from "./OpenQuestions.ts"
 import * as Sockets from "./Sockets.ts"
 
 export { InvalidServiceName } from "../../services/LocalNetwork.ts"
@@ -82,6 +79,8 @@ const capacity = 1024
 const mailbox = 1024
 /** A wall clock that goes by so much differently from the other one was set, or the machine slept. */
 const jumpMs = 10_000
+/** What is held and is not read in this time is not told: who asks waits for little longer. */
+const readWithin = Duration.seconds(1)
 /** How long a question waits for answers. */
 export const defaultWait = Duration.seconds(2)
 
@@ -89,14 +88,10 @@ type Message =
   | { readonly _tag: "Packet"; readonly link: string; readonly datagram: Datagram }
   | { readonly _tag: "Look" | "Tick" | "Refresh" }
   | { readonly _tag: "Ask" | "Unask"; readonly question: string }
-  | { readonly _tag: "Hold"; readonly question: string; readonly content: Uint8Array | undefined }
-  | { readonly _tag: "Release"; readonly question: string }
+  | { readonly _tag: "Answer"; readonly link: string; readonly question: string; readonly content: Uint8Array }
 
-/** A question that is open: who has answered it, and who waits for answers. */
-interface Asked {
-  readonly found: Array<LocalAnswer>
-  readonly askers: Set<Queue.Queue<LocalAnswer>>
-}
+type Wanted = Extract<Event, { readonly _tag: "Wanted" }>
+type Content = Effect.Effect<Uint8Array | undefined>
 
 const shown = (peer: Present, now: number): LocalPeer => ({
   peer: peer.peer,
@@ -122,26 +117,22 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
   const which = options.interfaces ?? "all"
   const lookEvery = options.lookEvery ?? "10 seconds"
   const told = yield* PubSub.sliding<LocalChange>({ capacity })
-  const asked = new Map<string, Asked>()
-  /** Questions that this node answers; they outlive a restart of the actor. */
-  const held = new Map<string, Uint8Array | undefined>([[Names.ofPeer(swarm.peerId.bytes, service), undefined]])
+  const asked = OpenQuestions.make({
+    begin: (question) => send({ _tag: "Ask", question }),
+    end: (question) => send({ _tag: "Unask", question })
+  })
+  /** Questions that this node answers, and where what it tells is kept; they outlive a restart of the actor. */
+  const held = new Map<string, Content | undefined>([[Names.ofPeer(swarm.peerId.bytes, service), undefined]])
   /** Connections with each peer. */
   const connected = new Map<string, number>()
   /** Of the present run of the actor. */
   let lan: Lan | undefined
   let links: ReadonlyArray<string> = []
 
-  const tell = (event: Event, now: number): void => {
-    if (event._tag !== "Answered") {
-      PubSub.publishUnsafe(told, { _tag: event._tag, peer: shown(event.peer, now) })
-      return
-    }
-    const question = asked.get(event.question)
-    if (question === undefined || question.found.length >= mostAnswers) return
+  const tell = (event: Exclude<Event, Wanted>, now: number): void => {
     const { addresses, peer } = event.peer
-    const answer = { peer, addresses, content: event.content }
-    question.found.push(answer)
-    for (const asker of question.askers) Queue.offerUnsafe(asker, answer)
+    if (event._tag === "Answered") asked.answered(event.question, { peer, addresses, content: event.content })
+    else PubSub.publishUnsafe(told, { _tag: event._tag, peer: shown(event.peer, now) })
   }
 
   const behaviour = Effect.fnUntraced(function* (self: ActorRef<Message>) {
@@ -152,12 +143,12 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       service,
       watches: options.watches,
       random: () => random.nextDoubleUnsafe(),
+      holds: (question) => held.has(question),
       limits: options.limits,
       isProven: (id) => connected.has(id),
       codec
     })
-    for (const [question, content] of held) mine.hold(question, content)
-    for (const question of asked.keys()) mine.probe(question, nowMs())
+    for (const question of asked.texts()) mine.probe(question, nowMs())
     lan = mine
     const sockets = yield* Sockets.make({
       net,
@@ -218,6 +209,17 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       clocksApart = apart
     })
 
+    /** What is held is read where it is kept when somebody asks, and nothing waits for that. */
+    const give = (content: Content, { link, question }: Wanted): Effect.Effect<void> =>
+      content.pipe(
+        Effect.timeoutOrElse({ duration: readWithin, orElse: () => Effect.succeed(undefined) }),
+        Effect.map((content) => {
+          if (content !== undefined) self.tellUnsafe({ _tag: "Answer", link, question, content })
+        }),
+        Effect.forkIn(scope, { startImmediately: true }),
+        Effect.asVoid
+      )
+
     const handle = (message: Exclude<Message, { readonly _tag: "Look" }>, now: number): void => {
       switch (message._tag) {
         case "Packet": {
@@ -232,18 +234,26 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
           return mine.probe(message.question, now)
         case "Unask":
           return mine.endProbe(message.question)
-        case "Hold":
-          return mine.hold(message.question, message.content)
-        case "Release":
-          return mine.release(message.question)
+        case "Answer":
+          return mine.answer(message.link, message.question, message.content)
       }
     }
 
     const after = Effect.suspend(() => {
       const now = nowMs()
       mine.tick(now)
-      for (const event of mine.takeEvents()) tell(event, now)
-      return Effect.andThen(flush, wake(now))
+      const gives: Array<Effect.Effect<void>> = []
+      for (const event of mine.takeEvents()) {
+        if (event._tag !== "Wanted") {
+          tell(event, now)
+          continue
+        }
+        const content = held.get(event.question)
+        if (content !== undefined) gives.push(give(content, event))
+        else if (held.has(event.question)) mine.answer(event.link, event.question, undefined)
+      }
+      const sent = Effect.andThen(flush, wake(now))
+      return gives.length === 0 ? sent : Effect.andThen(Effect.all(gives, { discard: true }), sent)
     })
 
     const actor: Behaviour<Message, never> = {
@@ -307,32 +317,6 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     }
   }
 
-  const ask = (question: LocalQuestion, wait: Duration.Input = defaultWait): Stream.Stream<LocalAnswer> => {
-    const text = textOf(question)
-    const join = Effect.acquireRelease(
-      Effect.gen(function* () {
-        const answers = yield* Queue.sliding<LocalAnswer>(mostAnswers)
-        const open = asked.get(text) ?? { found: [], askers: new Set() }
-        asked.set(text, open)
-        for (const one of open.found) Queue.offerUnsafe(answers, one)
-        open.askers.add(answers)
-        yield* send({ _tag: "Ask", question: text })
-        return answers
-      }),
-      (answers) =>
-        Effect.suspend(() => {
-          const open = asked.get(text)
-          open?.askers.delete(answers)
-          if (open === undefined || open.askers.size > 0) return Effect.void
-          asked.delete(text)
-          return send({ _tag: "Unask", question: text })
-        })
-    )
-    return Stream.unwrap(Effect.map(join, (answers) => Stream.fromQueue(answers))).pipe(
-      Stream.interruptWhen(Effect.sleep(wait))
-    )
-  }
-
   const status: Effect.Effect<LocalStatus> = Effect.sync(() => ({
     service,
     links,
@@ -346,19 +330,9 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     }),
     changes: Stream.fromPubSub(told),
     refresh: send({ _tag: "Refresh" }),
-    ask,
-    hold: (what: LocalHolding, content) =>
-      Effect.suspend(() => {
-        const question = textOf(what)
-        held.set(question, content)
-        return send({ _tag: "Hold", question, content })
-      }),
-    release: (what: LocalHolding) =>
-      Effect.suspend(() => {
-        const question = textOf(what)
-        held.delete(question)
-        return send({ _tag: "Release", question })
-      }),
+    ask: (question, wait = defaultWait) => asked.ask(textOf(question), wait),
+    hold: (what, content) => Effect.sync(() => held.set(textOf(what), content)),
+    release: (what) => Effect.sync(() => held.delete(textOf(what))),
     status
   })
 })

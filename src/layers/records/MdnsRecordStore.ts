@@ -7,7 +7,8 @@
  * ```
  *
  * A record that fits into a packet is in the answer; of a larger one the answer
- * says only who holds it, and it is read from there over a connection. What is
+ * says only who holds it, and it is read from there over a connection. It is kept
+ * in one place, and read from there whenever somebody asks for it. What is
  * answered is validated before it counts, and the best of it is the answer. A
  * put reaches nobody else: others find it for as long as this node is there.
  *
@@ -57,7 +58,7 @@ const atOnce = 4
 const patience = Duration.seconds(5)
 /** Streams of a connection on which records are given at once. */
 const maxStreams = 8
-/** What has expired is told of for no longer than this. */
+/** What has expired is not told of, and forgotten within this time. */
 const sweepEvery = Duration.minutes(1)
 
 const make = Effect.fnUntraced(function* (options: Options) {
@@ -74,8 +75,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
     new RecordStoreError({ store, key: keyText(key), reason })
   const asOwn = (key: Uint8Array) => Effect.mapError(({ reason }: RecordStoreError) => failed(key)(reason))
 
-  const tell = ({ key, value }: { readonly key: Uint8Array; readonly value: Uint8Array }) => {
+  const tell = ({ key }: { readonly key: Uint8Array }) => {
     told.set(Bytes.toHex(key), key)
+    const value = local.get(key).pipe(
+      Effect.map((held) => held.value),
+      Effect.catch(() => Effect.succeed(undefined))
+    )
     return network.hold({ _tag: "Record", key }, value)
   }
   const untell = (key: Uint8Array) => {

@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Result, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Option, Result, Scope, Stream } from "effect"
 import * as dgram from "node:dgram"
 import * as NetworkKey from "../../../src/data/NetworkKey.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
 import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
 import makeMdns from "multicast-dns"
 import * as Names from "../../../src/layers/mdns/core/Names.ts"
+import type { LocalQuestion } from "../../../src/services/LocalNetwork.ts"
 import { knows, start, until } from "./nodes.ts"
 
 /** A port that nothing uses, for a multicast of the test's own. */
@@ -100,6 +101,36 @@ describe("the local network", () => {
       // Questions and answers, too.
       const asked = yield* Stream.runHead(a.network.ask({ _tag: "Peer", peer: b.swarm.peerId }))
       assert.strictEqual(asked._tag, "Some")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("who asks for what is held hears it as it is then, and of what is slow or gone nothing", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const a = yield* start({ seed: 1, net: network.host(["10.0.0.1"]) })
+      const b = yield* start({ seed: 2, net: network.host(["10.0.0.2"]) })
+      yield* knows(a, b)
+      const held = (n: number) => ({ _tag: "Record", key: Uint8Array.of(n) }) as const
+      let value: Uint8Array | undefined = Uint8Array.of(1)
+      yield* b.network.hold(
+        held(1),
+        Effect.sync(() => value)
+      )
+      yield* b.network.hold(held(2), Effect.never)
+      yield* b.network.hold({ _tag: "Key", key: Uint8Array.of(3) })
+      const ask = (what: LocalQuestion) => Stream.runHead(a.network.ask(what, "700 millis"))
+      const contents = (found: Effect.Success<ReturnType<typeof ask>>) => Option.map(found, ({ content }) => content)
+      assert.deepStrictEqual(contents(yield* ask(held(1))), Option.some(Uint8Array.of(1)))
+      value = Uint8Array.of(2)
+      assert.deepStrictEqual(contents(yield* ask(held(1))), Option.some(Uint8Array.of(2)))
+      value = undefined
+      const [gone, slow, key] = yield* Effect.all(
+        [ask(held(1)), ask(held(2)), ask({ _tag: "Key", key: Uint8Array.of(3) })],
+        { concurrency: 3 }
+      )
+      assert.isTrue(Option.isNone(gone))
+      assert.isTrue(Option.isNone(slow))
+      assert.deepStrictEqual(contents(key), Option.some(undefined))
     }).pipe(Effect.scoped)
   )
 

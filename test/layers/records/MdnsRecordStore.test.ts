@@ -10,7 +10,7 @@ import * as MdnsRecordStore from "../../../src/layers/records/MdnsRecordStore.ts
 import * as MemoryRecordStore from "../../../src/layers/records/MemoryRecordStore.ts"
 import * as Protocols from "../../../src/layers/swarm/Protocols.ts"
 import type { ByteStream } from "../../../src/services/ByteStream.ts"
-import { LocalNetwork } from "../../../src/services/LocalNetwork.ts"
+import { type LocalHolding, LocalNetwork } from "../../../src/services/LocalNetwork.ts"
 import { RecordValidators } from "../../../src/services/RecordValidators.ts"
 import { RecordStore } from "../../../src/services/RecordStore.ts"
 import { Protocols as ProtocolService } from "../../../src/services/Protocols.ts"
@@ -66,6 +66,39 @@ const crowded = Effect.gen(function* () {
     )
   )
   return { records: Context.get(context, RecordStore), protocols: Context.get(context, ProtocolService) }
+})
+
+describe("what is told of on the local network", () => {
+  it.effect("is kept in one place, and read there when somebody asks; what is not there any more is not told of", () =>
+    Effect.gen(function* () {
+      const local = yield* MemoryRecordStore.make()
+      const held: Array<Effect.Effect<Uint8Array | undefined>> = []
+      const network = Effect.map(Layer.build(empty), (context) => ({
+        ...Context.get(context, LocalNetwork),
+        hold: (_: LocalHolding, content?: Effect.Effect<Uint8Array | undefined>) =>
+          Effect.sync(() => void held.push(content ?? Effect.die("the record is not told")))
+      }))
+      const context = yield* Layer.build(
+        MdnsRecordStore.layer({ records: Effect.succeed(local) }).pipe(
+          Layer.provide(
+            Layer.mergeAll(
+              Layer.effect(LocalNetwork, network),
+              Protocols.layer,
+              Layer.mock(Swarm, { peerId: stranger(1) })
+            )
+          )
+        )
+      )
+      yield* Context.get(context, RecordStore).put(key, utf8("1:one"))
+      const [content] = held
+      if (content === undefined) return assert.fail("nothing is told of")
+      assert.deepStrictEqual(yield* content, utf8("1:one"))
+      yield* local.put(key, utf8("2:two"))
+      assert.deepStrictEqual(yield* content, utf8("2:two"))
+      yield* local.delete(key)
+      assert.isUndefined(yield* content)
+    }).pipe(Effect.scoped, Effect.provideService(RecordValidators, validators))
+  )
 })
 
 describe("the records of a local network on which nobody keeps their word", () => {
@@ -170,7 +203,7 @@ describe("records of the local network", () => {
     Effect.gen(function* () {
       const [a, b, c] = yield* three
       // As somebody would say it who does not keep the rules.
-      yield* b.network.hold({ _tag: "Record", key }, utf8("no rank"))
+      yield* b.network.hold({ _tag: "Record", key }, Effect.succeed(utf8("no rank")))
       yield* c.records.put(key, utf8("1:one"))
       assert.strictEqual(yield* text(a.records), "1:one")
       const error = yield* Effect.flip(c.records.put(key, utf8("2:two"), { quorum: 2 }))

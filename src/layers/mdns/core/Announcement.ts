@@ -8,6 +8,7 @@ import * as Bytes from "../../../data/Bytes.ts"
 import * as Ip from "../../../data/IpAddress.ts"
 import * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
+import * as Known from "./Known.ts"
 import { type Link, leadsTo } from "./Links.ts"
 import * as Names from "./Names.ts"
 import { encode, type Message, type Rec } from "./Packet.ts"
@@ -131,6 +132,19 @@ export const serviceAnswer = (service: string): Message => ({
   answers: [{ name: Names.meta, ttl, flush: false, type: "PTR", target: service }],
   additionals: []
 })
+
+/** What a query knows, in the digests of names. */
+export const known = (service: string, what: Known.Known): Rec => ({
+  name: Names.knownOf(service),
+  ttl,
+  flush: false,
+  type: "TXT",
+  texts: Known.encode(what)
+})
+
+/** Whether a record in a query says that who asks knows this peer, and for a while yet; RFC 6762, section 7.1. */
+export const isKnownBy = (self: Self, rec: Rec): boolean =>
+  rec.type === "PTR" && rec.name === self.service && rec.target === instance(self) && rec.ttl * 2 >= ttl
 
 /** Whether a question is for the details of this peer. */
 export const isAbout = (self: Self, name: string): boolean => name === instance(self) || name === hostOf(self)

@@ -131,11 +131,6 @@ export class Replies {
     answering.want(now, random)
   }
 
-  /** It is not answered any more. */
-  forget(name: string): void {
-    this.pending.delete(name)
-  }
-
   /** The questions to be answered now. */
   due(now: number): ReadonlyArray<string> {
     const names: Array<string> = []

@@ -70,7 +70,7 @@ describe("sealed on the local network", () => {
     if (a === undefined || b === undefined) return assert.fail()
     network.run(1000)
     const question = Names.ofKey(keyOf(3), Names.serviceOf())
-    b.lan.hold(question)
+    b.held.set(question, undefined)
     a.lan.probe(question, network.now)
     network.run(1000)
     assert.isTrue(a.events.some((event) => event._tag === "Answered" && event.question === question))

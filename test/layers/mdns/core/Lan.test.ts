@@ -210,8 +210,8 @@ describe("Lan", () => {
     const [a, b, c] = network.nodes
     if (a === undefined || b === undefined || c === undefined) return assert.fail()
     const key = Names.ofKey(new Uint8Array(34).fill(7), service)
-    b.lan.hold(key)
-    c.lan.hold(key)
+    b.held.set(key, undefined)
+    c.held.set(key, undefined)
     a.lan.probe(key, network.now)
     network.run(2000)
     const answers = a.events.flatMap((event) => (event._tag === "Answered" ? [event.peer.peer.toString()] : []))
@@ -356,7 +356,7 @@ describe("Lan", () => {
       network.run(1000)
       const key = Names.ofRecord(new Uint8Array(34).fill(7), service)
       const [truth, lie] = [1, 2].map((n) => new Uint8Array(10).fill(n))
-      b.lan.hold(key, truth)
+      b.held.set(key, truth)
       a.lan.probe(key, network.now)
       const self = { peer: peerOf(2), name: b.lan.name, service }
       for (let i = 0; i < 100; i++) {
@@ -375,7 +375,7 @@ describe("Lan", () => {
       network.run(1000)
       for (let n = 1000; n < 2500; n++) network.inject(hello(n, `x${n}`), n)
       const key = Names.ofKey(new Uint8Array(34).fill(7), service)
-      b.lan.hold(key)
+      b.held.set(key, undefined)
       a.lan.probe(key, network.now)
       for (let n = 1000; n < 2500; n++) {
         const self = { peer: peerOf(n), name: `x${n}`, service }

@@ -27,6 +27,8 @@ export interface Node {
   readonly n: number
   readonly lan: Lan
   readonly events: Array<Event>
+  /** What it has for those who ask, by the question. */
+  readonly held: Map<string, Uint8Array | undefined>
   /** Nothing gets to it or from it, and no time passes for it. */
   asleep: boolean
 }
@@ -56,13 +58,15 @@ export class Network {
 
   add(n: number, options: Partial<Options> = {}): Node {
     const random = this.random.fork(`node ${n}`)
+    const held: Node["held"] = new Map()
     const lan = new Lan({
+      holds: (question) => held.has(question),
       peer: peerOf(n),
       service: Names.serviceOf(),
       random: () => random.nextDoubleUnsafe(),
       ...options
     })
-    const node: Node = { n, lan, events: [], asleep: false }
+    const node: Node = { n, lan, events: [], held, asleep: false }
     this.nodes.push(node)
     this.up(node)
     return node
@@ -129,7 +133,10 @@ export class Network {
   }
 
   private collect(node: Node): void {
-    node.events.push(...node.lan.takeEvents())
+    for (const event of node.lan.takeEvents()) {
+      if (event._tag === "Wanted") node.lan.answer(event.link, event.question, node.held.get(event.question))
+      else node.events.push(event)
+    }
     for (const { bytes } of node.lan.takePackets(this.now)) {
       this.packets++
       this.largest = Math.max(this.largest, bytes.length)
