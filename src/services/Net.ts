@@ -161,6 +161,8 @@ export interface InterfaceAddress {
   readonly family: 4 | 6
   readonly internal: boolean
   readonly prefixLength: number
+  /** What stands behind the `%` of IPv6 addresses of its link, such as those that datagrams come from. Default: its name. */
+  readonly zone?: string | undefined
 }
 
 export class Net extends Context.Service<

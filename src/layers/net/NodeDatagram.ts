@@ -19,6 +19,10 @@ import { codeOf, netReason } from "./NodeErrors.ts"
 const refuse = (operation: NetError["operation"], endpoint: Endpoint | undefined, error: unknown): NetError =>
   new NetError({ operation, endpoint, reason: netReason(codeOf(error)) })
 
+/** What stands behind the `%` of addresses of an interface. Windows names zones by number. */
+export const zoneOf = (name: string, address: os.NetworkInterfaceInfo): string =>
+  os.platform() === "win32" && address.family === "IPv6" ? String(address.scopeid) : name
+
 /** IPv6 groups are joined by interface, not by address: `::%name` for the interface that has the address `via`. */
 const interfaceFor = (family: number, via: string | undefined): string | undefined => {
   if (via === undefined || family === 4) return via
@@ -27,8 +31,7 @@ const interfaceFor = (family: number, via: string | undefined): string | undefin
   for (const [name, list] of Object.entries(os.networkInterfaces())) {
     for (const address of list ?? []) {
       if (address.address !== via) continue
-      // Windows names zones by number.
-      return `::%${os.platform() === "win32" && address.scopeid !== undefined ? address.scopeid : name}`
+      return `::%${zoneOf(name, address)}`
     }
   }
   return via

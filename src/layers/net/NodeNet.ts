@@ -29,7 +29,7 @@ import {
   SystemRefused
 } from "../../services/Net.ts"
 import { Inbox, takeScoped } from "../internal/Inbox.ts"
-import { bind } from "./NodeDatagram.ts"
+import { bind, zoneOf } from "./NodeDatagram.ts"
 import { codeOf, lookupReason, netReason } from "./NodeErrors.ts"
 import { type NodeSocket, open, type Shared, writeSize } from "./NodeSocket.ts"
 
@@ -309,7 +309,8 @@ const interfaces: Effect.Effect<ReadonlyArray<InterfaceAddress>> = Effect.sync((
       host: address.address,
       family: address.family === "IPv6" ? 6 : 4,
       internal: address.internal,
-      prefixLength: Number(address.cidr?.split("/")[1] ?? (address.family === "IPv6" ? 128 : 32))
+      prefixLength: Number(address.cidr?.split("/")[1] ?? (address.family === "IPv6" ? 128 : 32)),
+      zone: zoneOf(name, address)
     }))
   )
 )

@@ -7,6 +7,7 @@ const broken = new NetError({ operation: "receive", endpoint: undefined, reason:
 const link = {
   id: "eth0/4",
   interfaceName: "eth0",
+  zone: "eth0",
   family: 4,
   via: "10.0.0.1",
   isLoopback: false,

@@ -14,6 +14,8 @@ export interface Link {
   /** Such as `eth0/4`. */
   readonly id: string
   readonly interfaceName: string
+  /** By which IPv6 addresses that hold on one link only are told apart. */
+  readonly zone: string
   readonly family: 4 | 6
   /** An address of the machine on it, by which it is joined. */
   readonly via: string
@@ -53,7 +55,8 @@ export const linksOf = (
     for (const family of [4, 6] as const) {
       const via = addresses.find((address) => address.family === family)?.host
       if (via === undefined || (isLoopback && family === 6)) continue
-      links.push({ id: `${interfaceName}/${family}`, interfaceName, family, via, isLoopback, own, subnets })
+      const zone = addresses.find((address) => address.family === 6)?.zone ?? interfaceName
+      links.push({ id: `${interfaceName}/${family}`, interfaceName, zone, family, via, isLoopback, own, subnets })
     }
   }
   // Real interfaces come first, whatever the order of the system.
@@ -68,10 +71,17 @@ export const isSame = (a: Link, b: Link): boolean =>
 
 const isOn = ({ subnets }: Link, ip: Uint8Array): boolean => subnets.some((subnet) => Subnet.contains(subnet, ip))
 
-/** Whether a packet came from this link, as far as its sender's address says. */
+/**
+ * Whether a packet came from this link, as far as its sender's address says. RFC 6762, section 11, has two ways to tell:
+ * that the packet was never forwarded, which Node does not tell, or that its sender is of a network of the link.
+ */
 export const isFrom = (link: Link, host: string): boolean => {
   const ip = bytesOf(host)
-  return ip !== undefined && isOn(link, Subnet.unmap(ip))
+  if (ip === undefined || ip.length !== (link.family === 4 ? 4 : 16) || Subnet.unmap(ip) !== ip) return false
+  const percent = host.indexOf("%")
+  // Each interface has these addresses, and each socket hears what comes on all of them.
+  if (isLinkLocal6(ip) && percent >= 0 && host.slice(percent + 1) !== link.zone) return false
+  return isOn(link, ip)
 }
 
 const endsPlainly = (address: Multiaddr.Multiaddr): boolean =>
