@@ -44,7 +44,7 @@ import { type Datagram, Net } from "../../services/Net.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { Beacon } from "./core/Beacon.ts"
 import { Sealed } from "./core/Codec.ts"
-import { type Event, Lan } from "./core/Lan.ts"
+import { defaultPort, type Event, Lan } from "./core/Lan.ts"
 import { linksOf } from "./core/Links.ts"
 import * as Names from "./core/Names.ts"
 import type { Present } from "./core/Hearsay.ts"
@@ -52,6 +52,7 @@ import type { Limits } from "./core/Table.ts"
 import * as OpenQuestions from "./OpenQuestions.ts"
 import * as Sockets from "./Sockets.ts"
 
+export { defaultPort } from "./core/Lan.ts"
 export { InvalidServiceName } from "../../services/LocalNetwork.ts"
 
 export interface Options {
@@ -71,8 +72,6 @@ export interface Options {
   readonly limits?: Partial<Limits> | undefined
 }
 
-/** Where multicast DNS is spoken. */
-export const defaultPort = 5353
 /** Changes that a slow reader may fall behind. */
 const capacity = 1024
 /** Packets and questions that may wait for the actor; a flood loses the rest. */
@@ -141,6 +140,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     const mine = new Lan({
       peer: swarm.peerId,
       service,
+      port,
       watches: options.watches,
       random: () => random.nextDoubleUnsafe(),
       holds: (question) => held.has(question),
@@ -159,7 +159,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       const packets = mine.takePackets(nowMs())
       return packets.length === 0
         ? Effect.void
-        : Effect.forEach(packets, ({ bytes, link }) => sockets.send(link, bytes), { discard: true })
+        : Effect.forEach(packets, ({ bytes, link, to }) => sockets.send(link, bytes, to), { discard: true })
     })
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
@@ -224,7 +224,7 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
       switch (message._tag) {
         case "Packet": {
           const { from, bytes } = message.datagram
-          return mine.receive(message.link, { host: from.host, isService: from.port === port }, bytes, now)
+          return mine.receive(message.link, from, bytes, now)
         }
         case "Tick":
           return

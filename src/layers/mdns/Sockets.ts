@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type { Datagram, DatagramSocket, Net, NetError } from "../../services/Net.ts"
+import type { Datagram, DatagramSocket, Endpoint, Net, NetError } from "../../services/Net.ts"
 import * as Links from "./core/Links.ts"
 
 /** The groups of multicast DNS. */
@@ -35,8 +35,8 @@ export interface Options {
 export interface Sockets {
   /** Opens and closes what the links need, and opens anew what has failed; gives those that are open. A link that cannot be joined is left out. */
   readonly set: (links: ReadonlyArray<Links.Link>) => Effect.Effect<ReadonlyArray<Links.Link>>
-  /** Sends to all on a link. A packet that does not get away is one that was lost. */
-  readonly send: (link: string, bytes: Uint8Array) => Effect.Effect<void>
+  /** Sends to all on a link, or to one. A packet that does not get away is one that was lost. */
+  readonly send: (link: string, bytes: Uint8Array, to?: Endpoint) => Effect.Effect<void>
 }
 
 /** The sockets live as long as the scope. */
@@ -97,11 +97,11 @@ export const make = ({ net, port, receive }: Options): Effect.Effect<Sockets, ne
           for (const link of links) if (!open.has(link.id)) yield* start(link)
           return links.filter(({ id }) => open.has(id))
         }).pipe(Effect.uninterruptible),
-      send: (id, bytes) =>
+      send: (id, bytes, one) =>
         Effect.suspend(() => {
           const found = open.get(id)
           if (found === undefined) return Effect.void
-          const to = { host: groups[found.link.family], port }
+          const to = one ?? { host: groups[found.link.family], port }
           return found.socket
             .send(bytes, to)
             .pipe(Effect.catch((error) => Effect.logDebug(`mdns ${id}: ${error.message}`)))

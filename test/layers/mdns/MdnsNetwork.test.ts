@@ -4,6 +4,7 @@ import * as dgram from "node:dgram"
 import * as NetworkKey from "../../../src/data/NetworkKey.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
 import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
+import * as Packet from "../../../src/layers/mdns/core/Packet.ts"
 import makeMdns from "multicast-dns"
 import * as Names from "../../../src/layers/mdns/core/Names.ts"
 import type { LocalQuestion } from "../../../src/services/LocalNetwork.ts"
@@ -208,6 +209,37 @@ describe("the local network", () => {
         )
       )
       assert.isAbove(asked, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("on real sockets of this machine: who asks from another port is answered there", () =>
+    Effect.gen(function* () {
+      const port = yield* freePort
+      const a = yield* start({ seed: 1, net: NodeNet.layer, port, interfaces: "loopback", listen: here })
+      const b = yield* start({ seed: 2, net: NodeNet.layer, port, interfaces: "loopback", listen: here })
+      yield* knows(a, b)
+      const questions = [{ name: Names.serviceOf(), type: "PTR" }]
+      const query = Packet.encode({ kind: "query", id: 99, questions, answers: [], additionals: [] })
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => dgram.createSocket("udp4")),
+        (socket) => Effect.callback<void>((resume) => void socket.close(() => resume(Effect.void)))
+      )
+      const answers = yield* Effect.callback<ReadonlyArray<Packet.Message>>((resume) => {
+        const heard: Array<Packet.Message> = []
+        socket.on("message", (bytes) => {
+          heard.push(Result.getOrThrow(Packet.decode(bytes)))
+          if (heard.length === 2) resume(Effect.succeed(heard))
+        })
+        socket.bind(0, "127.0.0.1", () => {
+          socket.setMulticastInterface("127.0.0.1")
+          socket.send(query, port, "224.0.0.251")
+        })
+      }).pipe(Effect.timeout("5 seconds"))
+      for (const answer of answers) assert.deepInclude(answer, { kind: "response", id: 99, questions })
+      const texts = answers.flatMap(({ additionals }) =>
+        additionals.flatMap((rec) => (rec.type === "TXT" ? rec.texts.map(String) : []))
+      )
+      assert.lengthOf(new Set(texts), 2)
     }).pipe(Effect.scoped)
   )
 })

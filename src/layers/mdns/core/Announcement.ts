@@ -133,6 +133,15 @@ export const serviceAnswer = (service: string): Message => ({
   additionals: []
 })
 
+/** In seconds: who asks as other resolvers do does not hear what changes, and is not to remember for long. */
+const briefTtl = 10
+
+/** An answer as it is given to one alone, who asks as other resolvers do; RFC 6762, section 6.7. */
+export const toOne = ({ additionals, answers, kind }: Message, { id, questions }: Message): Message => {
+  const brief = (rec: Rec): Rec => ({ ...rec, ttl: Math.min(rec.ttl, briefTtl), flush: false })
+  return { kind, id, questions, answers: answers.map(brief), additionals: additionals.map(brief) }
+}
+
 /** What a query knows, in the digests of names. */
 export const known = (service: string, what: Known.Known): Rec => ({
   name: Names.knownOf(service),

@@ -8,6 +8,8 @@ import type { PacketError } from "./Guard.ts"
 import * as Packet from "./Packet.ts"
 
 export interface Codec {
+  /** What is sent may be read by anybody, and anybody may ask. */
+  readonly isPlain: boolean
   /** What is sent for a packet, at this moment of a clock that is never set. */
   readonly encode: (packet: Uint8Array, now: number) => ReadonlyArray<Uint8Array>
   /** Reads a packet that came from the host `source`. */
@@ -15,7 +17,7 @@ export interface Codec {
 }
 
 /** For everybody. */
-export const plain: Codec = { encode: (packet) => [packet], decode: Packet.decode }
+export const plain: Codec = { isPlain: true, encode: (packet) => [packet], decode: Packet.decode }
 
 /** In seconds: the same for all, a goodbye too. What it says of how long something lasts is within. */
 const ttl = 120
@@ -26,6 +28,7 @@ const refused = (detail: string): Result.Result<never, PacketError> => Result.fa
 export class Sealed implements Codec {
   /** By how much the wall clock is ahead of the one that is never set; whoever has clocks keeps it up to date. */
   aheadMs = 0
+  readonly isPlain = false
   private readonly beacon: Beacon
   private readonly alsoPlain: boolean
 

@@ -16,6 +16,7 @@
 import * as Result from "effect/Result"
 import type * as Multiaddr from "../../../data/Multiaddr.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
+import type { Endpoint } from "../../../services/Net.ts"
 import { type Codec, plain } from "./Codec.ts"
 import * as Announcement from "./Announcement.ts"
 import type { Present } from "./Hearsay.ts"
@@ -30,6 +31,8 @@ export interface Options {
   readonly peer: PeerId
   /** The name of the service, of `Names.serviceOf`. */
   readonly service: string
+  /** Of multicast DNS; default 5353. */
+  readonly port?: number | undefined
   /** It looks at all services and answers nobody. Default false. */
   readonly watches?: boolean | undefined
   /** In `[0, 1)`. */
@@ -47,6 +50,8 @@ export interface Outgoing {
   /** The id of the link that it is sent on. */
   readonly link: string
   readonly bytes: Uint8Array
+  /** To whom; default: to all on the link. */
+  readonly to: Endpoint | undefined
 }
 
 export type Event =
@@ -70,6 +75,8 @@ export interface Counters {
   readonly renamed: number
 }
 
+/** Where multicast DNS is spoken. */
+export const defaultPort = 5353
 /** Services that one who looks at all asks for. */
 const maxServices = 16
 /** New names in the life of a node: who takes it for another can make it do so without end. */
@@ -80,6 +87,7 @@ const sleptMs = 10_000
 export class Lan {
   private readonly options: Options
   private readonly codec: Codec
+  private readonly port: number
   private readonly table: Table
   private readonly links = new Map<string, Talk>()
   private readonly speaker: Speaker
@@ -93,8 +101,9 @@ export class Lan {
   private lastTickDue = Number.POSITIVE_INFINITY
 
   constructor(options: Options) {
-    const { codec, holds, isProven, limits, peer, random, service, watches } = options
+    const { codec, holds, isProven, limits, peer, port, random, service, watches } = options
     this.options = options
+    this.port = port ?? defaultPort
     this.codec = codec ?? plain
     this.table = new Table(limits, isProven)
     this.services = new Set([service])
@@ -137,7 +146,7 @@ export class Lan {
   takePackets(now: number): ReadonlyArray<Outgoing> {
     return this.packets
       .splice(0)
-      .flatMap(({ bytes, link }) => this.codec.encode(bytes, now).map((sent) => ({ link, bytes: sent })))
+      .flatMap(({ bytes, link, to }) => this.codec.encode(bytes, now).map((sent) => ({ link, bytes: sent, to })))
   }
 
   takeEvents(): ReadonlyArray<Event> {
@@ -175,17 +184,20 @@ export class Lan {
     for (const talk of this.links.values()) talk.refresh(now)
   }
 
-  /** A packet has come on a link. `isService` is whether its sender's port is that of multicast DNS. */
-  receive(id: string, from: { readonly host: string; readonly isService: boolean }, bytes: Uint8Array, now: number) {
+  /** A packet has come on a link. Of those that come from another port than that of multicast DNS only queries count. */
+  receive(id: string, from: Endpoint, bytes: Uint8Array, now: number): void {
     const talk = this.links.get(id)
     if (talk === undefined || !Links.isFrom(talk.link, from.host)) return
-    const decoded = from.isService ? this.codec.decode(bytes, from.host, now) : undefined
-    if (decoded === undefined || Result.isFailure(decoded)) {
+    const isService = from.port === this.port
+    const decoded = isService || this.codec.isPlain ? this.codec.decode(bytes, from.host, now) : undefined
+    const isRefused = decoded === undefined || Result.isFailure(decoded)
+    if (isRefused || (!isService && decoded.success.kind !== "query")) {
       this.counts.refused++
       return
     }
     this.counts.received++
-    if (decoded.success.kind === "query") talk.hear(decoded.success, now)
+    if (!isService) this.answerOne(talk, decoded.success, from, now)
+    else if (decoded.success.kind === "query") talk.hear(decoded.success, now)
     else this.receiveResponse(talk, decoded.success, from.host, now)
   }
 
@@ -231,6 +243,11 @@ export class Lan {
   }
 
   // ---- within
+
+  private answerOne(talk: Talk, query: Packet.Message, { host, port }: Endpoint, now: number): void {
+    const answer = talk.answerOne(query, now)
+    if (answer !== undefined) this.sendBytes(talk.link.id, Packet.encode(answer), { host, port })
+  }
 
   private receiveResponse(talk: Talk, response: Packet.Message, source: string, now: number): void {
     const said = Announcement.read(response, talk.link, this.services, this.texts)
@@ -303,8 +320,8 @@ export class Lan {
     this.sendBytes(link.id, Packet.encode(message))
   }
 
-  private sendBytes(link: string, bytes: Uint8Array): void {
+  private sendBytes(link: string, bytes: Uint8Array, to?: Endpoint): void {
     this.counts.sent++
-    this.packets.push({ link, bytes })
+    this.packets.push({ link, bytes, to })
   }
 }

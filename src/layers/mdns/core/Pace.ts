@@ -113,3 +113,25 @@ export class Answering {
     this.at = Number.POSITIVE_INFINITY
   }
 }
+
+/** What may be done so often in a second, and as often at once. */
+export class Allowance {
+  private readonly aSecond: number
+  private left: number
+  private at: number
+
+  constructor(aSecond: number, now: number) {
+    this.aSecond = aSecond
+    this.left = aSecond
+    this.at = now
+  }
+
+  /** Whether it may be done now, once. */
+  take(now: number): boolean {
+    this.left = Math.min(this.aSecond, this.left + ((now - this.at) / 1000) * this.aSecond)
+    this.at = now
+    if (this.left < 1) return false
+    this.left--
+    return true
+  }
+}

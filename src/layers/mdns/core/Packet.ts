@@ -33,6 +33,8 @@ export type Rec = Common &
 
 export interface Message {
   readonly kind: "query" | "response"
+  /** By which an answer to one alone is told from others. Default 0, as multicast DNS has it. */
+  readonly id?: number | undefined
   readonly questions: ReadonlyArray<Question>
   /** Of a query: what is known already. */
   readonly answers: ReadonlyArray<Rec>
@@ -71,6 +73,7 @@ export const decode = (bytes: Uint8Array): Result.Result<Message, PacketError> =
       const packet = decodePacket(Buffer.from(safe.buffer, safe.byteOffset, safe.length))
       return {
         kind: packet.flag_qr ? "response" : "query",
+        id: packet.id,
         questions: (packet.questions ?? []).map(({ name, type }) => ({ name: name.toLowerCase(), type })),
         answers: (packet.answers ?? []).flatMap(read),
         additionals: (packet.additionals ?? []).flatMap(read)
@@ -99,13 +102,14 @@ const written = (rec: Rec): Answer => {
 /** Types that are asked for. */
 const asked = { PTR: "PTR", TXT: "TXT", SRV: "SRV", A: "A", AAAA: "AAAA" } as const
 
-const isAsked = (type: string): type is keyof typeof asked => type in asked
+/** Whether a question of this type can be written. */
+export const isAsked = (type: string): type is keyof typeof asked => Object.hasOwn(asked, type)
 
 /** Writes a packet of our own: its names and texts fit, or this is a bug. */
-export const encode = ({ additionals, answers, kind, questions }: Message): Uint8Array =>
+export const encode = ({ additionals, answers, id, kind, questions }: Message): Uint8Array =>
   encodePacket({
     type: kind,
-    id: 0,
+    id: id ?? 0,
     flags: kind === "response" ? AUTHORITATIVE_ANSWER : 0,
     questions: questions.flatMap(({ name, type }) => (isAsked(type) ? [{ name, type, class: "IN" }] : [])),
     answers: answers.map(written),

@@ -3,7 +3,7 @@
  * and those that it answers on a link. Pure.
  */
 import * as Names from "./Names.ts"
-import { Answering } from "./Pace.ts"
+import { Allowance, Answering } from "./Pace.ts"
 
 /** When a question is repeated, after it was asked. */
 const repeatMs = [250, 500, 1000] as const
@@ -109,11 +109,10 @@ export class Questions {
 /** The answers that are owed on a link. */
 export class Replies {
   private readonly pending = new Map<string, Answering>()
-  private tokens = answersASecond
-  private tokensAt: number
+  private readonly allowance: Allowance
 
   constructor(now: number) {
-    this.tokensAt = now
+    this.allowance = new Allowance(answersASecond, now)
   }
 
   get nextAt(): number {
@@ -138,11 +137,7 @@ export class Replies {
       if (answering.isOver(now)) this.pending.delete(name)
       if (answering.nextAt > now) continue
       answering.give(now)
-      this.tokens = Math.min(answersASecond, this.tokens + ((now - this.tokensAt) / 1000) * answersASecond)
-      this.tokensAt = now
-      if (this.tokens < 1) continue
-      this.tokens--
-      names.push(name)
+      if (this.allowance.take(now)) names.push(name)
     }
     return names
   }

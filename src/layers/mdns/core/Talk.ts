@@ -11,7 +11,7 @@ import * as Known from "./Known.ts"
 import * as Links from "./Links.ts"
 import * as Names from "./Names.ts"
 import * as Pace from "./Pace.ts"
-import type * as Packet from "./Packet.ts"
+import * as Packet from "./Packet.ts"
 import { Replies } from "./Probing.ts"
 
 /** Who talks, and what it knows. */
@@ -32,6 +32,8 @@ export interface Speaker {
   readonly query: (service: string, link: string, digests: ReadonlyArray<number>, now: number) => Known.Known
 }
 
+/** Answers in a second to those who ask from another port: their sender may be made up, and is not to be sent much. */
+const toOneASecond = 5
 /** It does not answer its own query when it said so already within this time. */
 const ownAnswerMs = 2000
 /** Before each further announcement that nobody has asked for; RFC 6762, section 8.3. */
@@ -48,6 +50,7 @@ export class Talk {
   private readonly meta = new Pace.Answering()
   /** To questions for this peer and the keys that it holds. */
   private readonly replies: Replies
+  private readonly toOne: Pace.Allowance
   /** Somebody has asked for the details by name. */
   private isDirect = false
   /** Announcements that were made unasked, since something changed. */
@@ -59,6 +62,7 @@ export class Talk {
     this.addresses = addresses
     this.asking = new Pace.Asking(now, speaker.random)
     this.replies = new Replies(now)
+    this.toOne = new Pace.Allowance(toOneASecond, now)
     this.announce(now)
   }
 
@@ -135,6 +139,23 @@ export class Talk {
   }
 
   // ---- what is said
+
+  /** The answer to one alone, who asks as other resolvers do; RFC 6762, section 6.7. */
+  answerOne(query: Packet.Message, now: number): Packet.Message | undefined {
+    const [question, more] = query.questions
+    // The question is given back with the answer: what cannot be written is not answered.
+    if (question === undefined || more !== undefined || !Packet.isAsked(question.type)) return undefined
+    if (this.speaker.watches || this.addresses.length === 0) return undefined
+    const self = this.speaker.self()
+    const isDirect = Announcement.isAbout(self, question.name)
+    const isMeta = question.name === Names.meta && question.type === "PTR"
+    const isService = question.name === self.service && question.type === "PTR"
+    if (!(isDirect || isMeta || isService) || !this.toOne.take(now)) return undefined
+    const answer = isMeta
+      ? Announcement.serviceAnswer(self.service)
+      : Announcement.hello(self, this.link, this.addresses, isDirect)
+    return Announcement.toOne(answer, query)
+  }
 
   /** What is said now, and the questions that are to be answered now. */
   due(now: number): { readonly messages: ReadonlyArray<Packet.Message>; readonly questions: ReadonlyArray<string> } {

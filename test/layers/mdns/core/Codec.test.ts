@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Beacon } from "../../../../src/layers/mdns/core/Beacon.ts"
 import { Sealed } from "../../../../src/layers/mdns/core/Codec.ts"
 import * as Names from "../../../../src/layers/mdns/core/Names.ts"
+import * as Packet from "../../../../src/layers/mdns/core/Packet.ts"
 import { noise } from "../../../support/peers.ts"
 import { linkOf, Network, type Node, peerOf } from "./kit.ts"
 
@@ -62,6 +63,20 @@ describe("sealed on the local network", () => {
     network.leave(b)
     network.run(100)
     assert.isFalse(knows(a, 2))
+  })
+
+  it("nobody is answered who asks from another port, as dig does, also where all is said in the clear, too", () => {
+    const network = new Network("dig")
+    for (const alsoPlain of [false, true]) {
+      network.add(alsoPlain ? 1 : 2, { codec: sealed(alsoPlain ? 1 : 2, 1, { alsoPlain }) })
+    }
+    network.run(3000)
+    const questions = [{ name: Names.serviceOf(), type: "PTR" }]
+    const query = Packet.encode({ kind: "query", id: 1, questions, answers: [], additionals: [] })
+    const sent = network.packets
+    network.inject(query, 77, 40_000)
+    assert.isEmpty(network.toOne)
+    assert.strictEqual(network.packets, sent)
   })
 
   it("questions for a peer are answered by those who have the key", () => {

@@ -177,7 +177,7 @@ describe("Lan", () => {
     network.run(6000)
     const ask = (name: string, type: string) => {
       const query = Packet.encode({ kind: "query", questions: [{ name, type }], answers: [], additionals: [] })
-      a.lan.receive("eth0/4", { host: "192.168.0.77", isService: true }, query, network.now)
+      a.lan.receive("eth0/4", { host: "192.168.0.77", port: 5353 }, query, network.now)
       network.now += 600
       a.lan.tick(network.now)
       return a.lan.takePackets(0).flatMap(({ bytes }) => {
@@ -201,6 +201,90 @@ describe("Lan", () => {
       text?.texts.map((bytes) => new TextDecoder().decode(bytes)).join(),
       `dnsaddr=/ip4/192.168.0.1/tcp/4001/p2p/${peerOf(1).toString()}`
     )
+  })
+
+  describe("who asks from another port, as dig does,", () => {
+    const ask = (name: string, type = "PTR", id = 4711, more: Partial<Packet.Message> = {}) =>
+      Packet.encode({ kind: "query", id, questions: [{ name, type }], answers: [], additionals: [], ...more })
+    const answered = (network: Network) =>
+      network.toOne
+        .splice(0)
+        .map(({ bytes, host, port }) => ({ host, port, ...Result.getOrThrow(Packet.decode(bytes)) }))
+
+    it("is answered alone: its question and number given back, for a short while, and as a whole", () => {
+      const network = new Network("legacy")
+      const a = network.add(1)
+      network.run(10_000)
+      const sent = network.packets
+      const instance = `${a.lan.name}.${service}`
+      for (const [name, type, target] of [
+        [service, "PTR", instance],
+        [Names.meta, "PTR", service]
+      ] as const) {
+        network.inject(ask(name, type), 77, 40_000)
+        const [answer, more] = answered(network)
+        assert.isUndefined(more)
+        assert.deepInclude(answer, { host: "192.168.0.77", port: 40_000, kind: "response", id: 4711 })
+        assert.deepStrictEqual(answer?.questions, [{ name, type }])
+        assert.deepInclude(answer?.answers[0], { name, type: "PTR", target, ttl: 10, flush: false })
+        for (const rec of [...(answer?.answers ?? []), ...(answer?.additionals ?? [])]) {
+          assert.deepInclude(rec, { ttl: 10, flush: false })
+        }
+      }
+      network.now += 2000
+      network.inject(ask(instance, "TXT"), 77, 40_000)
+      const [details] = answered(network)
+      const text = details?.answers.find((rec) => rec.type === "TXT")
+      assert.include(text?.texts.map((bytes) => new TextDecoder().decode(bytes)).join(), peerOf(1).toString())
+      assert.strictEqual(network.packets, sent, "the others are told nothing")
+    })
+
+    it("is answered so often, and from the local network; nobody else gets an answer, whoever asks in its name", () => {
+      const network = new Network("amplifier")
+      network.add(1)
+      network.run(10_000)
+      for (let i = 0; i < 1000; i++) {
+        network.inject(ask(service), 66 + (i % 100), 40_000)
+        network.run(10)
+      }
+      assert.isAtMost(answered(network).length, 5 * 11)
+      network.run(1000)
+      for (const { lan } of network.nodes) {
+        for (const host of ["203.0.113.7", "8.8.8.8", "224.0.0.251", "::ffff:192.168.0.7"]) {
+          lan.receive("eth0/4", { host, port: 40_000 }, ask(service), network.now)
+        }
+        assert.isEmpty(lan.takePackets(network.now))
+      }
+    })
+
+    it("is not answered what is not asked for in that way: answers, other names, several at once, no type that is written", () => {
+      const network = new Network("not answered")
+      const a = network.add(1)
+      const watcher = network.add(2, { watches: true })
+      const silent = network.add(3)
+      network.up(silent, [])
+      network.run(10_000)
+      const key = Names.ofKey(new Uint8Array(34), service)
+      a.held.set(key, undefined)
+      const twice = { questions: [service, service].map((name) => ({ name, type: "PTR" })) }
+      const noType = ask(service)
+      noType[noType.length - 3] = 13
+      for (const bytes of [
+        hello(9, "x"),
+        ask("_p2p-chat._udp.local"),
+        ask(key),
+        ask(service, "A"),
+        ask(service, "PTR", 1, twice),
+        ask(service, "PTR", 1, { questions: [] }),
+        noType
+      ]) {
+        network.inject(bytes, 77, 40_000)
+      }
+      network.run(1000)
+      assert.isEmpty(answered(network))
+      assert.isUndefined(a.lan.get(peerOf(9).toString()))
+      assert.strictEqual(watcher.n, 2)
+    })
   })
 
   it("asks for a peer and for a key, and whoever has it answers, each once", () => {
@@ -424,9 +508,9 @@ describe("Lan", () => {
     it("packets of another port, or of a host that is not on the link, are not looked at", () => {
       const network = new Network("elsewhere")
       const a = network.add(1)
-      network.inject(hello(9, "x"), 9, false)
+      network.inject(hello(9, "x"), 9, 40_000)
       assert.strictEqual(a.lan.counters.refused, 1)
-      a.lan.receive("eth0/4", { host: "203.0.113.7", isService: true }, hello(9, "x"), network.now)
+      a.lan.receive("eth0/4", { host: "203.0.113.7", port: 5353 }, hello(9, "x"), network.now)
       assert.strictEqual(a.lan.size, 0)
     })
 
@@ -507,7 +591,7 @@ describe("Lan", () => {
       ] as const) {
         lan.tick(now)
         for (const { bytes, link } of lan.takePackets(now)) {
-          for (const to of [lan, other]) to.receive(link, { host: "192.168.0.7", isService: true }, bytes, now)
+          for (const to of [lan, other]) to.receive(link, { host: "192.168.0.7", port: 5353 }, bytes, now)
         }
       }
     }

@@ -13,6 +13,7 @@ const utf8 = Bytes.fromUtf8
 const service = Names.serviceOf()
 const response: Packet.Message = {
   kind: "response",
+  id: 0,
   questions: [],
   answers: [{ name: service, ttl: 120, flush: false, type: "PTR", target: `abc.${service}` }],
   additionals: [
@@ -39,6 +40,7 @@ describe("packets of multicast DNS", () => {
     assert.deepStrictEqual(Result.getOrThrow(Packet.decode(Packet.encode(response))), response)
     const query: Packet.Message = {
       kind: "query",
+      id: 4711,
       questions: [
         { name: service, type: "PTR" },
         { name: Names.meta, type: "PTR" }

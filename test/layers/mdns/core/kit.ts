@@ -5,6 +5,7 @@ import * as PeerId from "../../../../src/data/PeerId.ts"
 import { type Event, Lan, type Options } from "../../../../src/layers/mdns/core/Lan.ts"
 import { type Link, linksOf } from "../../../../src/layers/mdns/core/Links.ts"
 import * as Names from "../../../../src/layers/mdns/core/Names.ts"
+import type { Endpoint } from "../../../../src/services/Net.ts"
 import { Prng } from "../../../../src/layers/simulation/Prng.ts"
 
 export const peerOf = (n: number): PeerId.PeerId =>
@@ -42,6 +43,8 @@ interface Delivery {
 export class Network {
   now = 0
   readonly nodes: Array<Node> = []
+  /** What was sent to one alone. */
+  readonly toOne: Array<Endpoint & { readonly bytes: Uint8Array }> = []
   /** Packets sent, and bytes of the largest. */
   packets = 0
   largest = 0
@@ -86,8 +89,8 @@ export class Network {
   }
 
   /** Sends raw bytes to all, as anybody can. */
-  inject(bytes: Uint8Array, from = 250, isService = true): void {
-    for (const { lan } of this.nodes) lan.receive("eth0/4", { host: hostOf(from), isService }, bytes, this.now)
+  inject(bytes: Uint8Array, from = 250, port = 5353): void {
+    for (const { lan } of this.nodes) lan.receive("eth0/4", { host: hostOf(from), port }, bytes, this.now)
     for (const node of this.nodes) this.collect(node)
   }
 
@@ -107,7 +110,7 @@ export class Network {
       for (const { bytes, from } of due) {
         for (const node of awake) {
           if (node.n !== from && this.loses(from, node.n)) continue
-          node.lan.receive("eth0/4", { host: hostOf(from), isService: true }, bytes, this.now)
+          node.lan.receive("eth0/4", { host: hostOf(from), port: 5353 }, bytes, this.now)
         }
       }
       for (const node of awake) {
@@ -137,7 +140,11 @@ export class Network {
       if (event._tag === "Wanted") node.lan.answer(event.link, event.question, node.held.get(event.question))
       else node.events.push(event)
     }
-    for (const { bytes } of node.lan.takePackets(this.now)) {
+    for (const { bytes, to } of node.lan.takePackets(this.now)) {
+      if (to !== undefined) {
+        this.toOne.push({ ...to, bytes })
+        continue
+      }
       this.packets++
       this.largest = Math.max(this.largest, bytes.length)
       if (!node.asleep) this.deliveries.push({ at: this.now + 1, from: node.n, bytes })
