@@ -78,6 +78,8 @@ const capacity = 1024
 const mailbox = 1024
 /** A wall clock that goes by so much differently from the other one was set, or the machine slept. */
 const jumpMs = 10_000
+/** One goodbye may be lost, and whoever misses it takes this node for being there for two minutes more. The end waits so long. */
+const goodbyeAgain = Duration.millis(100)
 /** What is held and is not read in this time is not told: who asks waits for little longer. */
 const readWithin = Duration.seconds(1)
 /** How long a question waits for answers. */
@@ -161,14 +163,11 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
         ? Effect.void
         : Effect.forEach(packets, ({ bytes, link, to }) => sockets.send(link, bytes, to), { discard: true })
     })
+    const goodbye = Effect.suspend(() => (mine.stop() ? Effect.as(flush, true) : Effect.succeed(false)))
     yield* Effect.addFinalizer(() =>
-      Effect.andThen(
-        Effect.suspend(() => {
-          mine.stop()
-          return flush
-        }),
-        Scope.close(within, Exit.void)
-      )
+      Effect.flatMap(goodbye, (isSaid) =>
+        isSaid ? Effect.andThen(Effect.sleep(goodbyeAgain), goodbye) : Effect.void
+      ).pipe(Effect.andThen(Scope.close(within, Exit.void)))
     )
 
     let timer: { readonly at: number; readonly fiber: Fiber.Fiber<unknown> } | undefined

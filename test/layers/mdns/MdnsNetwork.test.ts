@@ -8,6 +8,7 @@ import * as Packet from "../../../src/layers/mdns/core/Packet.ts"
 import makeMdns from "multicast-dns"
 import * as Names from "../../../src/layers/mdns/core/Names.ts"
 import type { LocalQuestion } from "../../../src/services/LocalNetwork.ts"
+import { hostNet } from "../../support/memory-nodes.ts"
 import { knows, start, until } from "./nodes.ts"
 
 /** A port that nothing uses, for a multicast of the test's own. */
@@ -48,6 +49,32 @@ describe("the local network", () => {
       yield* Scope.close(scope, Exit.void)
       yield* Fiber.join(left)
       assert.deepStrictEqual(yield* a.network.peers, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a node that stops says goodbye twice, and one that is not seen says nothing", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNet.makeNetwork()
+      const net = yield* hostNet(network, ["10.0.0.9"])
+      const socket = yield* net.bind({ host: "0.0.0.0", port: 5353, reuseAddress: true })
+      yield* socket.join("224.0.0.251", "10.0.0.9")
+      const goodbyes: Array<string> = []
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.map(socket.receive, ({ bytes, from }) => {
+            const { answers } = Result.getOrThrow(Packet.decode(bytes))
+            if (answers.some(({ ttl }) => ttl === 0)) goodbyes.push(from.host)
+          })
+        )
+      )
+      const scope = yield* Scope.make()
+      yield* Scope.provide(start({ seed: 1, net: network.host(["10.0.0.1"]) }), scope)
+      const watcher = { net: network.host(["10.0.0.2"]), watches: true }
+      yield* Scope.provide(start({ seed: 2, ...watcher }), scope)
+      yield* Effect.sleep(50)
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.sleep(50)
+      assert.deepStrictEqual(goodbyes, ["10.0.0.1", "10.0.0.1"])
     }).pipe(Effect.scoped)
   )
 

@@ -216,12 +216,12 @@ export class Lan {
     for (const name of this.questions.due(now)) this.sendQuestion(name)
   }
 
-  /** Says goodbye on all links. */
-  stop(): void {
-    if (this.speaker.watches) return
-    for (const talk of this.links.values()) {
-      if (talk.addresses.length > 0) this.send(talk, Announcement.goodbye(this.self))
-    }
+  /** Says goodbye on all links; whether there is one to say it on. */
+  stop(): boolean {
+    const links = [...this.links.values()].filter(({ addresses }) => addresses.length > 0)
+    if (this.speaker.watches || links.length === 0) return false
+    for (const talk of links) this.send(talk, Announcement.goodbye(this.self))
+    return true
   }
 
   // ---- questions for a peer or a key
