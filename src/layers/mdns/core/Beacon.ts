@@ -10,8 +10,8 @@
  * ```
  *
  * The name of the network is an HMAC of the hour by the key: who has the key
- * listens to the hours before, now and after, for clocks that differ by one at
- * most. The name of the sender is an HMAC of the hour by a seed of its own. What
+ * listens to the hours before, now and after, since clocks differ, by ten minutes
+ * at most. The name of the sender is an HMAC of the hour by a seed of its own. What
  * is sealed is bound to both.
  *
  * What it does not hide is in docs/local-network.md.
@@ -23,7 +23,7 @@ import { sha256 } from "@noble/hashes/sha2.js"
 import * as Result from "effect/Result"
 import * as Bytes from "../../../data/Bytes.ts"
 import * as Multibase from "../../../data/Multibase.ts"
-import { BeaconWindow, type Limits, slackMs, type Verdict } from "./BeaconWindow.ts"
+import { BeaconWindow, type Limits, maxApartMs, slackMs, type Verdict } from "./BeaconWindow.ts"
 
 /** How long names last. */
 export const epochMs = 3_600_000
@@ -56,7 +56,7 @@ export type Refusal =
   | "Malformed"
   /** It was not sealed with the key, or not under this name. */
   | "Unauthentic"
-  /** It is of another hour, or clocks differ by more than one. */
+  /** It is of another hour, or clocks differ by too much. */
   | "WrongTime"
   | Exclude<Verdict, "Fresh">
 
@@ -157,7 +157,7 @@ export class Beacon {
     const at = Number(view.getBigUint64(sessionSize))
     const length = view.getUint16(sessionSize + 8)
     if (headSize + length > plain.length) return Result.fail("Malformed")
-    if (epochOf(at) !== epoch || Math.abs(at - now.wallMs) > epochMs) return Result.fail("WrongTime")
+    if (epochOf(at) !== epoch || Math.abs(at - now.wallMs) > maxApartMs) return Result.fail("WrongTime")
     const session = plain.subarray(0, sessionSize)
     const verdict = this.window.accept({ sender: Bytes.toHex(session), source, at }, now.monotonicMs)
     return verdict === "Fresh" ? Result.succeed(plain.subarray(headSize, headSize + length)) : Result.fail(verdict)

@@ -5,7 +5,7 @@
  * taken twice, nor anything that was held back for longer than a moment: how far
  * its clock is from ours is known from its last one. What was sent at once may
  * come in any order, since it is sent on several links. Of a sender that is not
- * known, all of the last hour is new. A sender is forgotten once all that it has
+ * known, all of the last ten minutes is new. A sender is forgotten once all that it has
  * said is too old to be taken from anybody.
  */
 
@@ -24,8 +24,13 @@ export const slackMs = 60_000
 const reorderMs = 2000
 /** Those before the latest that are remembered. */
 const maxRecent = 64
-/** Times differ by an hour at most, and what is said now may be of an hour ahead. */
-const rememberMs = 2 * 3_600_000
+/**
+ * Clocks may differ by so much, and what is sent again after it is old for everybody. Machines that nothing sets, where
+ * there is no other network, go wrong by some minutes a year.
+ */
+export const maxApartMs = 600_000
+/** What is said now may be ahead by as much. */
+const rememberMs = 2 * maxApartMs
 
 export type Verdict =
   | "Fresh"

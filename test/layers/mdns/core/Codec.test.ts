@@ -37,7 +37,7 @@ const knows = (node: Node, n: number): boolean => node.lan.get(peerOf(n).toStrin
 describe("sealed on the local network", () => {
   it("twenty find each other although a tenth of all packets is lost, and clocks are minutes apart", () => {
     const network = new Network("twenty", 0.1)
-    for (let n = 1; n <= 20; n++) network.add(n, { codec: sealed(n, 1, { skewMs: (n - 10) * 2 * 60_000 }) })
+    for (let n = 1; n <= 20; n++) network.add(n, { codec: sealed(n, 1, { skewMs: (n - 10) * 30_000 }) })
     network.run(6000)
     assert.strictEqual(network.missing(), 0)
     assert.isAtMost(network.largest, frame)
