@@ -79,7 +79,7 @@ const mailbox = 1024
 /** A wall clock that goes by so much differently from the other one was set, or the machine slept. */
 const jumpMs = 10_000
 /** One goodbye may be lost, and whoever misses it takes this node for being there for two minutes more. The end waits so long. */
-const goodbyeAgain = Duration.millis(100)
+const goodbyeAgain = Duration.millis(50)
 /** What is held and is not read in this time is not told: who asks waits for little longer. */
 const readWithin = Duration.seconds(1)
 /** How long a question waits for answers. */

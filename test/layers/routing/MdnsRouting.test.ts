@@ -28,7 +28,7 @@ const makeNetwork = (host: (address: string) => Layer.Layer<Net>, wait: Duration
 
 const inMemory = Effect.gen(function* () {
   const network = yield* MemoryNet.makeNetwork()
-  return yield* makeNetwork((address) => network.host([address]), "300 millis")
+  return yield* makeNetwork((address) => network.host([address]), "1 second")
 })
 
 /** In virtual time, on a wire that loses a tenth. */
