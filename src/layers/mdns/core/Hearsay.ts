@@ -192,6 +192,9 @@ export class Hearsay {
 
   /** Addresses, each once; with more than there is room for, each name has as many as any other. */
   private get addresses(): ReadonlyArray<Multiaddr.Multiaddr> {
+    const [name, another] = this.names.values()
+    // So it is of nearly all, and all that is known is asked for often.
+    if (name !== undefined && another === undefined) return [...name.places.values()].map(({ address }) => address)
     const found = new Map<string, Multiaddr.Multiaddr>()
     const byName = [...this.names.values()].map(({ places }) => [...places])
     for (let i = 0; i < this.maxAddresses && found.size < this.maxAddresses; i++) {
