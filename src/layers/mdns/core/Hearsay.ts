@@ -13,7 +13,7 @@ const maxNames = 8
 /** What was said within so long is one answer, though it may come in several packets; RFC 6762, section 10.2. */
 const oneAnswerMs = 1000
 /** A name of which less than this share of its time is left is asked for. */
-export const staleShare = 0.4
+const staleShare = 0.25
 
 /** An address as it was said under one of the peer's names. */
 interface Place {
