@@ -32,7 +32,7 @@ export interface Limits {
   readonly addresses: number
 }
 
-export const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 512, addresses: 16 }
+const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 512, addresses: 16 }
 
 /** Peers that have one name, but for proven ones. It is a name of one peer, unless somebody lies. */
 const maxNamesakes = 8
