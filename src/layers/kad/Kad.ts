@@ -304,6 +304,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
         const refresh = yield* Refresh.make({
           actors,
           self,
+          k,
           table: () => table,
           now: Effect.andThen(settle(actor), monotonicMs),
           lookup,

@@ -19,6 +19,8 @@ import type { Found, Wanted } from "./Lookup.ts"
 export interface Options {
   readonly actors: Actors["Service"]
   readonly self: Key.Contact
+  /** So many are found by a lookup where there are as many. */
+  readonly k: number
   readonly table: () => RoutingTable
   readonly now: Effect.Effect<number>
   readonly lookup: (wanted: Wanted) => Effect.Effect<Found>
@@ -36,33 +38,42 @@ export interface Refresh {
 interface Message {
   /** This node itself is looked up, due or not. */
   readonly self: boolean
-  readonly reply: Reply<void> | undefined
+  /** Told when it is done: true when the lookup of this node has found as many peers as there are to be found. */
+  readonly reply: Reply<boolean> | undefined
 }
 
 /** How often it looks for what is due. */
 const everyMs = 60_000
 /**
- * After the first peer has come, this node is looked up so often, with growing
- * pauses: those who come at the same time are not in each other's answers yet.
+ * After the first peer has come, this node is looked up again and again: those
+ * who come at the same time are not in each other's answers yet. The pauses
+ * double, and begin when a lookup has ended: where all are slow, more lookups
+ * would only make them slower. They are short while too few peers are found,
+ * since the network is about to begin then, and who is asked are few.
  */
-const eagerMs = [0, 5000, 10_000, 20_000, 40_000, 80_000]
+const eager = { firstMs: 1000, foundMs: 10_000, lastMs: 80_000 }
 /** Buckets that are refreshed at once. */
 const concurrency = 3
 /** For who waits for a refresh of all buckets. */
 const patience = "10 minutes"
 
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Refresh, never, Scope.Scope> {
-  const { chance, count, lookup, self } = options
+  const { chance, count, k, lookup, self } = options
 
   /** A place in the bucket, as it is asked for: a remote hashes what it is asked for itself. */
   const placeIn = ({ bucket, last }: Due): Key.Preimage =>
     (last ? undefined : Key.preimageInBucket(self.key, bucket, chance)) ?? { bytes: self.peer.bytes, key: self.key }
 
+  /** Gives how many peers were found. */
   const refresh = (due: Due) =>
     Effect.suspend(() => {
       const { bytes, key } = placeIn(due)
-      return Effect.map(lookup({ target: key, question: Kad.make("FindNode", { key: bytes }) }), ({ finished }) =>
-        count(finished.complete)
+      return Effect.map(
+        lookup({ target: key, question: Kad.make("FindNode", { key: bytes }) }),
+        ({ closest, finished }) => {
+          count(finished.complete)
+          return closest.length
+        }
       )
     })
 
@@ -86,15 +97,18 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           Effect.forever(
             Effect.andThen(
               Queue.take(begun),
-              Effect.forEach(
-                eagerMs,
-                (ms) =>
-                  Effect.andThen(
-                    Effect.sleep(ms),
-                    Effect.sync(() => self.tellUnsafe({ self: true, reply: undefined }))
-                  ),
-                { discard: true }
-              )
+              Effect.gen(function* () {
+                let pauseMs = 0
+                for (;;) {
+                  const found = yield* Effect.orElseSucceed(
+                    self.ask<boolean>((reply) => ({ self: true, reply }), patience),
+                    () => false
+                  )
+                  pauseMs = Math.max(2 * pauseMs, found ? eager.foundMs : eager.firstMs)
+                  if (pauseMs > eager.lastMs) return
+                  yield* Effect.sleep(pauseMs)
+                }
+              })
             )
           )
         )
@@ -106,13 +120,17 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
               if (table.size === 0) {
                 // Nobody to ask: entering the network comes first, and nothing was refreshed.
                 if (stale.length > 0) count(false)
-                if (reply !== undefined) yield* Deferred.succeed(reply, undefined)
+                if (reply !== undefined) yield* Deferred.succeed(reply, false)
                 return
               }
               const due = itself && !stale.some(({ last }) => last) ? [...stale, { bucket: 0, last: true }] : stale
-              yield* Effect.forEach(due, refresh, { concurrency, discard: true })
+              const found = yield* Effect.forEach(due, refresh, { concurrency })
               done += due.length
-              if (reply !== undefined) yield* Deferred.succeed(reply, undefined)
+              if (reply !== undefined)
+                yield* Deferred.succeed(
+                  reply,
+                  due.some(({ last }, i) => last && (found[i] ?? 0) >= k)
+                )
             }),
           detail: () => `${done} lookups`
         }
@@ -121,6 +139,6 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
 
   return {
     begin: () => void Queue.offerUnsafe(begun, undefined),
-    now: Effect.ignore(actor.ask<void>((reply) => ({ self: false, reply }), patience))
+    now: Effect.ignore(actor.ask<boolean>((reply) => ({ self: false, reply }), patience))
   }
 })
