@@ -12,7 +12,7 @@ import { askAll, fill, type Filled, type Round } from "./DhtRounds.ts"
 import { large } from "./DhtTables.ts"
 
 /** Questions in a network of many, those that are asked at once, and the nodes that ask. */
-const questions = 1000
+const questions = 2000
 const atOnce = 16
 const gateways = 20
 /** Values that are put there. */

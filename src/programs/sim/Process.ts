@@ -33,7 +33,8 @@ const flagsFor = (neededMiB: number): ReadonlyArray<string> | undefined => {
   if (neededMiB < largeMiB || process.env[roomyVariable] !== undefined) return undefined
   const usual = getHeapStatistics().heap_size_limit / mebibyte
   const heap = Math.floor(Math.max(usual, Math.min(neededMiB, (share * totalmem()) / mebibyte)))
-  return [`--max-old-space-size=${heap}`, `--max-semi-space-size=${newSpaceMiB}`]
+  // From the start as large as it may become: else all of it is marked each time that it has grown by a part.
+  return [`--max-old-space-size=${heap}`, `--initial-old-space-size=${heap}`, `--max-semi-space-size=${newSpaceMiB}`]
 }
 
 /**
