@@ -49,8 +49,6 @@ export class Attempt {
   readonly stack: Stack
   /** Set once it is over. */
   outcome: SimSocket | NetErrorReason | undefined
-  /** The attempt of the other side, when both dial each other at once. */
-  partner: Attempt | undefined
   private readonly mapping: Mapping | undefined
   private readonly route: Route
   private readonly settled: () => void
@@ -166,9 +164,7 @@ export class Attempt {
     const { stack } = target
     const partner = stack.attempts.get(`${text(at)} ${text(this.seen)}`)
     if (partner !== undefined && partner !== this) {
-      if (this.partner !== undefined || partner.partner !== undefined) return
-      this.partner = partner
-      partner.partner = this
+      // Each answers the other, and again when a first packet comes again: the answer that comes first makes them meet.
       this.answer(back, () => this.meet(partner, there, back))
       return
     }

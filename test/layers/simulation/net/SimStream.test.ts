@@ -345,6 +345,22 @@ describe("other faults", () => {
     )
   })
 
+  // An answer that was lost was not sent again: both waited for each other until they gave up.
+  it("two that dial each other at once meet, whatever is lost on the way", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const { left, right, sim } = twoHosts({ latencyMs: 10, loss: 0.3 }, { seed })
+      const dial = (from: SimHost, to: SimHost) =>
+        from.net.connect({ host: to.addresses[0] ?? "", port: 1, localPort: 1 }).pipe(Effect.timeout("30 seconds"))
+      runIn(
+        sim,
+        Effect.gen(function* () {
+          for (const host of [left, right]) yield* host.net.listen({ host: "0.0.0.0", port: 1, reusePort: true })
+          yield* Effect.all([dial(left, right), dial(right, left)], { concurrency: 2 })
+        })
+      )
+    }
+  })
+
   it("a reset by the network reaches both ends at once", () => {
     const { connection, left, network, right, sim } = joined({ latencyMs: 10 })
     runIn(
