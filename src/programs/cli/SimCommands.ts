@@ -111,7 +111,7 @@ export const sim = Command.make(
   {
     scenario: Flag.String("scenario").pipe(
       Flag.withDescription(
-        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil or lan (chat without it)"
+        "chat, upgrade, restart, slow, storm, swarm-storm, churn, dht, dht-churn, dht-partition, dht-eclipse, dht-sybil, lan or lan-private (chat without it)"
       ),
       Flag.withMetavar("NAME"),
       Flag.withDefault("chat")
@@ -133,7 +133,9 @@ export const sim = Command.make(
     ),
     for: Flag.String("for").pipe(
       Flag.withSchema(DurationText),
-      Flag.withDescription("Virtual time, such as 1h"),
+      Flag.withDescription(
+        "Virtual time, such as 1h; in lan and lan-private it is that of the quiet, and what comes before and after takes as long as it does"
+      ),
       Flag.withMetavar("TIME"),
       Flag.optional
     ),

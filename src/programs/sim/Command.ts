@@ -8,7 +8,7 @@ import * as Scale from "./Scale.ts"
 import { scenarios } from "./Scenario.ts"
 import { runSeeds, workerVariable } from "./Seeds.ts"
 import * as Show from "./Show.ts"
-import { maxNodes as maxOnLan } from "./Lan.ts"
+import * as Lan from "./Lan.ts"
 
 export interface Flags extends Omit<Options, "seeds" | "faults"> {
   readonly seeds: string | undefined
@@ -38,7 +38,7 @@ export const run = Effect.fnUntraced(function* (flags: Flags) {
       `--scenario: there is no scenario ${flags.scenario}; there are ${scenarios.map(({ name }) => name).join(", ")}`
     )
   }
-  const [least, most] = scenario.lan === true ? [6, maxOnLan] : [2, maxNodes]
+  const [least, most] = scenario.lan === undefined ? [2, maxNodes] : [Lan.minNodes[scenario.lan], Lan.maxNodes]
   if (flags.nodes !== undefined && (flags.nodes < least || flags.nodes > most)) {
     return yield* usage(`--nodes: ${flags.nodes} nodes cannot be run; from ${least} to ${most} can`)
   }

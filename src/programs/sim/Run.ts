@@ -101,8 +101,8 @@ const runOnce = async (
     trace: { sink }
   }
   const running =
-    scenario.lan === true
-      ? Lan.start({ ...common, until: durationMs + 3 * 3_600_000 }, durationMs, measured)
+    scenario.lan !== undefined
+      ? Lan.start(scenario.lan, { ...common, until: durationMs + 3 * 3_600_000 }, durationMs, measured)
       : scenario.dht === undefined
         ? start(
             { ...common, layer: layerFor(scenario) },

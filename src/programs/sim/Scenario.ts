@@ -16,6 +16,7 @@ import * as Bounds from "./Bounds.ts"
 import * as Checks from "./Checks.ts"
 import * as Churn from "./Churn.ts"
 import type { Trial } from "./Dht.ts"
+import type { Kind } from "./Lan.ts"
 import { type Hostility, rage, shareOf } from "./Hostile.ts"
 import * as Tight from "./Tight.ts"
 
@@ -46,13 +47,23 @@ export interface Scenario {
   /** Its nodes are those of a DHT, and what they do is in Dht.ts. */
   readonly dht?: Trial | undefined
   /** Its nodes are on one local network, and what they do is in Lan.ts. */
-  readonly lan?: boolean | undefined
+  readonly lan?: Kind | undefined
   /** What many seeds together should have met. */
   readonly expects?: ReadonlyArray<string> | undefined
 }
 
 const calm: LinkOptions = { latencyMs: { min: 5, mean: 30, max: 200 } }
 const rough: LinkOptions = { latencyMs: { min: 5, mean: 60, max: 1000 }, loss: 0.02 }
+
+/** A wire that loses a tenth of what is sent to each; the scenarios of the local network bring their own trouble. */
+const lan = {
+  habits: {},
+  paceMs: 0,
+  link: { latencyMs: { min: 0.2, mean: 1, max: 20 }, loss: 0.1 },
+  faults: {},
+  faultEveryMs: 0,
+  faultLastsMs: 0
+}
 
 /** What the scenarios of the DHT have in common: they bring their own trouble. */
 const dht = { nodes: 50, habits: {}, paceMs: 0, link: calm, faults: {}, faultEveryMs: 0, faultLastsMs: 0 }
@@ -209,18 +220,35 @@ export const scenarios: ReadonlyArray<Scenario> = [
     dht: "sybil"
   },
   {
+    ...lan,
     name: "lan",
     about: "a local network that loses a tenth of what is sent, on which all find each other",
     nodes: 50,
     minutes: 5,
-    habits: {},
-    paceMs: 0,
-    link: { latencyMs: { min: 0.2, mean: 1, max: 20 }, loss: 0.1 },
-    faults: {},
-    faultEveryMs: 0,
-    faultLastsMs: 0,
-    lan: true,
-    expects: ["an interface comes and goes", "one sleeps for long", "two networks become one"]
+    lan: "open",
+    expects: [
+      "an interface comes and goes",
+      "many sleep for long",
+      "one sleeps for an hour",
+      "a clock is set ahead and back",
+      "two networks become one",
+      "two have one name",
+      "one goes and comes back"
+    ]
+  },
+  {
+    ...lan,
+    name: "lan-private",
+    about: "a private network on a local network that others use, too",
+    nodes: 14,
+    minutes: 15,
+    lan: "private",
+    expects: [
+      "strangers knock in vain",
+      "an old key finds nobody",
+      "one comes with the new key",
+      "who listens hears those without a key, and nobody else"
+    ]
   }
 ]
 

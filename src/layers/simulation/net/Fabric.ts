@@ -73,6 +73,8 @@ export class Fabric {
   blocks: (from: SimHost, to: SimHost) => boolean = () => false
   /** The link of two hosts. */
   linkOf: (from: SimHost, to: SimHost) => LinkOptions
+  /** Hears what a host puts on a wire. */
+  overheard: ((from: SimHost, bytes: Uint8Array) => void) | undefined
   /** Every path that was ever used, in the order of first use. */
   readonly paths: Array<{ readonly from: SimHost; readonly to: SimHost; readonly path: Path }> = []
   readonly stats: Stats = {

@@ -109,6 +109,7 @@ export class Flight {
     const { now } = this.fabric
     // A reset is sent once, whether it arrives or not.
     if (kind === "reset" && this.path.blocked) return
+    if (bytes.length > 0 && this.path.from !== this.path.to) this.fabric.overheard?.(this.end.host, bytes)
     const segment: Segment = { kind, bytes, sentAt: now, spread: 0, arriveAt: 0, admitted: false }
     this.segments.push(segment)
     if (this.stuckSince !== undefined) return

@@ -213,6 +213,7 @@ export const bind = (stack: Stack, options: BindOptions): Effect.Effect<Datagram
           if (source === undefined || familyOf(local.host) !== familyOf(to.host))
             return refused(new Unreachable({ code: "ENETUNREACH" }))
           const packet: Packet = { bytes: new Uint8Array(bytes), from: { host: source, port: local.port }, to }
+          if (!isLoopback(source) && !host.owns(to.host)) fabric.overheard?.(host, packet.bytes)
           if (multicast) {
             sendMulticast(stack, packet, loopback)
             return Effect.void

@@ -99,6 +99,11 @@ export class SimNetwork {
     for (const { from, path, to } of this.fabric.paths) if (from !== to) path.setLink(this.fabric.linkOf(from, to))
   }
 
+  /** Somebody hears all that hosts send each other, as it leaves them: datagrams whole, streams in pieces. `undefined` ends it. */
+  overhear(listener: ((from: SimHost, bytes: Uint8Array) => void) | undefined): void {
+    this.fabric.overheard = listener
+  }
+
   // ---- Faults.
 
   /** Nothing passes between the two sides; with `oneWay`, only from left to right. */
