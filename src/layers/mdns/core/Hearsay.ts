@@ -35,6 +35,8 @@ export interface Name {
   /** When what was heard on each link ends. */
   readonly byLink: Map<string, number>
   expiresAt: number
+  /** When it goes, having said goodbye, unless it is heard before. */
+  leavesAt: number
   /** How long it lasts from when it is heard. */
   lastsMs: number
   /** From when on it is asked for. */
@@ -44,8 +46,8 @@ export interface Name {
 }
 
 /** When the name, or an address of it, ends. */
-export const endOf = ({ expiresAt, places }: Name): number => {
-  let at = expiresAt
+export const endOf = ({ expiresAt, leavesAt, places }: Name): number => {
+  let at = Math.min(expiresAt, leavesAt)
   for (const place of places.values()) at = Math.min(at, place.expiresAt)
   return at
 }
@@ -113,6 +115,7 @@ export class Hearsay {
       places: new Map(),
       byLink: new Map(),
       expiresAt: 0,
+      leavesAt: Number.POSITIVE_INFINITY,
       lastsMs: 0,
       staleAt: 0,
       asks: 0
@@ -128,6 +131,7 @@ export class Hearsay {
     this.lastAt = now
     name.lastsMs = lastsMs
     name.expiresAt = expiresAt
+    name.leavesAt = Number.POSITIVE_INFINITY
     name.staleAt = expiresAt - lastsMs * staleShare
     name.asks = 0
     name.byLink.set(link, expiresAt)

@@ -270,7 +270,7 @@ export class Lan {
     }
     for (const name of said.gone) {
       if (name === mine) talk.contradict(now)
-      else this.events.push(...this.table.leave(name))
+      else this.table.leave(name, now)
     }
     for (const [question, names] of said.answers) {
       if (this.questions.isOpen(question)) this.receiveAnswers(question, names, said.contents.get(question), source)

@@ -36,6 +36,8 @@ export const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, pr
 
 /** Peers that have one name, but for proven ones. It is a name of one peer, unless somebody lies. */
 const maxNamesakes = 8
+/** A goodbye holds after this, so that whoever did not say it has said by then that it is there; RFC 6762, section 10.1. */
+const goodbyeMs = 750
 /** A peer that was asked for is asked for again after this, until it is heard or forgotten. */
 const staleAgainMs = 4000
 /** A list of what is known has those of which more than this share of their time is left: the others are to tell it again. */
@@ -140,15 +142,14 @@ export class Table {
     return isChanged ? { _tag: "Changed", peer: hearsay.present } : undefined
   }
 
-  /** A name says goodbye. */
-  leave(text: string): ReadonlyArray<Change> {
-    return [...this.named(text)].flatMap((id) => {
-      const hearsay = this.entries.get(id)?.hearsay
-      const name = hearsay?.names.get(text)
-      if (hearsay === undefined || name === undefined) return []
-      this.dropName(id, name)
-      return this.review(id, hearsay)
-    })
+  /** A name says goodbye, or somebody in its place: it goes soon, unless it is heard before. */
+  leave(text: string, now: number): void {
+    for (const id of this.named(text)) {
+      const name = this.entries.get(id)?.hearsay.names.get(text)
+      if (name === undefined) continue
+      name.leavesAt = Math.min(name.leavesAt, now + goodbyeMs)
+      this.schedule(name)
+    }
   }
 
   /** What was heard on a link does not hold any more: it is gone, or leads elsewhere. */
@@ -170,7 +171,12 @@ export class Table {
       this.dueOf.delete(name)
       const { of: hearsay } = name
       const id = hearsay.peer.toString()
-      const isOver = name.expiresAt <= now
+      // With whom there is a connection, that did not say it.
+      if (name.leavesAt <= now && this.isProven(id)) {
+        name.leavesAt = Number.POSITIVE_INFINITY
+        name.staleAt = now
+      }
+      const isOver = Math.min(name.expiresAt, name.leavesAt) <= now
       const isChanged = isOver ? this.dropName(id, name) : hearsay.dropEnded(name, now)
       if (isChanged || hearsay.isEmpty) less.set(id, hearsay)
       if (isOver) continue

@@ -61,7 +61,7 @@ describe("sealed on the local network", () => {
     network.run(3000)
     assert.isTrue(knows(a, 2))
     network.leave(b)
-    network.run(100)
+    network.run(1000)
     assert.isFalse(knows(a, 2))
   })
 

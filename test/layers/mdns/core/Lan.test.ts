@@ -40,7 +40,7 @@ describe("Lan", () => {
     assert.deepStrictEqual(found?.addresses.map(String), ["/ip4/192.168.0.1/tcp/4001"])
     assert.deepStrictEqual(found?.services, [service])
     network.leave(a)
-    network.run(100)
+    network.run(1000)
     assert.strictEqual(b.lan.size, 0)
     assert.deepStrictEqual(
       b.events.map(({ _tag }) => _tag),
@@ -345,6 +345,42 @@ describe("Lan", () => {
       }
     })
 
+    it("a goodbye in the name of another does not make room for an invented peer", () => {
+      const network = new Network("goodbye and flood")
+      const proven = new Set<string>()
+      const [a, b] = [network.add(1, { isProven: (id) => proven.has(id) }), network.add(2)]
+      network.run(5000)
+      let n = 2000
+      const flood = (count: number) => {
+        for (let i = 0; i < count; i++, n++) network.inject(hello(n, `x${n}`, [addressOf(n)], service, 600), n)
+      }
+      flood(4000)
+      a.events.splice(0)
+      const goodbye = Packet.encode(Announcement.goodbye({ peer: peerOf(2), name: b.lan.name, service }))
+      for (let i = 0; i < 10; i++) {
+        network.inject(goodbye, 66)
+        for (let ms = 0; ms < 1500; ms += 100) {
+          flood(3)
+          network.run(100)
+        }
+        assert.isDefined(a.lan.get(peerOf(2).toString()))
+      }
+      assert.isEmpty(
+        a.events.filter((event) => event._tag === "Left"),
+        "nobody has left"
+      )
+      // Nor does one that nobody contradicts, as long as there is a connection.
+      proven.add(peerOf(2).toString())
+      b.asleep = true
+      network.inject(goodbye, 66)
+      network.run(2000)
+      assert.isDefined(a.lan.get(peerOf(2).toString()))
+      proven.clear()
+      network.inject(goodbye, 66)
+      network.run(2000)
+      assert.isUndefined(a.lan.get(peerOf(2).toString()))
+    })
+
     it("who comes when all is full of invented peers is heard once there is a connection with it", () => {
       const network = new Network("full")
       const proven = new Set<string>()
@@ -390,6 +426,7 @@ describe("Lan", () => {
       network.run(1000)
       network.inject(hello(2, "liar", [Multiaddr.fromStringUnsafe("/ip4/192.168.0.66/tcp/1"), addressOf(2)]))
       network.inject(Packet.encode(Announcement.goodbye({ peer: peerOf(2), name: "liar", service })), 66)
+      network.run(1000)
       assert.deepStrictEqual(a?.lan.get(peerOf(2).toString())?.addresses.map(String), ["/ip4/192.168.0.2/tcp/4001"])
       const many = Array.from({ length: 12 }, (_, i) => Multiaddr.fromStringUnsafe(`/ip4/192.168.0.66/tcp/${i + 1}`))
       for (const part of [many.slice(0, 6), many.slice(6)]) network.inject(hello(2, `liar${part.length}`, part))
@@ -489,7 +526,7 @@ describe("Lan", () => {
 
     it("answers without end to a question that stays open are told up to a bound, and one host's leave room", () => {
       const network = new Network("endless")
-      const a = network.add(1, { limits: { peers: 64, perSource: 64, addresses: 16 } })
+      const a = network.add(1, { limits: { perSource: 4096 } })
       const key = Names.ofKey(new Uint8Array(34).fill(7), service)
       const told = () => a.events.filter(({ _tag }) => _tag === "Answered").length
       a.lan.probe(key, network.now)
@@ -497,7 +534,6 @@ describe("Lan", () => {
         const self = { peer: peerOf(n), name: `x${n}`, service }
         network.inject(hello(n, self.name, [addressOf(n)]), from)
         network.inject(Announcement.answer(self, linkOf(n), [addressOf(n)], key, undefined), from)
-        network.inject(Packet.encode(Announcement.goodbye(self)), from)
       }
       for (let n = 1000; n < 1300; n++) lie(n, 66)
       assert.strictEqual(told(), 256)

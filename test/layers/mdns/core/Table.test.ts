@@ -52,8 +52,10 @@ class Naive {
     )
   }
 
-  goodbye(name: string) {
-    for (const own of this.names.keys()) if (own.endsWith(` ${name}`)) this.names.delete(own)
+  goodbye(name: string, now: number) {
+    for (const [own, endsAt] of this.names) {
+      if (own.endsWith(` ${name}`)) this.names.set(own, Math.min(endsAt, now + 750))
+    }
   }
 
   unlink(link: string) {
@@ -91,8 +93,8 @@ describe("Table", () => {
           naive.hear(peer, name, at.toString(), link, (ttl + 1) * 1000, replaces, now)
         }
         if (kind === "goodbye") {
-          table.leave(name)
-          naive.goodbye(name)
+          table.leave(name, now)
+          naive.goodbye(name, now)
         }
         if (kind === "unlink") {
           table.leaveLink(link)
@@ -144,8 +146,13 @@ describe("Table", () => {
     assert.isUndefined(table.hear(said(2000, { name }), "eth0/4", "another", 0))
     proven.add(idOf(2000))
     assert.isDefined(table.hear(said(2000, { name }), "eth0/4", "another", 0))
-    assert.lengthOf(table.leave(name), 9)
-    assert.strictEqual(table.size, 0)
+    table.leave(name, 0)
+    assert.lengthOf(table.pass(750).changes, 8)
+    // With whom there is a connection, that has not left.
+    assert.deepStrictEqual(
+      table.all().map(({ peer }) => peer.toString()),
+      [...proven]
+    )
   })
 
   describe("full of invented peers, of invented hosts", () => {
@@ -165,7 +172,9 @@ describe("Table", () => {
       assert.strictEqual(table.size, 100)
       assert.isUndefined(table.hear(said(12), "eth2/4", "b", 0))
       // Of one who leaves the room is another's.
-      table.leave(`x1.${service}`)
+      table.leave(`x1.${service}`, 0)
+      assert.isUndefined(table.hear(said(12), "eth2/4", "b", 0))
+      table.pass(750)
       assert.isDefined(table.hear(said(12), "eth2/4", "b", 0))
     })
 
@@ -176,7 +185,9 @@ describe("Table", () => {
       for (let n = 1; n <= 5; n++) assert.isDefined(table.hear(said(n), "eth0/4", `host${n}`, 0))
       assert.isUndefined(table.hear(said(6), "eth0/4", "host6", 0))
       assert.strictEqual(table.size, 65)
-      table.leave(`x5.${service}`)
+      table.leave(`x5.${service}`, 0)
+      proven.delete(idOf(5))
+      table.pass(750)
       assert.isDefined(table.hear(said(6), "eth0/4", "host6", 0))
       // Its host is one in whose name others were invented.
       const host = new Table(limits, (id) => proven.has(id))
