@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Bytes from "./Bytes.ts"
 import * as Multibase from "./Multibase.ts"
+import * as PeerId from "./PeerId.ts"
 import * as Varint from "./Varint.ts"
 
 /** Text or bytes are not a CID, or not a multihash. `input` is the text, or the bytes in hexadecimal, cut to 120 characters. */
@@ -85,3 +86,12 @@ export const fromMultihash = (bytes: Uint8Array): Result.Result<Uint8Array, Cont
 
 /** The key for people: a CID of version 1 of raw bytes, in base32. */
 export const toText = (key: Uint8Array): string => Multibase.toBase32(Bytes.concat([Uint8Array.of(1, codeRaw), key]))
+
+const codeIdentity = 0
+
+/** Any key of a network for people: a peer id that is its own key, a CID, or what else it is in hexadecimal, cut. */
+export const nameOf = (key: Uint8Array): string => {
+  const peer = key[0] === codeIdentity ? PeerId.fromBytes(key) : undefined
+  if (peer !== undefined && Result.isSuccess(peer)) return peer.success.toString()
+  return refuse(key) === undefined ? toText(key) : Bytes.toHex(key.subarray(0, 64))
+}

@@ -61,11 +61,11 @@ export type RoutingErrorReason = typeof RoutingErrorReason.Type
 export const describe = (reason: RoutingErrorReason): string => {
   switch (reason._tag) {
     case "NotFound":
-      return `not found; ${reason.asked} peers were asked`
+      return `not found; ${reason.asked} ${reason.asked === 1 ? "peer was" : "peers were"} asked`
     case "NobodyToAsk":
       return `nobody to ask: ${reason.detail}`
     case "RoutingTimeout":
-      return `not found within ${reason.afterMs} ms; ${reason.asked} peers had answered`
+      return `not found within ${reason.afterMs} ms; ${reason.asked} ${reason.asked === 1 ? "peer" : "peers"} had answered`
     case "RoutingUnsupported":
     case "RoutingFailed":
       return reason.detail

@@ -14,6 +14,7 @@ import { CID } from "multiformats/cid"
 import { create } from "multiformats/hashes/digest"
 import * as Bytes from "../../src/data/Bytes.ts"
 import * as ContentKey from "../../src/data/ContentKey.ts"
+import * as PeerId from "../../src/data/PeerId.ts"
 
 const bases = [
   base2,
@@ -92,5 +93,15 @@ describe("ContentKey", () => {
     const long = Bytes.concat([Uint8Array.of(0, 100), new Uint8Array(100)])
     assert.include(refused(ContentKey.fromMultihash(long)), "over the limit of 80")
     assert.isBelow(refused(ContentKey.fromMultihash(long)).length, 250)
+  })
+
+  it("names any key: a peer id, a CID, or bytes", () => {
+    const peer = "12D3KooWDKaCjvmLThQxeHRQ4AhWfzAz2GCn9W8z2VzLtp2vFfCj"
+    assert.strictEqual(ContentKey.nameOf(Result.getOrThrow(PeerId.fromString(peer)).bytes), peer)
+    const key = Result.getOrThrow(ContentKey.fromString(version0))
+    assert.strictEqual(ContentKey.nameOf(key), ContentKey.toText(key))
+    assert.strictEqual(ContentKey.nameOf(Uint8Array.of(0, 1, 7)), ContentKey.toText(Uint8Array.of(0, 1, 7)))
+    assert.strictEqual(ContentKey.nameOf(Bytes.fromUtf8("/v/a")), "2f762f61")
+    assert.isBelow(ContentKey.nameOf(new Uint8Array(1000)).length, 130)
   })
 })

@@ -43,7 +43,7 @@ export const readAll = (stream: ProtocolStream.ProtocolStream) =>
   })
 
 /** Bytes that are told apart by where they are. */
-export const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) & 255)
+export { pattern as bytes } from "../../src/conformance/ConnectionSecurity.ts"
 
 /** The tag of the reason that an effect fails with; it must fail. */
 export const reasonOf = <E extends { readonly reason: { readonly _tag: string } }, R>(

@@ -28,6 +28,14 @@ describe("a network", () => {
   it("is asked by a node made for it, and by one that runs", { timeout: 120_000 }, async () => {
     const home = makeHome()
     const first = await startNode(["--metrics", "127.0.0.1:0"])
+    const lonely = await run(home, ["providers", cid, "--of", first.url])
+    const host = new URL(first.url).host
+    assert.strictEqual(
+      lonely.stderr,
+      `effect-libp2p: the node at ${host}: providers of ${cid}: it has no answer: nobody to ask: ` +
+        `no peer that speaks /ipfs/kad/1.0.0 is known; no peer that speaks /ipfs/lan/kad/1.0.0 is known. ` +
+        `"dht --of ${host}" shows whom it knows.\n`
+    )
     const second = await startNode(["--bootstrap", first.address])
     const by = ["--json", "--bootstrap", first.address]
     const of = ["--json", "--of", first.url]

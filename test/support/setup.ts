@@ -1,8 +1,11 @@
 /** Runs around every test: nothing may be left behind, and no promise may be rejected unheard. */
-import { afterAll, afterEach, beforeAll, beforeEach } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, chai } from "vitest"
 import { leftBehind, type Resources, resources, watchTimers } from "./leaks.ts"
 
 watchTimers()
+
+// Each assertion made a proxy, against misspelt properties of `expect`; we call functions, whose names are type-checked.
+chai.config.useProxy = false
 
 let beforeFile: Resources = new Map()
 let beforeTest: Resources = new Map()

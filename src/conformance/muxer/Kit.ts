@@ -46,8 +46,12 @@ export const join = Effect.fnUntraced(function* (
 export const overLent = <R>(protocol: Effect.Effect<MuxerProtocol, never, R>): Effect.Effect<MuxerProtocol, never, R> =>
   Effect.map(protocol, ({ id, make }) => ({ id, make: (connection, options) => make(lending(connection), options) }))
 
-export const bytesOf = (length: number, seed = 0): Uint8Array =>
-  Uint8Array.from({ length }, (_, at) => (at * 31 + seed) & 0xff)
+/** A loop, since tests are made of megabytes of it: `Uint8Array.from` takes twenty times as long. */
+export const bytesOf = (length: number, seed = 0): Uint8Array => {
+  const bytes = new Uint8Array(length)
+  for (let at = 0; at < length; at++) bytes[at] = at * 31 + seed
+  return bytes
+}
 
 /** Reads to the end. */
 export const readAll = Effect.fnUntraced(function* (stream: ByteStream.ByteStream) {

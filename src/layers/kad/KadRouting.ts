@@ -138,8 +138,6 @@ export type Needs = Actors | Identify | Identity | PeerStore | Protocols | Swarm
 
 const failed = (what: string) => (reason: RoutingErrorReason) =>
   new RoutingError({ router: Questions.router, what, reason })
-const nameOf = (key: Uint8Array): string =>
-  Result.isSuccess(ContentKey.fromMultihash(key)) ? ContentKey.toText(key) : Bytes.toHex(key.subarray(0, 64))
 
 const notAnnounced = ({ reason }: Announcement.NotAnnounced): RoutingErrorReason => {
   switch (reason) {
@@ -257,7 +255,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         return Both.streamed<RoutingProgress>((emit) =>
           dhts.map((dht) => Questions.closestPeers(dht, key, question, (step) => emit(join(dht.settings.realm, step))))
         )
-      }).pipe(Stream.mapError(failed(`peers closest to ${nameOf(key)}`)))
+      }).pipe(Stream.mapError(failed(`peers closest to ${ContentKey.nameOf(key)}`)))
   })
 
   // ---- content
@@ -311,7 +309,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
 
   const content = ContentRouting.of({
     router: Questions.router,
-    provide: (key, question) => Effect.mapError(provide(key, question), failed(`providing ${nameOf(key)}`)),
+    provide: (key, question) => Effect.mapError(provide(key, question), failed(`providing ${ContentKey.nameOf(key)}`)),
     unprovide: forget,
     provided: Effect.sync(() => [
       ...new Map(announcers.flatMap(({ keys }) => keys()).map((key) => [Bytes.toHex(key), key])).values()
@@ -330,7 +328,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
           })
           return dhts.map((dht) => Effect.ensuring(Questions.findProviders(dht, key, question, heard), end))
         })
-      }).pipe(Stream.mapError(failed(`providers of ${nameOf(key)}`)))
+      }).pipe(Stream.mapError(failed(`providers of ${ContentKey.nameOf(key)}`)))
   })
 
   // ---- values
@@ -347,13 +345,13 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
     records,
     values: (key, question) =>
       Both.streamed<KadAnswer>((emit) => dhts.map((dht) => Questions.values(dht, key, question, emit))).pipe(
-        Stream.mapError(failed(`the record of ${nameOf(key)}`))
+        Stream.mapError(failed(`the record of ${ContentKey.nameOf(key)}`))
       ),
     putValue: (key, value, question) =>
       Both.all(dhts.map((dht) => Questions.putValue(dht, key, value, question))).pipe(
         Effect.mapBoth({
           onSuccess: (taken) => taken.reduce((sum, one) => sum + one, 0),
-          onFailure: failed(`holding the record of ${nameOf(key)}`)
+          onFailure: failed(`holding the record of ${ContentKey.nameOf(key)}`)
         })
       ),
     putValueAt: (key, value, { peers, realm }) => {

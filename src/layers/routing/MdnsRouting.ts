@@ -10,6 +10,11 @@
  * An answer is hearsay, as with every routing. Nobody says that they do not have
  * it, so that a question that nobody answers takes the whole wait. Who asks for
  * a key tells the network its hash, and not the key.
+ *
+ * To provide tells nobody: the answer is given when somebody asks. The `holders`
+ * of it are those who are there now and would have it from here. While nobody
+ * was heard yet, as just after the start, they are 0, and it is provided all the
+ * same.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -63,13 +68,13 @@ export const make = (options?: Options): Effect.Effect<Routing, never, LocalNetw
     const ask = (question: LocalQuestion, what: string, asking: RoutingOptions | undefined) => {
       const deadlineMs = Duration.toMillis(asking?.deadline ?? Duration.minutes(1))
       let answered = 0
-      const tell = (learnt: RoutedPeer) =>
-        Effect.map(network.peers, ({ length }) => {
+      const tell = (learnt: RoutedPeer, present: number) =>
+        Effect.sync(() => {
           answered++
           asking?.onProgress?.({
             router,
             learnt: [learnt],
-            asked: Math.max(length, answered),
+            asked: Math.max(present, answered),
             answered,
             failed: 0,
             hops: 1,
@@ -82,11 +87,14 @@ export const make = (options?: Options): Effect.Effect<Routing, never, LocalNetw
         }
         return answered === 0 && length === 0 ? Effect.fail(fail(what, nobody)) : Effect.void
       })
-      return network.ask(question, Math.min(waitMs, deadlineMs)).pipe(
-        Stream.map(({ addresses, peer }): RoutedPeer => ({ peer, addresses })),
-        Stream.tap(tell),
-        Stream.concat(Stream.drain(Stream.fromEffect(end)))
+      // Counted once: whoever answers without end does not have all that is known gone through as often.
+      const answers = Effect.map(network.peers, ({ length }) =>
+        network.ask(question, Math.min(waitMs, deadlineMs)).pipe(
+          Stream.map(({ addresses, peer }): RoutedPeer => ({ peer, addresses })),
+          Stream.tap((one) => tell(one, length))
+        )
       )
+      return Stream.concat(Stream.unwrap(answers), Stream.drain(Stream.fromEffect(end)))
     }
 
     const peers = PeerRouting.of({

@@ -65,14 +65,14 @@ const dialling = (error: DialError): string | undefined => {
 }
 
 /** Only a node that was named with --of is asked over HTTP. */
-const routing = ({ message, reason }: RoutingError): string | undefined => {
+const routing = ({ reason, router, what }: RoutingError): string | undefined => {
   if (reason._tag !== "RoutingServerFailed" || !URL.canParse(reason.url)) return undefined
   const { host, origin } = new URL(reason.url)
   if (reason.status === undefined) {
     return `${origin}: ${reason.detail}. Was a node started with --metrics ${host}, and is it still running?`
   }
   return reason.status === 503
-    ? `${message}: it knows nobody of its network, or nobody answered. "dht --of ${host}" shows whom it knows.`
+    ? `${router}: ${what}: ${reason.detail}. "dht --of ${host}" shows whom it knows.`
     : undefined
 }
 

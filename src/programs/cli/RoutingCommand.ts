@@ -105,7 +105,7 @@ export const closest = (settings: Settings, text: string, options: Options) =>
           const steps = latest().length === 0 && last._tag === "Some" ? [last.value] : latest()
           return output.event(
             { event: "closest", key: text, peers: peers.map(peerJson), ...sums(steps) },
-            `${lines(peers)}\n${peers.length} peers, the closest first; ${asked(steps)}`
+            `${lines(peers)}\n${peers.length} peer${peers.length === 1 ? "" : "s"}, the closest first; ${asked(steps)}`
           )
         })
       )

@@ -12,7 +12,7 @@ import * as ContentKey from "../../data/ContentKey.ts"
 import * as PeerId from "../../data/PeerId.ts"
 import { ContentRouting } from "../../services/ContentRouting.ts"
 import { Kad } from "../../services/Kad.ts"
-import { PeerRouting, type RoutedPeer, type RoutingError } from "../../services/PeerRouting.ts"
+import { describe, PeerRouting, type RoutedPeer, type RoutingError } from "../../services/PeerRouting.ts"
 import { Swarm } from "../../services/Swarm.ts"
 import { type Answer, json, type Route } from "./HttpEndpoint.ts"
 
@@ -31,9 +31,9 @@ const record = ({ addresses, peer }: RoutedPeer) => ({
 
 const refuse = (status: number, detail: string): Answer => json({ error: detail }, status)
 
-/** Nobody knew is an answer; that nobody could be asked is not. */
-const failed = (error: RoutingError): Answer =>
-  error.reason._tag === "NotFound" ? json({ Peers: null }, 404) : refuse(503, error.message)
+/** Nobody knew is an answer; that nobody could be asked is not. Who asked knows what it was about. */
+const failed = ({ reason }: RoutingError): Answer =>
+  reason._tag === "NotFound" ? json({ Peers: null }, 404) : refuse(503, describe(reason))
 
 const peers = (text: string) => {
   const peer = PeerId.fromString(text)

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Result, Scope, Stream } from "effect"
 import * as dgram from "node:dgram"
+import * as dns from "node:dns"
+import * as Multiaddr from "../../../src/data/Multiaddr.ts"
 import * as NetworkKey from "../../../src/data/NetworkKey.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
 import * as NodeNet from "../../../src/layers/net/NodeNet.ts"
@@ -267,6 +269,27 @@ describe("the local network", () => {
         additionals.flatMap((rec) => (rec.type === "TXT" ? rec.texts.map(String) : []))
       )
       assert.lengthOf(new Set(texts), 2)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("on real sockets of this machine: a resolver that knows nothing of multicast reads what is told", () =>
+    Effect.gen(function* () {
+      const port = yield* freePort
+      const node = yield* start({ seed: 1, net: NodeNet.layer, port, interfaces: "loopback", listen: here })
+      yield* until(
+        "it listens",
+        Effect.map(node.network.status, ({ counters }) => counters.sent > 0)
+      )
+      const resolver = new dns.promises.Resolver({ timeout: 2000, tries: 2 })
+      resolver.setServers([`127.0.0.1:${port}`])
+      const [instance] = yield* Effect.promise(() => resolver.resolvePtr(Names.serviceOf()))
+      const texts = yield* Effect.promise(() => resolver.resolveTxt(instance ?? ""))
+      assert.deepStrictEqual(
+        texts.flat(),
+        node.routed.addresses.map((address) => `dnsaddr=${Multiaddr.withPeer(address, node.swarm.peerId).toString()}`)
+      )
+      const [found] = yield* Effect.promise(() => resolver.resolveSrv(instance ?? ""))
+      assert.include(node.routed.addresses.join(), `/tcp/${found?.port}`)
     }).pipe(Effect.scoped)
   )
 })

@@ -21,8 +21,8 @@ const check = (seed: number, lent: boolean) => {
   const take = (): boolean => {
     const bytes = inbox.shift(lent)
     if (bytes === undefined) return false
-    for (const byte of bytes) {
-      if (byte !== read % overwritten) assert.fail(`byte ${read} is ${byte}`)
+    for (let i = 0; i < bytes.length; i++) {
+      if (bytes[i] !== read % overwritten) assert.fail(`byte ${read} is ${bytes[i]}`)
       read += 1
     }
     return true

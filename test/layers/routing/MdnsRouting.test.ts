@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type Duration, Effect, type Layer, Stream } from "effect"
+import { type Duration, Effect, Layer, Stream } from "effect"
 import { contentRoutingSuite } from "../../../src/conformance/ContentRouting.ts"
 import { contentKey, peerRoutingSuite, type RunTest, stranger } from "../../../src/conformance/PeerRouting.ts"
 import * as MemoryNet from "../../../src/layers/net/MemoryNet.ts"
+import * as MdnsRouting from "../../../src/layers/routing/MdnsRouting.ts"
+import { LocalNetwork } from "../../../src/services/LocalNetwork.ts"
 import type { Net } from "../../../src/services/Net.ts"
 import { knows, type Node, start } from "../mdns/nodes.ts"
 import { makeSim, runIn } from "../simulation/net/harness.ts"
@@ -105,6 +107,28 @@ describe("MdnsRouting", () => {
       )
       // Its own announcements and queries are among them.
       assert.isBelow((yield* sent) - before, 15)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("answers without end do not have all that is known gone through for each", () =>
+    Effect.gen(function* () {
+      let looks = 0
+      const network = Layer.mock(LocalNetwork, {
+        peers: Effect.sync(() => {
+          looks++
+          return []
+        }),
+        ask: () =>
+          Stream.fromIterable(
+            Array.from({ length: 1000 }, (_, n) => ({ peer: stranger(n + 1), addresses: [], content: undefined }))
+          )
+      })
+      const { content } = yield* Effect.provide(MdnsRouting.make(), network)
+      let told = 0
+      const found = content.findProviders(key, { onProgress: () => void told++ })
+      assert.strictEqual(yield* Stream.runCount(found), 1000)
+      assert.strictEqual(told, 1000)
+      assert.isAtMost(looks, 2)
     }).pipe(Effect.scoped)
   )
 })

@@ -13,7 +13,7 @@ const maxNames = 8
 /** What was said within so long is one answer, though it may come in several packets; RFC 6762, section 10.2. */
 const oneAnswerMs = 1000
 /** A name of which less than this share of its time is left is asked for. */
-export const staleShare = 0.4
+const staleShare = 0.25
 
 /** An address as it was said under one of the peer's names. */
 interface Place {
@@ -196,6 +196,9 @@ export class Hearsay {
 
   /** Addresses, each once; with more than there is room for, each name has as many as any other. */
   private get addresses(): ReadonlyArray<Multiaddr.Multiaddr> {
+    const [name, another] = this.names.values()
+    // So it is of nearly all, and all that is known is asked for often.
+    if (name !== undefined && another === undefined) return [...name.places.values()].map(({ address }) => address)
     const found = new Map<string, Multiaddr.Multiaddr>()
     const byName = [...this.names.values()].map(({ places }) => [...places])
     for (let i = 0; i < this.maxAddresses && found.size < this.maxAddresses; i++) {

@@ -292,10 +292,12 @@ export class Lan {
     content: Uint8Array | undefined,
     source: string
   ): void {
+    // Once for all who say it: many may, in one packet.
+    const hash = content === undefined ? "" : Names.hashed(content)
     for (const name of names) {
       for (const id of this.table.named(name)) {
         const isProven = this.options.isProven?.(id) === true
-        if (!this.questions.isNews(question, { peer: id, source, content, isProven })) continue
+        if (!this.questions.isNews(question, { peer: id, source, hash, isProven })) continue
         const peer = this.table.get(id)
         if (peer !== undefined) this.events.push({ _tag: "Answered", question, peer, content })
       }

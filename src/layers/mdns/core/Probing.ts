@@ -2,7 +2,6 @@
  * Questions for a peer or for the content of a key: those that this node asks,
  * and those that it answers on a link. Pure.
  */
-import * as Names from "./Names.ts"
 import { Allowance, Answering } from "./Pace.ts"
 
 /** When a question is repeated, after it was asked. */
@@ -37,7 +36,8 @@ export interface Told {
   readonly peer: string
   /** The host that says so. */
   readonly source: string
-  readonly content: Uint8Array | undefined
+  /** Of what it says beside that it answers; empty if nothing. */
+  readonly hash: string
   /** A connection proves that the peer is there. */
   readonly isProven: boolean
 }
@@ -91,13 +91,13 @@ export class Questions {
    * Whether this is new: each peer has each answer once, and one by the word of each host, so that whoever answers in
    * the name of another before it does not keep it from being heard.
    */
-  isNews(name: string, { content, isProven, peer, source }: Told): boolean {
+  isNews(name: string, { hash, isProven, peer, source }: Told): boolean {
     const question = this.open.get(name)
     if (question === undefined || question.found.size >= (isProven ? mostAnswers : maxAnswers)) return false
     const ofSource = question.bySource.get(source) ?? new Set()
     const ofPeer = question.byPeer.get(peer) ?? 0
     if (ofSource.has(peer) || ofPeer >= maxOfPeer || (ofSource.size >= maxOfSource && !isProven)) return false
-    const answer = content === undefined ? peer : `${peer} ${Names.hashed(content)}`
+    const answer = `${peer} ${hash}`
     if (question.found.has(answer)) return false
     question.found.add(answer)
     question.byPeer.set(peer, ofPeer + 1)

@@ -17,7 +17,7 @@
 import type { PeerId } from "../../../data/PeerId.ts"
 import { Expiries } from "../../internal/Expiries.ts"
 import type { Heard } from "./Announcement.ts"
-import { endOf, Hearsay, type Name, type Present, staleShare } from "./Hearsay.ts"
+import { endOf, Hearsay, type Name, type Present } from "./Hearsay.ts"
 import * as Known from "./Known.ts"
 
 export interface Limits {
@@ -32,7 +32,7 @@ export interface Limits {
   readonly addresses: number
 }
 
-export const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 512, addresses: 16 }
+const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 512, addresses: 16 }
 
 /** Peers that have one name, but for proven ones. It is a name of one peer, unless somebody lies. */
 const maxNamesakes = 8
@@ -42,6 +42,8 @@ const goodbyeMs = 750
 const staleAgainMs = 4000
 /** A list of what is known has those of which more than this share of their time is left: the others are to tell it again. */
 const freshShare = 0.8
+/** Of those that are asked for in shares, the share of one of which less than this is left comes first. */
+const wantedShare = 0.4
 /** Of so many queries for a share, one is for the share whose turn it is; the others, for the one that is wanted most. */
 const turnOf = 4
 /** Who did not answer so many queries is wanted less than who was not asked. */
@@ -197,7 +199,7 @@ export class Table {
    */
   query(service: string, link: string, own: ReadonlyArray<number>, now: number): Known.Known {
     const fresh = [...own]
-    const stale: Array<Name> = []
+    const ending: Array<Name> = []
     for (const { hearsay } of this.entries.values()) {
       for (const name of hearsay.names.values()) {
         if (name.service !== service) continue
@@ -205,7 +207,7 @@ export class Table {
         // On a link that it was not heard on it is asked for like those that are not known.
         if (endsAt === undefined) continue
         const left = endsAt - now
-        if (left <= name.lastsMs * staleShare) stale.push(name)
+        if (left <= name.lastsMs * wantedShare) ending.push(name)
         // Who made up a name with the digest of another's would keep that one from answering.
         else if (left > name.lastsMs * freshShare && this.digests.get(name.digest) === 1) fresh.push(name.digest)
       }
@@ -213,9 +215,9 @@ export class Table {
     const shares = Known.sharesOf(fresh.length)
     const turn = this.queries++
     const isInTurn = turn % turnOf === 0
-    const wanted = shares === 1 || isInTurn ? undefined : this.mostWanted(stale)
+    const wanted = shares === 1 || isInTurn ? undefined : this.mostWanted(ending)
     const share = wanted === undefined ? Math.floor(turn / turnOf) % shares : wanted.digest % shares
-    for (const name of stale) if (name.digest % shares === share) name.asks++
+    for (const name of ending) if (name.digest % shares === share) name.asks++
     return Known.make(fresh, shares, share)
   }
 

@@ -1,7 +1,7 @@
 /** A plan says how questions are put to several routings; with it, they are one. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import * as Bytes from "../../../data/Bytes.ts"
+import * as ContentKey from "../../../data/ContentKey.ts"
 import type { PeerId } from "../../../data/PeerId.ts"
 import { ContentRouting, type Provided } from "../../../services/ContentRouting.ts"
 import {
@@ -34,9 +34,9 @@ export interface Plan {
 }
 
 export const aboutPeer = (peer: PeerId): string => `peer ${peer.toString()}`
-export const aboutProviders = (key: Uint8Array): string => `providers of ${Bytes.toHex(key)}`
-export const aboutProviding = (key: Uint8Array): string => `providing ${Bytes.toHex(key)}`
-export const aboutClosest = (key: Uint8Array): string => `peers closest to ${Bytes.toHex(key)}`
+export const aboutProviders = (key: Uint8Array): string => `providers of ${ContentKey.nameOf(key)}`
+export const aboutProviding = (key: Uint8Array): string => `providing ${ContentKey.nameOf(key)}`
+export const aboutClosest = (key: Uint8Array): string => `peers closest to ${ContentKey.nameOf(key)}`
 
 const peerRouter = ({ peers }: Routing): string => peers.router
 const contentRouter = ({ content }: Routing): string => content.router
