@@ -1,6 +1,7 @@
 /** What every PeerStore promises, as tests in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Bytes from "../data/Bytes.ts"
@@ -9,9 +10,10 @@ import * as Multiaddr from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
 import * as NodeCrypto from "../layers/crypto/NodeCrypto.ts"
 import * as IdentityFromSeed from "../layers/identity/FromSeed.ts"
+import { Crypto } from "../services/Crypto.ts"
 import { Identity } from "../services/Identity.ts"
 import type { PeerInfo, PeerStore, PeerStoreError, PeerStoreErrorReason } from "../services/PeerStore.ts"
-import { peerRecordDomain, peerRecordType, seal, sealPeerRecord } from "../services/SignedEnvelope.ts"
+import { openPeerRecord, peerRecordDomain, peerRecordType, seal, sealPeerRecord } from "../services/SignedEnvelope.ts"
 
 /** The bounds of the stores that the tests are run on: small ones make them quick. */
 export interface PeerStoreBounds {
@@ -239,6 +241,19 @@ export const peerStoreSuite = <E>(
         assert.isTrue(info.publicKey !== undefined && Keys.equals(info.publicKey, identity.publicKey))
         assert.isTrue(yield* store.addRecord(peer, yield* recordOf(identity, 2n ** 64n - 1n, [])))
         assert.deepStrictEqual(yield* portsOf(store, peer), [1])
+      }))
+
+    test("that were opened before are taken as well, and only of the peer", (store, peer, identity) =>
+      Effect.gen(function* () {
+        const envelope = yield* recordOf(identity, 1n, addressesAt(1, 2))
+        const crypto = yield* Effect.provide(Crypto, NodeCrypto.layer)
+        const opened = Result.getOrThrow(openPeerRecord(crypto, envelope))
+        const other = yield* someone(2)
+        assert.strictEqual((yield* reasonOf(store.addRecord(other.peerId, opened)))._tag, "RecordRejected")
+        assert.isTrue(yield* store.addRecord(peer, opened))
+        assert.isFalse(yield* store.addRecord(peer, envelope), "the very same")
+        assert.deepStrictEqual(yield* store.record(peer), envelope)
+        assert.deepStrictEqual(yield* portsOf(store, peer), [1, 2])
       }))
 
     test("last for a day or as said, and longer when they come again", (store, peer, identity) =>

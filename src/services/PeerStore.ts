@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type { PublicKey } from "../data/Keys.ts"
 import type { Multiaddr } from "../data/Multiaddr.ts"
 import type { PeerId } from "../data/PeerId.ts"
+import type { SignedPeerRecord } from "./SignedEnvelope.ts"
 
 // ---- errors -----------------------------------------------------------------
 
@@ -125,11 +126,11 @@ export class PeerStore extends Context.Service<
      * certified ones, for `ttl` (default: a day). False when a record as new or
      * newer is held; the very same one again only lasts longer. Refuses one
      * that is malformed, not signed by the peer it is about, or about another
-     * peer than `peer`.
+     * peer than `peer`. One that was opened already is not verified again.
      */
     readonly addRecord: (
       peer: PeerId,
-      envelope: Uint8Array,
+      record: Uint8Array | SignedPeerRecord,
       ttl?: Duration.Input
     ) => Effect.Effect<boolean, PeerStoreError>
     /** The envelope that is held, to be passed on. */

@@ -82,14 +82,48 @@ export const open = (
  */
 export const maxAddresses = 128
 
-/** The addresses that a peer signed. */
-export interface SignedPeerRecord {
+/** The addresses that a peer signed. Only {@link openPeerRecord} gives one: it is proof that the signature holds. */
+export class SignedPeerRecord {
   readonly peer: PeerId.PeerId
   readonly publicKey: PublicKey
   /** Of two records of a peer, the one with the greater number holds. */
   readonly sequence: bigint
   /** Those that this node can read, of the first {@link maxAddresses}. */
   readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
+  readonly #envelope: Uint8Array
+
+  private constructor(record: PeerRecord.PeerRecord, peer: PeerId.PeerId, publicKey: PublicKey, envelope: Uint8Array) {
+    this.peer = peer
+    this.publicKey = publicKey
+    this.sequence = record.seq
+    this.addresses = record.addresses.slice(0, maxAddresses).flatMap((address) => {
+      const read = Multiaddr.fromBytes(address)
+      return Result.isSuccess(read) ? [read.success] : []
+    })
+    this.#envelope = envelope
+  }
+
+  /** As it came, to be kept and passed on. */
+  get envelope(): Uint8Array {
+    return this.#envelope
+  }
+
+  /** See {@link openPeerRecord}. */
+  static open(crypto: Crypto["Service"], envelope: Uint8Array): Result.Result<SignedPeerRecord, EnvelopeError> {
+    return Result.flatMap(open(crypto, peerRecordDomain, peerRecordType, envelope), ({ payload, publicKey }) => {
+      const refuse = (detail: string) => Result.fail(new EnvelopeError({ detail }))
+      const record = PeerRecord.decode(payload)
+      if (Result.isFailure(record)) return refuse(record.failure.message)
+      const peer = PeerId.fromBytes(record.success.peerId)
+      if (Result.isFailure(peer)) return refuse(peer.failure.message)
+      if (!PeerId.matchesPublicKey(peer.success, publicKey)) {
+        return refuse(
+          `it is about ${peer.success.toString()}, but ${PeerId.fromPublicKey(publicKey).toString()} signed it`
+        )
+      }
+      return Result.succeed(new SignedPeerRecord(record.success, peer.success, publicKey, envelope))
+    })
+  }
 }
 
 /** This node's record: where it can be reached, in its own signature. */
@@ -113,25 +147,4 @@ export const sealPeerRecord = (
 export const openPeerRecord = (
   crypto: Crypto["Service"],
   bytes: Uint8Array
-): Result.Result<SignedPeerRecord, EnvelopeError> =>
-  Result.flatMap(open(crypto, peerRecordDomain, peerRecordType, bytes), ({ payload, publicKey }) => {
-    const refuse = (detail: string) => Result.fail(new EnvelopeError({ detail }))
-    const record = PeerRecord.decode(payload)
-    if (Result.isFailure(record)) return refuse(record.failure.message)
-    const peer = PeerId.fromBytes(record.success.peerId)
-    if (Result.isFailure(peer)) return refuse(peer.failure.message)
-    if (!PeerId.matchesPublicKey(peer.success, publicKey)) {
-      return refuse(
-        `it is about ${peer.success.toString()}, but ${PeerId.fromPublicKey(publicKey).toString()} signed it`
-      )
-    }
-    return Result.succeed({
-      peer: peer.success,
-      publicKey,
-      sequence: record.success.seq,
-      addresses: record.success.addresses.slice(0, maxAddresses).flatMap((address) => {
-        const read = Multiaddr.fromBytes(address)
-        return Result.isSuccess(read) ? [read.success] : []
-      })
-    })
-  })
+): Result.Result<SignedPeerRecord, EnvelopeError> => SignedPeerRecord.open(crypto, bytes)

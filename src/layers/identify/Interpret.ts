@@ -31,13 +31,8 @@ export interface Told {
   readonly listenAddresses: ReadonlyArray<Multiaddr.Multiaddr>
   readonly observedAddress: Multiaddr.Multiaddr | undefined
   readonly protocols: ReadonlyArray<string>
-  /** In its envelope. Verified: the peer of the connection signed it, about itself. */
-  readonly signedPeerRecord: Uint8Array | undefined
-}
-
-interface VerifiedRecord {
-  readonly envelope: Uint8Array
-  readonly addresses: ReadonlyArray<Multiaddr.Multiaddr>
+  /** Of the peer of the connection, about itself. */
+  readonly signedPeerRecord: SignedEnvelope.SignedPeerRecord | undefined
 }
 
 /** Multiaddrs that this node can read (others are of transports that it does not know) and that lead to no other peer. */
@@ -81,7 +76,7 @@ const recordOf = (
   bytes: Uint8Array | undefined,
   peer: PeerId.PeerId,
   crypto: Crypto["Service"]
-): Result.Result<VerifiedRecord | undefined, IdentifyMalformed> => {
+): Result.Result<SignedEnvelope.SignedPeerRecord | undefined, IdentifyMalformed> => {
   if (bytes === undefined || bytes.length === 0) return Result.succeed(undefined)
   const envelope = Envelope.decode(bytes)
   const type = Result.isSuccess(envelope) ? envelope.success.payloadType : undefined
@@ -93,7 +88,7 @@ const recordOf = (
   if (!PeerId.equals(record.success.peer, peer)) {
     return refuse(`its peer record is that of another peer, ${record.success.peer.toString()}`)
   }
-  return Result.succeed({ envelope: bytes, addresses: usable(record.success.addresses, peer) })
+  return Result.succeed(record.success)
 }
 
 /** Reads what a message of `peer` says; refuses one that bears the key or the record of another. */
@@ -108,7 +103,7 @@ export const interpret = (
     return refuse(`its public key is that of ${PeerId.fromPublicKey(key.success).toString()}`)
   }
   return Result.map(recordOf(message.signedPeerRecord, peer, crypto), (record) => {
-    const signed = record?.addresses ?? []
+    const signed = usable(record?.addresses ?? [], peer)
     const observed = message.observedAddr === undefined ? undefined : Multiaddr.fromBytes(message.observedAddr)
     return {
       publicKey: key?.success,
@@ -118,7 +113,7 @@ export const interpret = (
       listenAddresses: signed.length > 0 ? signed : usable(readable(message.listenAddrs), peer),
       observedAddress: observed !== undefined && Result.isSuccess(observed) ? observed.success : undefined,
       protocols: protocolsOf(message.protocols),
-      signedPeerRecord: record?.envelope
+      signedPeerRecord: record
     }
   })
 }
@@ -135,7 +130,7 @@ export const update = (peer: PeerId.PeerId, before: IdentifyInfo | undefined, to
     listenAddresses: told.listenAddresses.length > 0 ? told.listenAddresses : (before?.listenAddresses ?? []),
     observedAddress: told.observedAddress ?? before?.observedAddress,
     protocols: told.protocols.length > 0 ? told.protocols : (before?.protocols ?? []),
-    signedPeerRecord: told.signedPeerRecord ?? before?.signedPeerRecord
+    signedPeerRecord: told.signedPeerRecord?.envelope ?? before?.signedPeerRecord
   }
 }
 

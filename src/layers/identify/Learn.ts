@@ -41,7 +41,9 @@ export const learn = (
   store: Store,
   use: Tolerant,
   connection: Whom,
-  told: Pick<Told, "listenAddresses" | "protocols" | "signedPeerRecord">,
+  told: Pick<Told, "listenAddresses" | "protocols"> & {
+    readonly signedPeerRecord: Parameters<Store["addRecord"]>[1] | undefined
+  },
   info: Pick<IdentifyInfo, "publicKey">
 ): Effect.Effect<void> =>
   Effect.suspend(() => {

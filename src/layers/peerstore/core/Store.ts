@@ -49,18 +49,18 @@ export const make = (
       addAddresses: (peer, addresses, how, ttl) =>
         write(() => Result.succeed(table.addAddresses(peer, addresses, how, millis(ttl, defaultTtl[how]), now()))),
       removeAddresses: (peer, addresses) => write(() => Result.succeed(table.removeAddresses(peer, addresses, now()))),
-      addRecord: (peer, envelope, ttl) =>
+      addRecord: (peer, given, ttl) =>
         write(() => {
           const reject = (detail: string) => Result.fail(refuse(peer, new RecordRejected({ detail })))
           const { maxRecordSize } = table.limits
-          if (envelope.length > maxRecordSize) {
-            return reject(`it has ${envelope.length} bytes, over the limit of ${maxRecordSize}`)
-          }
-          const opened = SignedEnvelope.openPeerRecord(crypto, envelope)
+          const size = given instanceof Uint8Array ? given.length : given.envelope.length
+          if (size > maxRecordSize) return reject(`it has ${size} bytes, over the limit of ${maxRecordSize}`)
+          const opened =
+            given instanceof Uint8Array ? SignedEnvelope.openPeerRecord(crypto, given) : Result.succeed(given)
           if (Result.isFailure(opened)) return reject(opened.failure.detail)
           const record = opened.success
           if (record.peer.toString() !== peer.toString()) return reject(`it is about ${record.peer.toString()}`)
-          return Result.succeed(table.addRecord(record, envelope, millis(ttl, defaultTtl.certified), now()))
+          return Result.succeed(table.addRecord(record, millis(ttl, defaultTtl.certified), now()))
         }),
       record: (peer) => Effect.sync(() => table.record(peer, now())?.slice()),
       setPublicKey: (peer, key) => writeOf(peer, () => table.setPublicKey(peer, key, now())),

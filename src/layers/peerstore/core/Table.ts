@@ -20,6 +20,9 @@ import * as Entry from "./Entry.ts"
 import type { Limits } from "./Limits.ts"
 import * as Tags from "./Tags.ts"
 
+/** What a verified record says. */
+type Verified = Pick<SignedPeerRecord, keyof SignedPeerRecord>
+
 /** What became of a peer. */
 export type Change = Journal.Change<Entry.Entry>
 
@@ -129,8 +132,8 @@ export class Table {
    * Takes a record that has been verified. False when one as new or newer is
    * held; the same one again makes what it says last longer.
    */
-  addRecord(record: SignedPeerRecord, envelope: Uint8Array, ttl: number, now: number): boolean {
-    const { peer, publicKey, sequence } = record
+  addRecord(record: Verified, ttl: number, now: number): boolean {
+    const { envelope, peer, publicKey, sequence } = record
     const facts = this.#facts(peer, now)
     const last = facts.record
     // Of one that has expired the sequence still counts against older ones, but the same may come again.
@@ -159,7 +162,7 @@ export class Table {
     return held !== undefined && Bytes.equals(held, envelope)
   }
 
-  #prolong(facts: Entry.Facts, { addresses, peer }: SignedPeerRecord, ttl: number, now: number): void {
+  #prolong(facts: Entry.Facts, { addresses, peer }: Verified, ttl: number, now: number): void {
     if (facts.record === undefined || !(ttl > 0)) return
     const expiresAt = Math.max(facts.record.expiresAt, now + ttl)
     this.#hear(facts, now, {

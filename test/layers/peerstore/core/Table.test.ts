@@ -83,7 +83,7 @@ describe("the table of peers", () => {
     const table = make()
     for (const { publicKey } of vectors) {
       const peer = PeerId.fromPublicKey(publicKey)
-      table.addRecord({ peer, publicKey, sequence: 1n, addresses: [] }, new Uint8Array(1), 1000, 0)
+      table.addRecord({ peer, publicKey, sequence: 1n, addresses: [], envelope: new Uint8Array(1) }, 1000, 0)
       const known: PublicKey | undefined = table.get(peer, 999)?.publicKey
       assert.deepStrictEqual(known, publicKey)
       table.forget(peer)
