@@ -78,7 +78,9 @@ const shares = { peer: "this peer", group: "this peer's network", node: "all pee
 const describe = (reason: RecordStoreErrorReason): string => {
   switch (reason._tag) {
     case "RecordNotFound":
-      return reason.asked === 0 ? "not found" : `not found; ${reason.asked} peers were asked`
+      return reason.asked === 0
+        ? "not found"
+        : `not found; ${reason.asked} ${reason.asked === 1 ? "peer was" : "peers were"} asked`
     case "RecordInvalid":
       return `refused: ${reason.detail}`
     case "UnknownNamespace":

@@ -22,6 +22,8 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Kad from "../../data/messages/Kad.ts"
+import type { PeerId } from "../../data/PeerId.ts"
+import type { RoutedPeer } from "../../services/PeerRouting.ts"
 import * as Key from "./core/Key.ts"
 import { isUsable, OptimisticProvide } from "./core/OptimisticProvide.ts"
 import type { Dht, Settings } from "./Dht.ts"
@@ -59,7 +61,19 @@ export interface Options {
 /** Announcements of which some peers are yet to be told, when who asked has its answer. */
 const maxBehind = 32
 
-export type Announce = (key: Uint8Array, onProgress: Wanted["onProgress"]) => Effect.Effect<Announced, NotAnnounced>
+/** `onTold` hears of each peer that was told, also after who asked has its answer. */
+export type Announce = (
+  key: Uint8Array,
+  onProgress: Wanted["onProgress"],
+  onTold?: (peer: PeerId) => void
+) => Effect.Effect<Announced, NotAnnounced>
+
+/** A key to announce, and how this node is named to those who are to hold it. */
+interface Notice {
+  readonly key: Uint8Array
+  readonly name: Tell.Name
+  readonly onTold: ((peer: PeerId) => void) | undefined
+}
 
 export const make = ({ dht, optimistic, scope }: Options): Announce => {
   const { k } = dht.settings
@@ -71,32 +85,37 @@ export const make = ({ dht, optimistic, scope }: Options): Announce => {
     onProgress
   })
 
+  /** True when the peer could be told. */
+  const tell = (peer: RoutedPeer, { key, name, onTold }: Notice): Effect.Effect<boolean> =>
+    Effect.map(Tell.tell(dht, peer, [key], name), (told) => {
+      if (told > 0) onTold?.(peer.peer)
+      return told > 0
+    })
+
   /** Looks up the closest, and tells those of them that were not told `before`. */
-  const classic = (wanted: Wanted, key: Uint8Array, name: Tell.Name, before?: OptimisticProvide) =>
+  const classic = (wanted: Wanted, notice: Notice, before?: OptimisticProvide) =>
     Effect.gen(function* () {
       const { holders } = yield* dht.question(wanted)
       const left = holders.filter(({ peer }) => before?.has(Key.contact(peer)) !== true)
-      const told = yield* Effect.forEach(left, (peer) => Tell.tell(dht, peer, [key], name), {
-        concurrency: Tell.concurrency
-      })
-      const all = told.reduce((sum, one) => sum + one, before?.reached ?? 0)
+      const told = yield* Effect.forEach(left, (peer) => tell(peer, notice), { concurrency: Tell.concurrency })
+      const all = told.filter(Boolean).length + (before?.reached ?? 0)
       if (all > 0) return { told: all, pending: 0, holders: Math.max(holders.length, all) }
       if (holders.length === 0) return yield* new NotAnnounced({ reason: "nobody" })
-      const unnamed = holders.every((peer) => name(peer) === undefined)
+      const unnamed = holders.every((peer) => notice.name(peer) === undefined)
       return yield* new NotAnnounced({ reason: unnamed ? "no address" : "refused" })
     })
 
   /** Tells while it looks, in a scope that ends when all were told. */
-  const early = (wanted: Wanted, key: Uint8Array, name: Tell.Name, pace: OptimisticProvide, own: Scope.Scope) =>
+  const early = (wanted: Wanted, notice: Notice, pace: OptimisticProvide, own: Scope.Scope) =>
     Effect.gen(function* () {
       const slots = Semaphore.makeUnsafe(Tell.concurrency)
       // As many as are told, at most; both are bounded by the pace.
       const toTell = yield* Queue.unbounded<Placed>()
       const settled = yield* Queue.unbounded<void>()
       const tellOne = ({ at, contact }: Placed) =>
-        slots.withPermit(Tell.tell(dht, at, [key], name)).pipe(
+        slots.withPermit(tell(at, notice)).pipe(
           Effect.flatMap((told) => {
-            pace.settled(contact, told > 0)
+            pace.settled(contact, told)
             return Queue.offer(settled, undefined)
           })
         )
@@ -137,16 +156,16 @@ export const make = ({ dht, optimistic, scope }: Options): Announce => {
       return Effect.forkIn(Effect.ensuring(rest, end), scope, { startImmediately: true })
     })
 
-  const optimistically = (wanted: Wanted, key: Uint8Array, name: Tell.Name, pace: OptimisticProvide) =>
+  const optimistically = (wanted: Wanted, notice: Notice, pace: OptimisticProvide) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const own = yield* Scope.fork(scope)
-        const settled = yield* restore(early(wanted, key, name, pace, own)).pipe(
+        const settled = yield* restore(early(wanted, notice, pace, own)).pipe(
           Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
         )
         if (pace.state === "short") {
           yield* Scope.close(own, Exit.void)
-          return yield* restore(classic(wanted, key, name, pace))
+          return yield* restore(classic(wanted, notice, pace))
         }
         const so = { told: pace.reached, pending: pace.open, holders: Math.max(k, pace.reached + pace.open) }
         if (pace.open === 0) yield* Scope.close(own, Exit.void)
@@ -155,15 +174,15 @@ export const make = ({ dht, optimistic, scope }: Options): Announce => {
       })
     )
 
-  return (key, onProgress) =>
+  return (key, onProgress, onTold) =>
     Effect.gen(function* () {
-      const name = Tell.nameBy(dht, yield* dht.addressesOf(dht.self))
+      const notice: Notice = { key, name: Tell.nameBy(dht, yield* dht.addressesOf(dht.self)), onTold }
       if (dht.size() === 0) return yield* new NotAnnounced({ reason: "nobody" })
       const wanted = wantedFor(key, onProgress)
       const estimate = optimistic ? yield* dht.sizeEstimate : undefined
-      if (!isUsable(estimate, k)) return yield* classic(wanted, key, name)
+      if (!isUsable(estimate, k)) return yield* classic(wanted, notice)
       const density = (yield* dht.density)(wanted.target)
       const pace = new OptimisticProvide({ target: wanted.target, estimate, k, density })
-      return yield* optimistically(wanted, key, name, pace)
+      return yield* optimistically(wanted, notice, pace)
     })
 }

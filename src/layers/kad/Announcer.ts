@@ -94,11 +94,11 @@ export const make = Effect.fnUntraced(function* <P extends Place>(
 
   const announceNew = Announcement.make({ dht, optimistic: limits.optimistic, scope: yield* Effect.scope })
 
-  const announce: Announcement.Announce = (key, onProgress) => {
+  const announce: Announcement.Announce = (key, onProgress, onTold) => {
     const id = key.join()
     return Effect.gen(function* () {
       underWay.add(id)
-      const announced = yield* announceNew(key, onProgress)
+      const announced = yield* announceNew(key, onProgress, onTold)
       // With too few it is due still, and goes with the next sweep.
       if (isEnough(announced.told, announced.holders)) {
         yield* provided([{ bytes: key, key: Key.fromBytes(key) }])

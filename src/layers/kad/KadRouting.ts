@@ -60,6 +60,7 @@ import * as Entrances from "./Entrances.ts"
 import * as Holding from "./Holding.ts"
 import type { Dht } from "./Dht.ts"
 import * as Kademlia from "./Kad.ts"
+import type { Wanted } from "./Lookup.ts"
 import type { ProvidedStore } from "./ProvidedFile.ts"
 import * as Questions from "./Questions.ts"
 import type * as Realm from "./Realm.ts"
@@ -286,14 +287,17 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
             return yield* Effect.fail(new RoutingFailed({ detail: "this node provides as many keys as it may" }))
           }
         }
+        // A peer may be told in both DHTs.
+        const told = new Set<string>()
         const announced = yield* Both.all(
           announcers.map(({ announce, dht }) => {
             let answered = 0
             const report = Questions.reporting(dht, (step) => asked?.onProgress?.(step))
-            return announce(key, (learnt, progress) => {
+            const onProgress: Wanted["onProgress"] = (learnt, progress) => {
               answered = progress.answered
               report(learnt, progress)
-            }).pipe(
+            }
+            return announce(key, onProgress, (peer) => void told.add(peer.toString())).pipe(
               Effect.mapError(notAnnounced),
               Questions.within(Questions.deadlineOf(asked), () => answered)
             )
@@ -301,7 +305,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         )
         question.kept = true
         return {
-          holders: announced.reduce((sum, { told }) => sum + told, 0),
+          holders: told.size,
           pending: announced.reduce((sum, { pending }) => sum + pending, 0)
         }
       }).pipe(Effect.ensuring(end))
@@ -350,13 +354,14 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
     putValue: (key, value, question) =>
       Both.all(dhts.map((dht) => Questions.putValue(dht, key, value, question))).pipe(
         Effect.mapBoth({
-          onSuccess: (taken) => taken.reduce((sum, one) => sum + one, 0),
+          onSuccess: (taken) => new Set(taken.flat().map(String)).size,
           onFailure: failed(`holding the record of ${ContentKey.nameOf(key)}`)
         })
       ),
     putValueAt: (key, value, { peers, realm }) => {
       const dht = dhts.find(({ settings }) => settings.realm === realm)
-      return dht === undefined ? Effect.succeed(0) : Questions.putValueAt(dht, key, value, peers)
+      if (dht === undefined) return Effect.succeed(0)
+      return Effect.map(Questions.putValueAt(dht, key, value, peers), ({ length }) => length)
     }
   })
 

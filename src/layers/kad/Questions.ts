@@ -204,7 +204,7 @@ export const putValue = (
   key: Uint8Array,
   value: Uint8Array,
   options: RoutingOptions | undefined
-): Effect.Effect<number, RoutingErrorReason> =>
+): Effect.Effect<ReadonlyArray<PeerId.PeerId>, RoutingErrorReason> =>
   Effect.gen(function* () {
     const wanted: Wanted = { target: Key.fromBytes(key), question: Kad.make("FindNode", { key }) }
     const found = yield* ask(dht, wanted, options)
@@ -212,13 +212,13 @@ export const putValue = (
     return yield* putValueAt(dht, key, value, found.holders)
   })
 
-/** Has peers hold a value; gives how many took it. */
+/** Has peers hold a value; gives those that took it. */
 export const putValueAt = (
   dht: Dht,
   key: Uint8Array,
   value: Uint8Array,
   peers: ReadonlyArray<RoutedPeer>
-): Effect.Effect<number> =>
+): Effect.Effect<ReadonlyArray<PeerId.PeerId>> =>
   Effect.gen(function* () {
     const timeReceived = DateTime.formatIso(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
     const message = Kad.make("PutValue", { key, record: { key, value, timeReceived } })
@@ -231,5 +231,5 @@ export const putValueAt = (
         }),
       { concurrency: dht.settings.alpha }
     )
-    return taken.filter(Boolean).length
+    return peers.flatMap(({ peer }, i) => (taken[i] === true ? [peer] : []))
   })

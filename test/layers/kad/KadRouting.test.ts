@@ -226,6 +226,13 @@ describe("KadRouting", () => {
           )
           const closest = idsOf(steps.at(-1)?.closest ?? [])
           for (const { peerId } of [local, publicly]) assert.include(closest, peerId.toString())
+          // Node 0 is in both: it holds what it is told twice, and is one holder.
+          const { holders } = yield* content(b, ({ provide }) => provide(key(2)))
+          const more = yield* Effect.flip(
+            records(b, ({ put }) => put(Bytes.fromUtf8("/v/1"), Bytes.fromUtf8("ok"), { quorum: 4 }))
+          )
+          assert.strictEqual(holders, 3)
+          assert.include(String(more), "3 of the 4 peers that were wanted have it")
         })
     )
   )
