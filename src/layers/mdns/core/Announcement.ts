@@ -36,6 +36,29 @@ export const instance = ({ name, service }: Self): string => `${name}.${service}
 
 const hostOf = ({ name }: Self): string => `${name}.p2p.local`
 
+/** Of its addresses those that a packet has room for, with their texts. */
+const fitting = (self: Self, addresses: ReadonlyArray<Multiaddr.Multiaddr>) => {
+  const found: Array<{ readonly address: Multiaddr.Multiaddr; readonly text: Uint8Array }> = []
+  let size = 0
+  for (const address of addresses) {
+    const text = Bytes.fromUtf8(`${prefix}${Multiaddr.withPeer(address, self.peer).toString()}`)
+    if (text.length > maxText || size + text.length + 1 > maxTexts) continue
+    found.push({ address, text })
+    size += text.length + 1
+  }
+  return found
+}
+
+/** Whether this is what it says of its addresses itself, in any order. */
+export const isOwn = (
+  self: Self,
+  addresses: ReadonlyArray<Multiaddr.Multiaddr>,
+  said: ReadonlyArray<Multiaddr.Multiaddr>
+): boolean => {
+  const own = new Set(fitting(self, addresses).map(({ address }) => address.toString()))
+  return own.size === new Set(said.map(String)).size && said.every((address) => own.has(address.toString()))
+}
+
 /** The records of a peer for one link; the addresses are those that can be used there. */
 const records = (
   self: Self,
@@ -44,14 +67,7 @@ const records = (
 ): { readonly pointer: Rec; readonly details: ReadonlyArray<Rec> } => {
   const name = instance(self)
   const host = hostOf(self)
-  const texts: Array<Uint8Array> = []
-  let size = 0
-  for (const address of addresses) {
-    const text = Bytes.fromUtf8(`${prefix}${Multiaddr.withPeer(address, self.peer).toString()}`)
-    if (text.length > maxText || size + text.length + 1 > maxTexts) continue
-    texts.push(text)
-    size += text.length + 1
-  }
+  const texts = fitting(self, addresses).map(({ text }) => text)
   const port = addresses.map((address) => Multiaddr.toEndpoint(address)?.port).find((port) => port !== undefined)
   const hosts = link.own.flatMap((ip): ReadonlyArray<Rec> => {
     const type = ip.length === 4 ? "A" : "AAAA"

@@ -12,6 +12,11 @@ import { digest } from "./Names.ts"
 const maxNames = 8
 /** What was said within so long is one answer, though it may come in several packets; RFC 6762, section 10.2. */
 const oneAnswerMs = 1000
+/**
+ * What is taken back, as by a goodbye, holds for so long, so that whoever did not take it back has said by then that it
+ * does; RFC 6762, sections 10.1 and 10.2.
+ */
+export const takenBackMs = 750
 /** A name of which less than this share of its time is left is asked for. */
 const staleShare = 0.25
 
@@ -151,9 +156,11 @@ export class Hearsay {
       }
     }
     if (!replaces) return isChanged
-    const isOver = (place: Place, text: string) =>
-      place.link === link && !said.has(text) && now - place.heardAt >= oneAnswerMs
-    return this.dropPlaces(name, isOver) || isChanged
+    for (const [text, place] of name.places) {
+      if (place.link !== link || said.has(text) || now - place.heardAt < oneAnswerMs) continue
+      place.expiresAt = Math.min(place.expiresAt, now + takenBackMs)
+    }
+    return isChanged
   }
 
   /** It is not known by this name any more; whether addresses have gone with it. */
@@ -178,10 +185,10 @@ export class Hearsay {
     return this.dropPlaces(name, ({ expiresAt }) => expiresAt <= now)
   }
 
-  private dropPlaces({ places }: Name, isOver: (place: Place, text: string) => boolean): boolean {
+  private dropPlaces({ places }: Name, isOver: (place: Place) => boolean): boolean {
     let isChanged = false
     for (const [text, place] of places) {
-      if (!isOver(place, text)) continue
+      if (!isOver(place)) continue
       places.delete(text)
       isChanged ||= !this.isAt(text)
     }

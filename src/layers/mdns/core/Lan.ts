@@ -255,7 +255,8 @@ export class Lan {
     for (const heard of said.heard) {
       if (heard.peer.toString() === this.self.peer.toString()) {
         // Its own words come back to it; these are another's.
-        if (heard.name === mine && heard.ttl < Announcement.ttl) talk.contradict(now)
+        const isOwn = heard.ttl >= Announcement.ttl && Announcement.isOwn(this.self, talk.addresses, heard.addresses)
+        if (heard.name === mine && !isOwn) talk.contradict(now)
         continue
       }
       if (heard.name === mine) {

@@ -17,7 +17,7 @@
 import type { PeerId } from "../../../data/PeerId.ts"
 import { Expiries } from "../../internal/Expiries.ts"
 import type { Heard } from "./Announcement.ts"
-import { endOf, Hearsay, type Name, type Present } from "./Hearsay.ts"
+import { endOf, Hearsay, type Name, type Present, takenBackMs } from "./Hearsay.ts"
 import * as Known from "./Known.ts"
 
 export interface Limits {
@@ -36,8 +36,6 @@ const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 5
 
 /** Peers that have one name, but for proven ones. It is a name of one peer, unless somebody lies. */
 const maxNamesakes = 8
-/** A goodbye holds after this, so that whoever did not say it has said by then that it is there; RFC 6762, section 10.1. */
-const goodbyeMs = 750
 /** A peer that was asked for is asked for again after this, until it is heard or forgotten. */
 const staleAgainMs = 4000
 /** A list of what is known has those of which more than this share of their time is left: the others are to tell it again. */
@@ -149,7 +147,7 @@ export class Table {
     for (const id of this.named(text)) {
       const name = this.entries.get(id)?.hearsay.names.get(text)
       if (name === undefined) continue
-      name.leavesAt = Math.min(name.leavesAt, now + goodbyeMs)
+      name.leavesAt = Math.min(name.leavesAt, now + takenBackMs)
       this.schedule(name)
     }
   }

@@ -439,6 +439,26 @@ describe("Lan", () => {
       assert.isAtMost(a?.lan.get(peerOf(2).toString())?.addresses.length ?? 99, 16)
     })
 
+    it("whoever speaks for another under its very name, again and again, does not take its addresses away", () => {
+      const network = new Network("very name")
+      const [a, b] = [network.add(1), network.add(2)]
+      const another = Multiaddr.fromStringUnsafe("/ip4/192.168.0.2/tcp/4002")
+      network.up(b, [addressOf(2), another])
+      network.run(10_000)
+      a.events.splice(0)
+      const elsewhere = Multiaddr.fromStringUnsafe("/ip4/192.168.0.66/tcp/1")
+      const before = b.lan.counters.sent
+      for (let i = 0; i < 40; i++) {
+        network.inject(hello(2, b.lan.name, i % 2 === 0 ? [elsewhere] : [another]), 66)
+        for (let ms = 0; ms < 10_000; ms += 50) {
+          network.run(50)
+          const known = a.lan.get(peerOf(2).toString())?.addresses.map(String) ?? []
+          assert.includeMembers(known, [addressOf(2).toString(), another.toString()])
+        }
+      }
+      assert.isAtMost(b.lan.counters.sent - before, 100)
+    })
+
     it("whoever speaks for another under many names, or says the same first, takes nothing away either", () => {
       const network = new Network("crowding")
       const [a, b] = [network.add(1), network.add(2)]

@@ -47,9 +47,10 @@ class Naive {
     if (before === undefined) this.said.push({ peer, name, text, link, heardAt: now, endsAt: now + lastsMs })
     else Object.assign(before, { link, heardAt: now, endsAt: Math.max(before.endsAt, now + lastsMs) })
     if (!replaces) return
-    this.said = this.said.filter(
-      (one) => `${one.peer} ${one.name}` !== own || one.link !== link || one.text === text || now - one.heardAt < 1000
-    )
+    for (const one of this.said) {
+      if (`${one.peer} ${one.name}` !== own || one.link !== link || one.text === text) continue
+      if (now - one.heardAt >= 1000) one.endsAt = Math.min(one.endsAt, now + 750)
+    }
   }
 
   goodbye(name: string, now: number) {
