@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import { aligned, markdown, number, replaceBetween } from "../bench/Table.ts"
 import { argumentsFor } from "./Process.ts"
 import { say } from "./Progress.ts"
-import { chart } from "./ScaleChart.ts"
+import { chart, type Row } from "./ScaleChart.ts"
 import { large } from "./DhtTables.ts"
 
 export interface Options {
@@ -43,14 +43,6 @@ const ResultLine = Schema.fromJsonString(
     figures: Schema.optionalKey(Figures)
   })
 )
-
-/** One size. */
-export interface Row {
-  readonly nodes: number
-  readonly wallMs: number
-  readonly peakMiB: number
-  readonly figures: typeof Figures.Type
-}
 
 const begin = "<!-- scale: written by npm run sim -- scale -->"
 const end = "<!-- /scale -->"

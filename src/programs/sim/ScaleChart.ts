@@ -1,11 +1,18 @@
 /** Hops, messages and memory of a DHT against the number of its nodes: three drawings beside each other. */
 import { colours, document, escape, round } from "../bench/Svg.ts"
 import { number } from "../bench/Table.ts"
-import type { Row } from "./Scale.ts"
 
 const width = 300
 const height = 240
 const margin = { left: 56, right: 24, top: 64, bottom: 56 }
+
+/** What was measured with so many nodes. */
+export interface Row {
+  readonly nodes: number
+  readonly wallMs: number
+  readonly peakMiB: number
+  readonly figures: Readonly<Record<string, number>>
+}
 
 /** A line of a drawing. */
 interface Line {

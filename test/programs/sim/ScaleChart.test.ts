@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { chart } from "../../../src/programs/sim/ScaleChart.ts"
-import type { Row } from "../../../src/programs/sim/Scale.ts"
+import { chart, type Row } from "../../../src/programs/sim/ScaleChart.ts"
 
 const row = (nodes: number, hops: number): Row => ({
   nodes,
