@@ -34,6 +34,12 @@ const refreshEvery = "1 day"
 /** Peers of a bucket where some lie: few, so that a lookup has a way to go in a small network too. */
 const fewClosest = 8
 
+export const securityOf = (trial: Trial, nodes: number): "noise" | "plaintext" =>
+  trial === "find" && nodes >= vast ? "plaintext" : "noise"
+
+/** True for so many that real keys would be most of the work. */
+export const hasCheapCrypto = (nodes: number): boolean => nodes >= large
+
 /** What the nodes of a trial are. */
 const layerOf = (trial: Trial, nodes: number): Layer => {
   switch (trial) {
@@ -44,7 +50,7 @@ const layerOf = (trial: Trial, nodes: number): Layer => {
             prepared: true,
             refreshEvery,
             connections: ({ index }) => (isGateway(index, nodes) ? undefined : connections),
-            security: nodes < vast ? "noise" : "plaintext"
+            security: securityOf(trial, nodes)
           })
     case "partition":
       return Dht.layerOf()
@@ -78,7 +84,7 @@ export const start = (
   measured?: (figures: Figures) => void
 ) => {
   const layer = layerOf(trial, options.nodes)
-  const cheapCrypto = options.cheapCrypto ?? options.nodes >= large
+  const cheapCrypto = options.cheapCrypto ?? hasCheapCrypto(options.nodes)
   const suits = trial === "sybil" ? Sybils.suits(isSybil) : undefined
   return simulate({ ...options, layer, cheapCrypto, suits }, (network) =>
     Effect.map(trials[trial](network, durationMs, layer), (figures) => measured?.(figures))

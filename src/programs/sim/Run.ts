@@ -51,6 +51,9 @@ export interface Result {
   /** The most that the process had at any time. */
   readonly peakMiB: number
   readonly faults: number
+  /** How connections are secured, and whether by the real keys and ciphers, or by cheap ones that protect nothing. */
+  readonly security: "noise" | "plaintext"
+  readonly crypto: "real" | "cheap"
   /** How often each `sometimes` was reached. */
   readonly reached: Readonly<Record<string, number>>
   /** What the scenario measured, by name. */
@@ -60,6 +63,18 @@ export interface Result {
 
 export const print = (line: object): void => {
   process.stdout.write(`${JSON.stringify(line)}\n`)
+}
+
+/** Many nodes are had by what no node outside should do. */
+export const protection = ({ dht, lan }: Scenario, nodes: number): Pick<Result, "crypto" | "security"> => ({
+  security: dht === undefined ? "noise" : Dht.securityOf(dht, nodes),
+  crypto: lan !== undefined || (dht !== undefined && Dht.hasCheapCrypto(nodes)) ? "cheap" : "real"
+})
+
+/** The same in words; empty where all is as it is outside. */
+const shortcuts = (scenario: Scenario, nodes: number): string => {
+  const { crypto, security } = protection(scenario, nodes)
+  return [...(security === "plaintext" ? [security] : []), ...(crypto === "cheap" ? ["cheap crypto"] : [])].join(", ")
 }
 
 export const find = (name: string): Scenario | undefined => scenarios.find((scenario) => scenario.name === name)
@@ -144,14 +159,16 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
     measured?: (figures: Figures) => void
   ) => runOnce(scenario, nodes, seed, durationMs, options.shuffle, faults, show, sink, measured)
 
-  const progress = makeProgress(durationMs)
+  const shortened = shortcuts(scenario, nodes)
+  const label = shortened === "" ? "" : `${shortened}; `
+  const progress = makeProgress(durationMs, label)
   let figures: Figures | undefined
   let report = await go(schedule, progress.show, undefined, (all) => (figures = all))
   progress.clear()
   const wallMs = progress.wallMs()
   let problem = report.problem
   if (options.checkDeterminism) {
-    const again = makeProgress(durationMs, "second run: ")
+    const again = makeProgress(durationMs, `second run: ${label}`)
     const second = await go(schedule, again.show)
     again.clear()
     if (!options.json) say(`trace ${report.hash}\ntrace ${second.hash}  (second run)`)
@@ -171,6 +188,7 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
     rssMiB: Math.round(process.memoryUsage.rss() / 1024 / 1024),
     peakMiB: Math.round(process.resourceUsage().maxRSS / 1024),
     faults: schedule.length,
+    ...protection(scenario, nodes),
     reached: Object.fromEntries(report.reached),
     ...(figures === undefined ? {} : { figures }),
     ...(problem === undefined ? {} : { problem })
@@ -205,19 +223,20 @@ export const runSeed = async (options: Options, scenario: Scenario, seed: number
       )
     }
   } else if (!options.json) {
-    summary(result, report)
+    summary(result, report, shortened)
   }
   if (options.json) print(result)
   return result
 }
 
-const summary = (result: Result, report: SimulationReport): void => {
+const summary = (result: Result, report: SimulationReport, shortened: string): void => {
   const reached = [...report.reached].map(([name, count]) => `${name} ${count}`).join(", ")
   const faults = [...report.faults].map(([name, count]) => `${name} ${count}`).join(", ")
   process.stdout.write(
     [
       `${result.scenario}: ok, seed ${result.seed}, ${result.nodes} nodes`,
       `  virtual time  ${minutes(result.virtualMs)} in ${(result.wallMs / 1000).toFixed(1)} s`,
+      `  security      ${shortened === "" ? "as outside" : `${shortened}: they protect nothing, and cost less than outside`}`,
       `  events        ${result.events}, ${result.eventsPerSecond} a second`,
       `  memory        ${result.peakMiB} MiB at the most, ${Math.round((result.peakMiB * 1024) / result.nodes)} KiB a node`,
       `  faults        ${faults === "" ? "none" : faults}`,
