@@ -63,6 +63,17 @@ describe("effect-libp2p key", () => {
     })
   )
 
+  it.live("a folder is not taken for a file, with --force or without", () =>
+    Effect.gen(function* () {
+      const home = makeHome()
+      for (const force of [false, true]) {
+        const made = print(Key.generate({ type: "ed25519", bits: undefined, out: home, force }))
+        assert.include((yield* Effect.flip(made)).message, `${home} is a folder`)
+      }
+      assert.deepStrictEqual(Fs.readdirSync(home), [])
+    })
+  )
+
   it.live("what is no key is not imported", () =>
     Effect.gen(function* () {
       const home = makeHome()

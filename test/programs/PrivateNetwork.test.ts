@@ -32,6 +32,11 @@ describe("private networks on the command line", () => {
     assert.strictEqual(Fs.statSync(file).mode & 0o777, 0o600)
     assert.notInclude(made.stdout + made.stderr, text.split("\n")[2] ?? "")
 
+    const folder = await run(home, ["key", "psk", "--out", home])
+    assert.strictEqual(
+      folder.stderr,
+      `effect-libp2p: ${home} is a folder: name the file that is to hold the key, such as --out ${file}\n`
+    )
     const again = await run(home, ["key", "psk", "--out", file])
     assert.strictEqual(again.code, 1)
     assert.match(again.stderr, /^effect-libp2p: [^\n]*exists and is left as it is[^\n]*\n$/)

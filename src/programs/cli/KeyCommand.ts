@@ -55,7 +55,21 @@ const tell = Effect.fnUntraced(function* (event: string, path: string, key: Keys
   )
 })
 
+/** A folder is no name for a key: it would be said to exist, or could not be renamed over. */
+const refuseFolder = Effect.fnUntraced(function* (path: string, example: string) {
+  const fs = yield* FileSystem.FileSystem
+  const isFolder = yield* Effect.match(fs.stat(path), {
+    onFailure: () => false,
+    onSuccess: ({ type }) => type === "Directory"
+  })
+  if (!isFolder) return
+  return yield* new UsageError({
+    detail: `${path} is a folder: name the file that is to hold the key, such as --out ${Path.join(path, example)}`
+  })
+})
+
 const write = Effect.fnUntraced(function* (path: string, bytes: Uint8Array, force: boolean) {
+  yield* refuseFolder(path, "identity.key")
   if (yield* KeyFile.writeSecret(path, bytes, { overwrite: force })) return
   return yield* new UsageError({
     detail: `${path} exists and is left as it is. Name another file with --out, or overwrite it for good with --force.`
@@ -65,6 +79,7 @@ const write = Effect.fnUntraced(function* (path: string, bytes: Uint8Array, forc
 /** Refuses early what would be refused at the end, before a minute is spent on a key. */
 const refuseExisting = Effect.fnUntraced(function* (path: string, force: boolean) {
   const fs = yield* FileSystem.FileSystem
+  yield* refuseFolder(path, "identity.key")
   if (!force && (yield* Effect.orElseSucceed(fs.exists(path), () => false)))
     yield* write(path, new Uint8Array(0), false)
 })
@@ -189,6 +204,7 @@ export const makePsk = (settings: Settings, out: string | undefined) =>
   Effect.gen(function* () {
     const output = yield* Output
     const path = out ?? Path.join(Path.dirname(settings.identity), "swarm.key")
+    yield* refuseFolder(path, "swarm.key")
     const key = yield* NetworkKeyFile.generate
     if (!(yield* NetworkKeyFile.write(path, key))) {
       return yield* new UsageError({ detail: `${path} exists and is left as it is. Name another file with --out.` })
