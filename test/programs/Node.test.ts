@@ -177,6 +177,7 @@ describe("effect-libp2p, wrong", () => {
     [["ping", "--count", "0", "/ip4/127.0.0.1/tcp/1"], "expected a whole number above 0"],
     [["ping", "/ip4/127.0.0.1/tcp/1"], "connection refused"],
     [["node", "--listen", "/ip4/127.0.0.1/tcp/70000"], '--listen: "/ip4/127.0.0.1/tcp/70000" is not a multiaddr'],
+    [["node", "--lan", "both"], "--lan both is for a node in a private network"],
     [["key", "show"], "there is no key file"]
   ]
   for (const [args, says] of cases) {

@@ -103,7 +103,7 @@ const node = Command.make(
       "lan",
       "lan",
       "ON",
-      "on: find other nodes on the local network, be found by them, and connect; off: neither; on without it. In a private network only its nodes can read what is said, unless it is both: in the clear, too"
+      "on: find other nodes on the local network, be found by them, and connect; off: neither; on without it. In a private network only its nodes can read what is said; there, both says it in the clear, too"
     ),
     service: serviceFlag("Find only nodes of this service on the local network; all that name none without it"),
     bootstrap,

@@ -13,6 +13,7 @@ import * as Libp2p from "../../layers/Libp2p.ts"
 import { Actors, formatTree } from "../../services/Actors.ts"
 import { Identify } from "../../services/Identify.ts"
 import { Swarm, type SwarmEvent } from "../../services/Swarm.ts"
+import { UsageError } from "./Failure.ts"
 import * as Listen from "./Listen.ts"
 import * as LocalNet from "./LocalNet.ts"
 import { Output, plain, StopCode, table, writeError } from "./Output.ts"
@@ -115,13 +116,19 @@ const hints = (
 }
 
 /** Whom it finds with nothing configured. */
-const localNetwork = ({ psk, service }: Settings): string => {
+const localNetwork = ({ lan, psk, service }: Settings): string => {
   const whom = [
     ...(service === undefined ? [] : [`of the service ${service}`]),
     ...(psk === undefined ? [] : ["of this private network"])
   ]
   const key = psk === undefined ? "" : ` --psk ${psk}`
-  return `nodes ${[...whom, "on it"].join(" ")} are found and connected; "${Places.invocation()} lan${key}" shows them`
+  const heard =
+    psk === undefined
+      ? ""
+      : lan === "both"
+        ? ". Told to them sealed, and in the clear too: everyone there can read it"
+        : ". Only they can read what is told there"
+  return `nodes ${[...whom, "on it"].join(" ")} are found and connected; "${Places.invocation()} lan${key}" shows them${heard}`
 }
 
 /** Tells what happens from before anybody is dialled, as soon as the node has `said` where it is. */
@@ -187,6 +194,12 @@ const serve = (settings: Settings, isNew: boolean, said: Deferred.Deferred<void>
 
 export const run = (given: Settings) =>
   Effect.gen(function* () {
+    if (given.lan === "both" && given.psk === undefined) {
+      return yield* new UsageError({
+        detail:
+          "--lan both is for a node in a private network, which tells the others where it is sealed, and in the clear too: give its key with --psk FILE. In no private network it is --lan on."
+      })
+    }
     const settings = yield* OwnIdentity.claim(given)
     const fs = yield* FileSystem.FileSystem
     const isNew = !(yield* Effect.orElseSucceed(fs.exists(settings.identity), () => true))
