@@ -107,6 +107,8 @@ describe("a network", () => {
     const path = `/pk/0x${Buffer.from(key).toString("hex")}`
     // An Ed25519 key in its protobuf: type 1, and 32 bytes.
     const value = Buffer.concat([Buffer.from([8, 1, 18, 32]), publicKey])
+    // As put --help says it.
+    assert.strictEqual(path, `/pk/0x0024${value.toString("hex")}`)
     const other = await run(home, ["put", "/other/a", "b", ...by])
     assert.include(other.stderr, "/other/a: this program cannot check records in /other, only those in /pk")
     const put = await run(home, ["put", path, "-", ...by], { stdin: value })

@@ -31,6 +31,10 @@ const of = Flag.String("of").pipe(
   Flag.optional
 )
 
+/** Of the commands that change something. */
+const noOf =
+  "There is no --of: what a running node serves over HTTP can be read by whoever reaches it, and so nobody may write by it."
+
 const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: "Expected a whole number above 0" }))
 
 const quorum = (description: string) =>
@@ -52,7 +56,7 @@ const exampleCid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 const cid = Argument.String("cid").pipe(Argument.withDescription("What names the content, such as bafkrei… or Qm…"))
 const recordKey = Argument.String("key").pipe(
   Argument.withDescription(
-    "A path such as /pk/0x0012…: the namespace first, of which this program knows pk; 0x… is hexadecimal"
+    "A path such as /pk/0x0024…, the public key of a peer: the namespace first, of which this program knows pk; 0x… is hexadecimal, here of the peer id"
   )
 )
 
@@ -175,7 +179,9 @@ export const provide = Command.make(
       (settings) => Effect.flatMap(loadRouting, (routing) => routing.provide(settings, cids))
     )
 ).pipe(
-  Command.withDescription("Announce that a node here has the content of these CIDs, and run it until it is stopped"),
+  Command.withDescription(
+    `Announce that a node here has the content of these CIDs, and run it until it is stopped. It enters by --bootstrap, as all commands that ask a network do, and does not look for others on the local network as "node" does. ${noOf}`
+  ),
   Command.withShortDescription("Announce content, and run a node that has it"),
   Command.withExamples([
     {
@@ -198,7 +204,22 @@ export const put = Command.make(
     under(given(bootstrap, psk), (settings) =>
       Effect.flatMap(loadRecords, (records) => records.put(settings, key, value, Option.getOrUndefined(quorum)))
     )
-).pipe(Command.withDescription("Store a record in the network"))
+).pipe(
+  Command.withDescription(`Store a record in the network. ${noOf}`),
+  Command.withShortDescription("Store a record in the network"),
+  Command.withExamples([
+    {
+      command: "effect-libp2p key show --json | jq -r .publicKey | base64 -d > me.pub",
+      description:
+        "The record of this user's node: its public key, which for an Ed25519 key is in its peer id, after 0024"
+    },
+    {
+      command:
+        "effect-libp2p put /pk/0x0024$(xxd -p -c 36 me.pub) - --bootstrap /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… < me.pub",
+      description: "Store it"
+    }
+  ])
+)
 
 export const get = Command.make(
   "get",
