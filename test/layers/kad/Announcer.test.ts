@@ -49,4 +49,25 @@ describe("the announcer", () => {
       assert.lengthOf(seen.told, 8)
     })
   )
+
+  it.effect("is not held up by a holder that takes each of many keys as slowly as it may", () =>
+    Effect.gen(function* () {
+      // So few that all keys are in one region.
+      const few = { size: 10, low: 9, high: 11, lookups: 40 }
+      const { dht, seen } = network((holder) => (holder === 0 ? Effect.sleep("9 seconds") : Effect.void), few)
+      const announcer = yield* Announcer.make(dht, () => 0.5, { ...limits, maxKeys: 1_000 })
+      const toldBy = (holder: number) => seen.told.filter((one) => one === holder).length
+      for (let i = 0; i < 240; i++) yield* announcer.add(Uint8Array.of(0x12, 1, i))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(toldBy(1), 240)
+      yield* TestClock.adjust("3 minutes")
+      const slow = toldBy(0)
+      assert.isAbove(slow, 0)
+      yield* announcer.add(Uint8Array.of(0x12, 1, 250))
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(toldBy(1), 241, "what is new does not wait")
+      assert.isBelow(toldBy(0), 2 * slow)
+      assert.strictEqual(seen.interrupted, 0)
+    })
+  )
 })
