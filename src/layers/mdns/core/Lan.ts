@@ -115,6 +115,7 @@ export class Lan {
       services: this.services,
       holds: holds ?? (() => false),
       knows: (digest) => this.table.knows(digest),
+      isAskedFor: (known, now) => this.table.isAskedFor(known, now),
       query: (service, link, digests, now) => this.table.query(service, link, digests, now)
     }
   }

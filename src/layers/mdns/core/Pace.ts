@@ -28,7 +28,7 @@ export class Asking {
   private round = 0
   private at: number
   private lastAt: number
-  /** Somebody is about to be forgotten: it asks, whoever else does. */
+  /** Somebody is about to be forgotten: it asks, unless another asks for them. */
   private isHurried = false
 
   constructor(now: number, random: () => number) {
@@ -54,8 +54,9 @@ export class Asking {
     this.at = now + pause * (0.9 + 0.2 * random())
   }
 
-  /** Another has asked, and its answers come here too. */
-  overhear(now: number, random: () => number): void {
+  /** Another has asked, and its answers come here too; `forAll`: also those of all who are about to be forgotten. */
+  overhear(now: number, random: () => number, forAll = false): void {
+    if (forAll) this.isHurried = false
     if (this.isQuick || this.isHurried) return
     // Nobody can keep it from asking at all.
     const latest = this.lastAt + 3 * steadyMs

@@ -38,6 +38,9 @@ const defaults: Limits = { peers: 4096, perLink: 2048, perSource: 256, proven: 5
 const maxNamesakes = 8
 /** A peer that was asked for is asked for again after this, until it is heard or forgotten. */
 const staleAgainMs = 4000
+/** Who is nearly forgotten is asked for by others as well as by oneself, unless so little time is left, or there are so many. */
+const bySelfMs = 10_000
+const maxByOthers = 64
 /** A list of what is known has those of which more than this share of their time is left: the others are to tell it again. */
 const freshShare = 0.8
 /** Of those that are asked for in shares, the share of one of which less than this is left comes first. */
@@ -90,6 +93,8 @@ export class Table {
   private beyond = 0
   /** How many names have a digest. */
   private readonly digests = new Map<number, number>()
+  /** Those that are asked for, since they are nearly forgotten. */
+  private readonly stale = new Set<Name>()
   private readonly dues = new Expiries<Due>()
   private readonly dueOf = new Map<Name, Due>()
   private idle = 0
@@ -137,6 +142,7 @@ export class Table {
     const name = hearsay.names.get(heard.name) ?? this.addName(id, hearsay, heard, source)
     if (name === undefined) return undefined
     const isChanged = hearsay.hear(name, heard, link, now)
+    this.stale.delete(name)
     this.schedule(name)
     if (known === undefined) return { _tag: "Appeared", peer: hearsay.present }
     return isChanged ? { _tag: "Changed", peer: hearsay.present } : undefined
@@ -182,6 +188,7 @@ export class Table {
       if (isOver) continue
       if (name.staleAt <= now) {
         isStale = true
+        this.stale.add(name)
         name.staleAt = now + staleAgainMs
       }
       this.schedule(name)
@@ -217,6 +224,15 @@ export class Table {
     const share = wanted === undefined ? Math.floor(turn / turnOf) % shares : wanted.digest % shares
     for (const name of ending) if (name.digest % shares === share) name.asks++
     return Known.make(fresh, shares, share)
+  }
+
+  /** Whether a query of another asks for all who are nearly forgotten: their answers are heard here, too. */
+  isAskedFor(known: Known.Known, now: number): boolean {
+    if (this.stale.size > maxByOthers) return false
+    for (const { digest, expiresAt } of this.stale) {
+      if (expiresAt - now < bySelfMs || Known.isUnwanted(known, digest)) return false
+    }
+    return true
   }
 
   /** Whether a name with this digest is known. */
@@ -285,6 +301,7 @@ export class Table {
   /** Whether addresses have gone with it. */
   private dropName(id: string, name: Name): boolean {
     this.unschedule(name)
+    this.stale.delete(name)
     const count = (this.digests.get(name.digest) ?? 1) - 1
     if (count === 0) this.digests.delete(name.digest)
     else this.digests.set(name.digest, count)

@@ -28,6 +28,8 @@ export interface Speaker {
   readonly holds: (question: string) => boolean
   /** Whether somebody is known by a name with this digest. */
   readonly knows: (digest: number) => boolean
+  /** Whether a query of another, that knows these, asks for all who are about to be forgotten. */
+  readonly isAskedFor: (known: Known.Known, now: number) => boolean
   /** What a query says is known; the digests are those of names that need not answer, beside them. */
   readonly query: (service: string, link: string, digests: ReadonlyArray<number>, now: number) => Known.Known
 }
@@ -111,7 +113,7 @@ export class Talk {
 
   /** Somebody asks. */
   hear(query: Packet.Message, now: number): void {
-    const { holds, random, watches } = this.speaker
+    const { holds, isAskedFor, random, watches } = this.speaker
     if (watches) return
     const self = this.speaker.self()
     const name = Announcement.instance(self)
@@ -125,7 +127,7 @@ export class Talk {
       if (question.name === self.service && (question.type === "PTR" || question.type === "ANY")) {
         // Those whom who asks knows do not answer: whoever lacks one of them has to ask itself, unless it does anyway.
         if (known !== undefined && !this.asking.isQuick && this.lacks(known, name)) this.asking.suggest(now, random)
-        else this.asking.overhear(now, random)
+        else this.asking.overhear(now, random, known !== undefined && isAskedFor(known, now))
         if (!isKnown) this.hello.want(now, random)
       } else if (question.name === Names.meta && question.type === "PTR") {
         this.meta.want(now, random)

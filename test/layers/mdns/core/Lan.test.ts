@@ -48,6 +48,24 @@ describe("Lan", () => {
     )
   })
 
+  // Each asked for it every four seconds, whoever else did, and each query was answered by those whom the asker had missed.
+  it("one that goes without a word does not make all others talk", () => {
+    const network = new Network("one silent", 0.1)
+    const nodes = Array.from({ length: 30 }, (_, n) => network.add(n + 1))
+    network.run(60_000)
+    const [gone, ...others] = nodes
+    if (gone === undefined) return assert.fail("there is none")
+    gone.asleep = true
+    const before = network.packets
+    network.run(125_000)
+    assert.isTrue(
+      others.every(({ lan }) => lan.size === 28),
+      "who is there is known, and who is gone is not"
+    )
+    // Eighteen, without it; eight, had nobody gone.
+    assert.isBelow((network.packets - before) / others.length, 14)
+  })
+
   it("one that goes without a word is forgotten in two minutes, and is asked for before", () => {
     const network = new Network("silent")
     const [a, b] = [network.add(1), network.add(2)]
