@@ -49,13 +49,15 @@ const fitting = (self: Self, addresses: ReadonlyArray<Multiaddr.Multiaddr>) => {
   return found
 }
 
-/** Whether this is what it says of its addresses itself, in any order. */
+/** Whether this is what it says of its addresses itself, in any order, as far as it is read on a link. */
 export const isOwn = (
   self: Self,
+  link: Link,
   addresses: ReadonlyArray<Multiaddr.Multiaddr>,
   said: ReadonlyArray<Multiaddr.Multiaddr>
 ): boolean => {
-  const own = new Set(fitting(self, addresses).map(({ address }) => address.toString()))
+  const read = fitting(self, addresses).filter(({ address }) => leadsTo(link, address))
+  const own = new Set(read.map(({ address }) => address.toString()))
   return own.size === new Set(said.map(String)).size && said.every((address) => own.has(address.toString()))
 }
 

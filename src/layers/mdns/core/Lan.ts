@@ -256,8 +256,7 @@ export class Lan {
     for (const heard of said.heard) {
       if (heard.peer.toString() === this.self.peer.toString()) {
         // Its own words come back to it; these are another's.
-        const isOwn = heard.ttl >= Announcement.ttl && Announcement.isOwn(this.self, talk.addresses, heard.addresses)
-        if (heard.name === mine && !isOwn) talk.contradict(now)
+        if (heard.name === mine && !this.isOwn(talk.link, heard)) talk.contradict(now)
         continue
       }
       if (heard.name === mine) {
@@ -280,6 +279,15 @@ export class Lan {
     if (this.speaker.watches) {
       for (const service of said.services) if (this.addService(service)) this.restart(now)
     }
+  }
+
+  /** Whether it says this itself, on any link: two may be one wire. */
+  private isOwn(on: Links.Link, { addresses, ttl }: Announcement.Heard): boolean {
+    if (ttl < Announcement.ttl) return false
+    for (const talk of this.links.values()) {
+      if (Announcement.isOwn(this.self, on, talk.addresses, addresses)) return true
+    }
+    return false
   }
 
   private addService(service: string): boolean {

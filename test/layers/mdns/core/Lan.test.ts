@@ -3,6 +3,7 @@ import { Result } from "effect"
 import * as Multiaddr from "../../../../src/data/Multiaddr.ts"
 import * as Announcement from "../../../../src/layers/mdns/core/Announcement.ts"
 import { Lan } from "../../../../src/layers/mdns/core/Lan.ts"
+import { linksOf } from "../../../../src/layers/mdns/core/Links.ts"
 import * as Names from "../../../../src/layers/mdns/core/Names.ts"
 import * as Packet from "../../../../src/layers/mdns/core/Packet.ts"
 import { addressOf, linkOf, Network, peerOf } from "./kit.ts"
@@ -679,6 +680,42 @@ describe("Lan", () => {
     assert.deepStrictEqual(known(), own.map(String))
     a.setLinks(wires.slice(0, 1), own, 3000)
     assert.deepStrictEqual(known(), own.slice(0, 1).map(String))
+  })
+
+  it("with two links on one wire it does not contradict on one what it says on the other", () => {
+    const address = (name: string, host: string, prefixLength: number) => ({
+      name,
+      host,
+      family: host.includes(":") ? (6 as const) : (4 as const),
+      internal: false,
+      prefixLength
+    })
+    // What is said on each has an address that is of no use on the other.
+    const wires = linksOf(
+      [
+        address("eth1", "192.168.0.1", 16),
+        address("eth1", "2001:db8:1::1", 64),
+        address("eth2", "192.168.0.2", 16),
+        address("eth2", "2001:db8:2::1", 64)
+      ],
+      "all"
+    ).filter(({ family }) => family === 4)
+    assert.lengthOf(wires, 2)
+    const lan = new Lan({ peer: peerOf(1), service, random: () => 0.5 })
+    const others = [1, 2].map((n) => Multiaddr.fromStringUnsafe(`/ip6/2001:db8:${n}::1/tcp/4001`))
+    lan.setLinks(wires, [addressOf(1), addressOf(2), ...others], 0)
+    const run = (from: number, until: number) => {
+      for (let now = from; now < until; now += 10) {
+        lan.tick(now)
+        for (const { bytes } of lan.takePackets(now)) {
+          for (const { id } of wires) lan.receive(id, { host: "192.168.0.7", port: 5353 }, bytes, now)
+        }
+      }
+    }
+    run(0, 60_000)
+    const before = lan.counters.sent
+    run(60_000, 120_000)
+    assert.isAtMost(lan.counters.sent - before, 12)
   })
 
   it("an interface that goes takes its peers along; one that comes brings them", () => {
