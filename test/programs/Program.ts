@@ -56,6 +56,8 @@ export const start = (home: string, args: ReadonlyArray<string>, options?: Optio
       HOME: home,
       APPDATA: home,
       NO_COLOR: "1",
+      // Removed with the bundle, which is another file in each run.
+      NODE_COMPILE_CACHE: Path.join(Path.dirname(main), "cache"),
       EFFECT_LIBP2P_LAN: "off",
       ...options?.env
     },

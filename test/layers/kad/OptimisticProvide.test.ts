@@ -32,7 +32,11 @@ describe("optimistic provide", () => {
     "takes less time and fewer questions than the classic way, and what it announces is found by all",
     // The first two are optimistic.
     simulate(
-      { nodes: 24, layer: kadNode(({ index }) => ({ k: 4, alpha: 2, optimisticProvide: index < 2 })) },
+      {
+        nodes: 24,
+        cheapCrypto: true,
+        layer: kadNode(({ index }) => ({ k: 4, alpha: 2, optimisticProvide: index < 2 }))
+      },
       ({ nodes }) =>
         Effect.gen(function* () {
           yield* join(nodes)
