@@ -140,9 +140,10 @@ export const make = (knowledge: Knowledge, deadlines: Deadlines, options?: Optio
 
   const findNode = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, { key }: Kad.Kad) {
     const peers = closest(stream, key)
-    // Whoever is looked for is told of, even if it is in no table: that is how clients are found.
+    // Whoever is looked for is told of, even if it is in no table: that is how clients are found. But who looks up
+    // itself, as all do who join, wants its neighbours, and not to hear where it is in the place of one of them.
     const peer = PeerId.parse(key)
-    if (peer !== undefined) {
+    if (peer !== undefined && !PeerId.equals(peer, stream.remotePeer)) {
       const known = told(stream, { peer, addresses: yield* knowledge.addressesOf(peer) })
       if (known.addresses.length > 0) {
         const others = peers.filter(({ id }) => !Bytes.equals(id, key))

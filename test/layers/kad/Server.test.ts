@@ -179,6 +179,23 @@ describe("FIND_NODE", () => {
       })
     )
   )
+
+  it(
+    "gives who looks up itself all of its neighbours, and not itself",
+    simulate(options, ({ nodes }) =>
+      Effect.gen(function* () {
+        const [a, b] = two(nodes)
+        const others = [1, 2, 3].map(publicly)
+        const addressesOf = () => Effect.succeed([at("/ip4/8.8.8.8/tcp/1")])
+        yield* serving(b, { knowledge: { k: 3, nearest: () => others, addressesOf } })
+        const { closerPeers } = yield* asking(a, b, (ask) => ask(Kad.make("FindNode", { key: a.peerId.bytes })))
+        assert.deepStrictEqual(
+          idsOf(closerPeers),
+          others.map(({ peer }) => peer.toString())
+        )
+      })
+    )
+  )
 })
 
 describe("records", () => {
