@@ -23,6 +23,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../../data/Bytes.ts"
 import { Kad, type KadAnswer } from "../../services/Kad.ts"
@@ -55,6 +56,8 @@ export interface Options {
 const defaultTtl = "48 hours"
 /** How often it looks for own records that are to be put again. */
 const lookEvery = "10 minutes"
+/** After nobody took one again, until it is tried anew. */
+const retryMs = 3_600_000
 /** Corrections at once; beyond that they are left to the next who gets the record. */
 const maxCorrections = 8
 
@@ -109,18 +112,34 @@ const make = Effect.fnUntraced(function* (options?: Options) {
       if (own.size > maxOwn && oldest !== undefined) own.delete(oldest)
     }).pipe(Effect.mapError(failed(key)))
 
+  /** What is to be put again now: the best that is held, since somebody may have put a better one. */
+  const current = ({ key, value }: Own) =>
+    Effect.gen(function* () {
+      const held = kad.records === undefined ? undefined : yield* Effect.option(kad.records.get(key))
+      if (held?._tag === "Some") return held.value.value
+      const rules = Result.getOrUndefined(rulesOf(key))
+      // What does not hold any more is refused by all.
+      return rules?.validate(key, value, yield* Clock.currentTimeMillis) === undefined ? value : undefined
+    })
+
+  /** True when somebody took it. */
+  const putAgain = (key: Uint8Array, value: Uint8Array) =>
+    kad.putValue(key, value).pipe(
+      Effect.map((holders) => holders > 0),
+      Effect.catch((error) => Effect.as(Effect.logDebug(`${keyText(key)} was not put again`, error), false))
+    )
+
   const republish = Effect.gen(function* () {
-    const now = yield* monotonicMs
     for (const [id, record] of own) {
+      // Of many, the last comes long after the first.
+      const now = yield* monotonicMs
       if (record.expiresMs <= now) own.delete(id)
       if (record.expiresMs <= now || record.dueMs > now) continue
       record.dueMs = now + everyMs
-      // Somebody may have put a better one since.
-      const held = kad.records === undefined ? undefined : yield* Effect.option(kad.records.get(record.key))
-      const value = held?._tag === "Some" ? held.value.value : record.value
-      yield* kad
-        .putValue(record.key, value)
-        .pipe(Effect.catch((error) => Effect.logDebug(`${keyText(record.key)} was not put again`, error)))
+      const value = yield* current(record)
+      if (value === undefined) continue
+      // Others forget it in time: a network that was away just then must not cost the whole interval.
+      if (!(yield* putAgain(record.key, value))) record.dueMs = now + Math.min(everyMs, retryMs)
     }
   })
   yield* Effect.andThen(Effect.sleep(lookEvery), republish).pipe(
