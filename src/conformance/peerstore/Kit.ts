@@ -48,7 +48,7 @@ export const recordOf = (
   addresses: ReadonlyArray<Multiaddr.Multiaddr>
 ): Effect.Effect<Uint8Array> => sealPeerRecord(addresses, sequence).pipe(Effect.provideService(Identity, identity))
 
-export const ports = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): ReadonlyArray<number> =>
+const ports = (addresses: ReadonlyArray<Multiaddr.Multiaddr>): ReadonlyArray<number> =>
   addresses.map((known) => Number(known.components[1]?.value))
 
 export const reasonOf = (effect: Effect.Effect<unknown, PeerStoreError>): Effect.Effect<PeerStoreErrorReason> =>
