@@ -41,6 +41,7 @@ import {
   type RoutingProgress,
   RoutingUnsupported
 } from "../../services/PeerRouting.ts"
+import { Machine } from "../../services/Machine.ts"
 import { PeerStore, tolerant } from "../../services/PeerStore.ts"
 import type { Protocols } from "../../services/Protocols.ts"
 import type { RecordStore } from "../../services/RecordStore.ts"
@@ -54,7 +55,7 @@ import * as Diversity from "./core/Diversity.ts"
 import type * as Holdings from "./core/Holdings.ts"
 import * as Key from "./core/Key.ts"
 import type * as Mode from "./core/Mode.ts"
-import type * as Providers from "./core/Providers.ts"
+import * as Providers from "./core/Providers.ts"
 import * as Query from "./core/Query.ts"
 import * as Entrances from "./Entrances.ts"
 import * as Holding from "./Holding.ts"
@@ -108,7 +109,7 @@ export interface Options<E = never, R = never> {
   readonly records?: Effect.Effect<RecordStore["Service"], E, R> | undefined
   /** How much of it, and what share of that a peer may take, and a network. */
   readonly holding?: Holdings.Limits | undefined
-  /** What others may announce here. */
+  /** What others may announce here. Default: as many announcements in each DHT as fit in an eighth of the memory, at most a million. */
   readonly providers?: Providers.Limits | undefined
   /** Where what this node provides is kept, such as `ProvidedFile.make({ path })`. Without it, that ends with the node. */
   readonly provided?: Effect.Effect<ProvidedStore, E, R | Scope.Scope> | undefined
@@ -157,6 +158,7 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
   const peerStore = yield* PeerStore
   const swarm = yield* Swarm
   const random = yield* Random.Random
+  const machine = yield* Machine
   const discovery = yield* Effect.serviceOption(Discovery)
   const bootstrap = yield* Effect.serviceOption(Bootstrap)
   const store = options.records === undefined ? undefined : yield* options.records
@@ -195,7 +197,10 @@ const make = Effect.fnUntraced(function* <E, R>(options: Options<E, R>) {
         requestDeadline: Duration.fromInputUnsafe(options.requestDeadline ?? "10 seconds"),
         refreshEvery: Duration.fromInputUnsafe(options.refreshEvery ?? "10 minutes"),
         diversity,
-        providers: options.providers ?? {},
+        providers: {
+          ...options.providers,
+          maxRecords: options.providers?.maxRecords ?? Providers.recordsFor(machine.memory)
+        },
         provides: (key) => announcers.some((announcer) => announcer.has(key)),
         holding,
         server: options.server,

@@ -26,7 +26,7 @@ export interface Limits {
   readonly maxKeysOfPeer?: number | undefined
   /** Announcements of the peers of a network. Default a quarter of all. */
   readonly maxRecordsOfGroup?: number | undefined
-  /** Announcements in all. Default 1,000,000. */
+  /** Announcements in all; where their addresses are more than 8 bytes for each, one of each is kept. Default 1,000,000. */
   readonly maxRecords?: number | undefined
   /** Addresses of a provider. Default 32. */
   readonly maxAddresses?: number | undefined
@@ -48,6 +48,7 @@ interface Announcer {
   readonly peer: PeerId
   readonly records: Set<Record>
   addresses: ReadonlyArray<Multiaddr>
+  addressBytes: number
   /** When it last said where it is. */
   locatedAt: number
 }
@@ -73,6 +74,23 @@ const fitting = (addresses: ReadonlyArray<Multiaddr>, count: number): ReadonlyAr
   })
 }
 
+/**
+ * Bytes of the addresses of all providers, for each announcement that may be
+ * held; a hundred times as many in memory. Beyond that, each has one that is short.
+ */
+const addressBytesOfRecord = 8
+const shortAddress = 64
+
+/** What an announcement weighs in memory, about: 600 bytes, 3.5 KiB where each is another peer's, which are few. */
+const weight = 1280
+
+/** Announcements that a DHT may hold on a machine with so much memory: an eighth of it, at most a million. */
+export const recordsFor = (memory: number): number =>
+  Math.min(1_000_000, Math.max(16_384, Math.floor(memory / 8 / weight)))
+
+const bytesOf = (addresses: ReadonlyArray<Multiaddr>): number =>
+  addresses.reduce((sum, { bytes }) => sum + bytes.length, 0)
+
 /** Records that are looked at for their age, at each write. */
 const sweepSize = 16
 
@@ -84,6 +102,7 @@ export class Providers {
   readonly #maxProviders: number
   readonly #own: Key.Key
   readonly #maxAddresses: number
+  readonly #maxAddressBytes: number
   readonly #ttlMs: number
   readonly #addressTtlMs: number
   /** By the hexadecimal of the key, then by the text of the peer; those renewed longest ago first. */
@@ -92,6 +111,7 @@ export class Providers {
   /** All of them by their ids, those renewed longest ago first. */
   readonly #order = new Map<string, Record>()
   readonly #shares: Shares
+  #addressBytes = 0
   readonly #counts = { refused: { peer: 0, group: 0, node: 0 }, dropped: 0 }
 
   /** `own` is the place of this node: what is near to it is kept rather than what is not. */
@@ -106,6 +126,7 @@ export class Providers {
       peer: limits.maxKeysOfPeer ?? 10_000
     })
     this.#maxAddresses = limits.maxAddresses ?? 32
+    this.#maxAddressBytes = Math.max(maxAddressBytes, addressBytesOfRecord * total)
     this.#ttlMs = limits.ttlMs ?? 48 * 3_600_000
     this.#addressTtlMs = limits.addressTtlMs ?? 24 * 3_600_000
   }
@@ -148,11 +169,18 @@ export class Providers {
       this.#unlink(before)
     }
     const announcer = before?.announcer ??
-      this.#peers.get(peerId) ?? { id: peerId, peer, records: new Set(), addresses: [], locatedAt: now }
-    // A peer that renews without addresses has not moved.
-    if (addresses.length > 0) announcer.addresses = fitting(addresses, this.#maxAddresses)
+      this.#peers.get(peerId) ?? {
+        id: peerId,
+        peer,
+        records: new Set(),
+        addresses: [],
+        addressBytes: 0,
+        locatedAt: now
+      }
     announcer.locatedAt = now
     this.#put({ ...record, group: before?.group ?? group, announcer })
+    // A peer that renews without addresses has not moved.
+    if (addresses.length > 0) this.#locate(announcer, fitting(addresses, this.#maxAddresses))
     return undefined
   }
 
@@ -210,10 +238,25 @@ export class Providers {
     return undefined
   }
 
+  /**
+   * Keeps where a provider is; where there is no room, one address of it. Ids
+   * cost nothing, and each could bring addresses that weigh more than all that it
+   * announces; but nobody is to hide others by taking all the room.
+   */
+  #locate(announcer: Announcer, addresses: ReadonlyArray<Multiaddr>): void {
+    const left = this.#maxAddressBytes - this.#addressBytes + announcer.addressBytes
+    const short = addresses.find(({ bytes }) => bytes.length <= shortAddress)
+    announcer.addresses = bytesOf(addresses) <= left ? addresses : short === undefined ? [] : [short]
+    this.#addressBytes -= announcer.addressBytes
+    announcer.addressBytes = bytesOf(announcer.addresses)
+    this.#addressBytes += announcer.addressBytes
+  }
+
   #put(record: Record): void {
     const { announcer, id, keyId } = record
     const ofKey = this.#keys.get(keyId) ?? new Map<string, Record>()
     this.#keys.set(keyId, ofKey.set(announcer.id, record))
+    if (!this.#peers.has(announcer.id)) this.#addressBytes += announcer.addressBytes
     this.#peers.set(announcer.id, announcer)
     announcer.records.add(record)
     this.#order.set(id, record)
@@ -226,7 +269,9 @@ export class Providers {
     ofKey?.delete(announcer.id)
     if (ofKey?.size === 0) this.#keys.delete(keyId)
     announcer.records.delete(record)
-    if (announcer.records.size === 0) this.#peers.delete(announcer.id)
+    if (announcer.records.size > 0) return
+    this.#peers.delete(announcer.id)
+    this.#addressBytes -= announcer.addressBytes
   }
 
   #drop(record: Record | undefined): void {

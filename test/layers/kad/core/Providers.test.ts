@@ -3,7 +3,7 @@ import * as Bytes from "../../../../src/data/Bytes.ts"
 import * as Multiaddr from "../../../../src/data/Multiaddr.ts"
 import type { PeerId } from "../../../../src/data/PeerId.ts"
 import * as Key from "../../../../src/layers/kad/core/Key.ts"
-import { Providers } from "../../../../src/layers/kad/core/Providers.ts"
+import { Providers, recordsFor } from "../../../../src/layers/kad/core/Providers.ts"
 import { Prng } from "../../../../src/layers/simulation/Prng.ts"
 import { chance, contacts } from "./model.ts"
 
@@ -98,6 +98,39 @@ describe("Providers", () => {
     assert.strictEqual(told[0], told[1])
     for (let i = 0; i < 20; i++) providers.add(key(4), peer(2 + i), [], 4)
     assert.strictEqual(providers.held.records, 5)
+  })
+
+  it("keeps all addresses while there is room for them, and of those who come later one", () => {
+    const providers = new Providers(own, { maxRecords: 100 })
+    const name = Array.from({ length: 3 }, () => "x".repeat(60)).join(".")
+    const long = Multiaddr.fromStringUnsafe(`/dns4/${name}/tcp/4001`)
+    // Four times so much are less than 4 KiB.
+    const six = [long, address(1), long, long, long, long]
+    const located = (now: number) =>
+      Array.from({ length: 8 }, (_, i) => providers.get(key(i), now)[0]?.addresses.length ?? 0)
+    for (let i = 0; i < 8; i++) providers.add(key(i), peer(i), six, 0)
+    assert.deepStrictEqual(located(1), [6, 6, 6, 6, 1, 1, 1, 1])
+    assert.deepStrictEqual(providers.get(key(7), 1)[0]?.addresses, [address(1)])
+    // One that moves to where it takes less gives room, and so does one that goes.
+    providers.add(key(0), peer(0), [address(1)], 2)
+    providers.add(key(5), peer(5), six, 2)
+    assert.deepStrictEqual(located(3), [1, 6, 6, 6, 1, 6, 1, 1])
+    providers.remove(key(1), peer(1))
+    providers.add(key(6), peer(6), [long], 4)
+    providers.add(key(7), peer(7), six, 4)
+    providers.add(key(4), peer(4), [long], 4)
+    assert.deepStrictEqual(located(5), [1, 0, 6, 6, 0, 6, 1, 6])
+    for (let i = 0; i < 8; i++) providers.remove(key(i), peer(i))
+    for (let i = 0; i < 8; i++) providers.add(key(i), peer(i), six, 6)
+    assert.deepStrictEqual(located(7), [6, 6, 6, 6, 1, 1, 1, 1])
+  })
+
+  it("is to hold what the memory of a machine has room for", () => {
+    const MiB = 1024 ** 2
+    assert.deepStrictEqual(
+      [64, 256, 2048, 65_536].map((size) => recordsFor(size * MiB)),
+      [16_384, 26_214, 209_715, 1_000_000]
+    )
   })
 
   it("keeps few addresses that are long", () => {
