@@ -61,9 +61,13 @@ export class InvalidRoutingUrl extends Schema.TaggedError<InvalidRoutingUrl>()("
   url: Schema.String
 }) {
   override get message(): string {
-    return `${JSON.stringify(this.url)} is no server of delegated routing: give one such as https://delegated-ipfs.dev`
+    return `${JSON.stringify(this.url)} is no server of delegated routing: give one such as https://delegated-ipfs.dev, without a password or a query`
   }
 }
+
+/** Only an origin and a path: what requests would leave out, such as a password or a query, is not silently dropped. */
+const isServer = ({ hash, password, protocol, search, username }: URL): boolean =>
+  /^https?:$/.test(protocol) && username + password + search + hash === ""
 
 /** Peers told of as the closest. */
 const bucket = 20
@@ -125,7 +129,10 @@ interface Request {
 export const make = (options: Options): Effect.Effect<Routing, InvalidRoutingUrl, HttpClient.HttpClient> =>
   Effect.gen(function* () {
     const url = URL.parse(options.url)
-    if (url === null || !/^https?:$/.test(url.protocol)) return yield* new InvalidRoutingUrl({ url: options.url })
+    if (url === null || !isServer(url)) {
+      // A password is nothing for a log.
+      return yield* new InvalidRoutingUrl({ url: options.url.replace(/\/\/[^/]*@/, "//…@") })
+    }
     const base = `${url.origin}${url.pathname.replace(/\/+$/, "")}/routing/v1`
     const router = options.name ?? `delegated ${url.host}`
     const limits = { ...defaults, bytes: options.maxBytes ?? defaults.bytes }

@@ -148,10 +148,15 @@ describe("what is asked", () => {
           Effect.succeed(HttpClientResponse.fromWeb(request, Response.json({ Peers: [{ ID: url.pathname }] })))
         )
       )
-      for (const url of ["", "delegated-ipfs.dev", "file:///etc/passwd", "https://"]) {
+      for (const url of ["", "delegated-ipfs.dev", "file:///etc/passwd", "https://", "https://a.dev/?token=1"]) {
         const error = yield* Effect.flip(Effect.provide(DelegatedRouting.make({ url }), client))
         assert.include(error.message, JSON.stringify(url))
       }
+      // It would not be sent, and is not told to anybody.
+      const secret = DelegatedRouting.make({ url: "https://me:secret@a.dev" })
+      const { message } = yield* Effect.flip(Effect.provide(secret, client))
+      assert.include(message, "https://…@a.dev")
+      assert.notInclude(message, "secret")
       const { peers } = yield* Effect.provide(DelegatedRouting.make({ url: "https://example.com/api/" }), client)
       assert.strictEqual(peers.router, "delegated example.com")
       assert.strictEqual((yield* Effect.flip(peers.findPeer(peerOf(1)))).reason._tag, "NotFound")
