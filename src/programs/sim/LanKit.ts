@@ -42,7 +42,7 @@ const countersOf = <R>(node: LanNode<R>) =>
 export const knownTo = <R>(node: LanNode<R>) =>
   Effect.map(peersOf(node), (peers) => new Set(peers.map(({ peer }) => peer.toString())))
 
-/** How many of these a node does not know at the address that they have. */
+/** Those of these that a node does not know at the address that they have. */
 const missingAt = <R>(node: LanNode<R>, of: ReadonlyArray<LanNode<R>>) =>
   Effect.map(peersOf(node), (peers) => {
     const known = new Map(peers.map(({ addresses, peer }) => [peer.toString(), addresses]))
@@ -50,22 +50,27 @@ const missingAt = <R>(node: LanNode<R>, of: ReadonlyArray<LanNode<R>>) =>
       if (other === node) return false
       const address = `/ip4/${other.host.addresses[0]}/tcp/4001`
       return known.get(other.peerId.toString())?.some((one) => one.toString() === address) !== true
-    }).length
+    })
   })
 
 const sum = (counts: ReadonlyArray<number>): number => counts.reduce((total, count) => total + count, 0)
 
 /** Pairs of which one does not know the other. */
-export const missing = <R>(nodes: ReadonlyArray<LanNode<R>>) =>
+const pairsMissing = <R>(nodes: ReadonlyArray<LanNode<R>>) =>
   Effect.map(
-    Effect.forEach(nodes, (node) => missingAt(node, nodes)),
-    sum
+    Effect.forEach(nodes, (node) =>
+      Effect.map(missingAt(node, nodes), (others) => others.map((other) => `${node.name} ${other.name}`))
+    ),
+    (pairs) => pairs.flat()
   )
+
+/** How many there are. */
+export const missing = <R>(nodes: ReadonlyArray<LanNode<R>>) => Effect.map(pairsMissing(nodes), ({ length }) => length)
 
 /** Whether there are none; it ends with the first that is missing. */
 const isWhole = <R>(nodes: ReadonlyArray<LanNode<R>>) =>
   Effect.gen(function* () {
-    for (const node of nodes) if ((yield* missingAt(node, nodes)) > 0) return false
+    for (const node of nodes) if ((yield* missingAt(node, nodes)).length > 0) return false
     return true
   })
 
@@ -90,7 +95,11 @@ export const make = <R>({ nodes, world }: Pick<Simulation<R | LocalNetwork>, "no
           return
         }
         if (tookMs > withinMs) {
-          world.fail(`${what}: ${yield* missing(of)} pairs do not know each other after ${Math.round(tookMs)} ms`)
+          const pairs = yield* pairsMissing(of)
+          const some = pairs.slice(0, 3).join(", ")
+          world.fail(
+            `${what}: of ${pairs.length} pairs one does not know the other after ${Math.round(tookMs)} ms: ${some}`
+          )
           return
         }
         yield* Effect.sleep(stepMs)
