@@ -171,7 +171,11 @@ export const make = (knowledge: Knowledge, deadlines: Deadlines, options?: Optio
     return Kad.make("PutValue", { key, record })
   })
 
-  const contentKey = ({ key }: Kad.Kad) => Effect.fromResult(ContentKey.fromMultihash(key)).pipe(refuseError)
+  /** Any bytes that are no longer than a multihash: programs on rust-libp2p announce names, and go-libp2p takes those. */
+  const contentKey = ({ key }: Kad.Kad): Effect.Effect<Uint8Array, Refused> =>
+    key.length > ContentKey.maxSize
+      ? refuse(`a key of ${key.length} bytes, over the limit of ${ContentKey.maxSize}`)
+      : Effect.succeed(key.slice())
 
   const addProvider = Effect.fnUntraced(function* (stream: ProtocolStream.ProtocolStream, message: Kad.Kad) {
     const key = yield* contentKey(message)

@@ -177,6 +177,6 @@ export const crawl = (settings: Settings, max: number | undefined) =>
     const mean = answered === 0 ? 0 : Math.round(knows / answered)
     yield* output.event(
       { event: "summary", visited, answered, failed: silent, meanKnown: mean },
-      `${visited} peers: ${answered} answered, ${silent} did not; each knows ${mean} others`
+      `${visited} ${visited === 1 ? "peer" : "peers"}: ${answered} answered, ${silent} did not; each knows ${mean} others`
     )
   }).pipe(Routed.provideNew(settings))

@@ -248,7 +248,8 @@ describe("records", () => {
       "a value of 10 MiB",
       Kad.make("PutValue", { key, record: { key, value: new Uint8Array(10 * 1024 * 1024), timeReceived: "" } })
     ],
-    ["a key that is no multihash", Kad.make("GetProviders", { key: Uint8Array.of(1, 2, 3) })]
+    ["a key that is longer than a multihash", Kad.make("GetProviders", { key: new Uint8Array(81) })],
+    ["an announcement without a key", Kad.make("AddProvider")]
   ]
   for (const [what, message, knowledge] of wrong) {
     it(
@@ -296,6 +297,10 @@ describe("providers", () => {
             assert.lengthOf(yield* providers, 0)
             yield* rpc.send(to, Kad.make("AddProvider", { key, providerPeers: [other, self] }))
             assert.deepStrictEqual(yield* providers, [wire(a.peerId, "/ip4/8.8.4.4/tcp/1")])
+            const named = Bytes.fromUtf8("a name, as of programs on rust-libp2p")
+            yield* rpc.send(to, Kad.make("AddProvider", { key: named, providerPeers: [self] }))
+            const { providerPeers } = yield* ask(Kad.make("GetProviders", { key: named }))
+            assert.lengthOf(providerPeers, 2, "what holds them here is the same for all keys")
           })
         )
       })
