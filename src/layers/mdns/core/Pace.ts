@@ -16,8 +16,10 @@ const firstMs = { least: 20, spread: 100 }
 const quickMs = [450, 500, 550, 600, 700, 800, 1000, 2000, 4000, 8000, 16_000] as const
 /** And then. */
 const steadyMs = 30_000
-/** A peer that is about to be forgotten is asked for again after this. */
+/** A peer that is about to be forgotten, or that only others know, is asked for after this from the last query. */
 const staleMs = 4000
+/** One whom only others know is asked for so often, so much sooner: answers may be lost. */
+const again = { times: 3, ms: 1000, spread: 500 }
 /** Before an answer, at least and in addition, so that not all answer at once. */
 const answerMs = { least: 20, spread: 100 }
 /** From one answer to the next with the same content. */
@@ -30,6 +32,10 @@ export class Asking {
   private lastAt: number
   /** Somebody is about to be forgotten: it asks, unless another asks for them. */
   private isHurried = false
+  /** Others know somebody whom this one does not: it asks, unless it hears of them first. */
+  private isSuggested = false
+  /** Queries for that, one soon after the other. */
+  private suggested = 0
 
   constructor(now: number, random: () => number) {
     this.lastAt = now
@@ -48,7 +54,9 @@ export class Asking {
   /** It is asked now. */
   ask(now: number, random: () => number): void {
     this.lastAt = now
+    this.suggested = this.isSuggested ? this.suggested + 1 : 0
     this.isHurried = false
+    this.isSuggested = false
     const pause = quickMs[this.round] ?? steadyMs
     this.round++
     this.at = now + pause * (0.9 + 0.2 * random())
@@ -58,6 +66,7 @@ export class Asking {
   overhear(now: number, random: () => number, forAll = false): void {
     if (forAll) this.isHurried = false
     if (this.isQuick || this.isHurried) return
+    this.isSuggested = false
     // Nobody can keep it from asking at all.
     const latest = this.lastAt + 3 * steadyMs
     this.at = Math.max(this.at, Math.min(latest, now + steadyMs * (0.9 + 0.4 * random())))
@@ -73,7 +82,11 @@ export class Asking {
   /** Others know somebody whom this one does not. It asks soon, unless another asks who lacks them too. */
   suggest(now: number, random: () => number): void {
     if (this.isQuick) return
-    this.at = Math.min(this.at, Math.max(now, this.lastAt + staleMs) + random() * 1000)
+    this.isSuggested = true
+    if (now - this.lastAt > 2 * staleMs) this.suggested = 0
+    const isAgain = this.suggested > 0 && this.suggested <= again.times
+    const [pause, spread] = isAgain ? [again.ms, again.spread] : [staleMs, 1000]
+    this.at = Math.min(this.at, Math.max(now, this.lastAt + pause) + random() * spread)
   }
 
   /** Something has changed: as at the start. */
