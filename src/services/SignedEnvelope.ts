@@ -100,10 +100,11 @@ export class SignedPeerRecord {
       const read = Multiaddr.fromBytes(address)
       return Result.isSuccess(read) ? [read.success] : []
     })
-    this.#envelope = envelope
+    // Its own: who gave it may write into that memory again, and this is still proof.
+    this.#envelope = Bytes.copy(envelope)
   }
 
-  /** As it came, to be kept and passed on. */
+  /** As it came, to be kept and passed on. Do not change it. */
   get envelope(): Uint8Array {
     return this.#envelope
   }

@@ -19,7 +19,7 @@ import type { Found, Wanted } from "./Lookup.ts"
 export interface Options {
   readonly actors: Actors["Service"]
   readonly self: Key.Contact
-  /** So many are found by a lookup where there are as many. */
+  /** Peers that a lookup finds, where there are so many. */
   readonly k: number
   readonly table: () => RoutingTable
   readonly now: Effect.Effect<number>
@@ -38,7 +38,7 @@ export interface Refresh {
 interface Message {
   /** This node itself is looked up, due or not. */
   readonly self: boolean
-  /** Told when it is done: true when the lookup of this node has found as many peers as there are to be found. */
+  /** Told when it is done: true when a lookup of this node was among it, and has found `k` peers. */
   readonly reply: Reply<boolean> | undefined
 }
 

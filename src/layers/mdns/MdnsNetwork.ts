@@ -212,8 +212,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     const give = (content: Content, { link, question }: Wanted): Effect.Effect<void> =>
       content.pipe(
         Effect.timeoutOrElse({ duration: readWithin, orElse: () => Effect.succeed(undefined) }),
-        Effect.map((content) => {
-          if (content !== undefined) self.tellUnsafe({ _tag: "Answer", link, question, content })
+        Effect.map((read) => {
+          if (read !== undefined) self.tellUnsafe({ _tag: "Answer", link, question, content: read })
         }),
         Effect.forkIn(scope, { startImmediately: true }),
         Effect.asVoid
@@ -292,8 +292,8 @@ const start = Effect.fnUntraced(function* (options: Options = {}, codec?: Sealed
     const id = remotePeer.toString()
     const count = (more: number) =>
       Effect.sync(() => {
-        const count = (connected.get(id) ?? 0) + more
-        if (count > 0) connected.set(id, count)
+        const now = (connected.get(id) ?? 0) + more
+        if (now > 0) connected.set(id, now)
         else connected.delete(id)
       })
     return Effect.asVoid(
